@@ -1,0 +1,1 @@
+"""The books: an append-only double-entry ledger in Postgres."""
