@@ -1,0 +1,158 @@
+"""Databases, roles and schema: what `nostro init` and `nostro user add` do.
+
+Lives here: everything that needs the owner. Must not live here: anything that moves money.
+
+Roles carry the database's name, because roles belong to the whole server:
+
+    <db>_owner      owns every object; nobody logs in as it
+    <db>_app        EXECUTE, SELECT, INSERT into stage tables
+    <db>_preparer   group: proposes and releases payment files
+    <db>_approver   group: approves them
+    <db>_analyst    reads views
+    <db>_<person>   one login a person, member of app and of a group
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from ledger import AccessError, RefusedError, UnavailableError
+from nostro.postgres import start_embedded
+from nostro.settings import Settings
+
+GROUPS = ("preparer", "approver", "analyst")
+_ROLES = ("owner", "app", *GROUPS)
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One Nostro database: how to reach it as the owner, the app, or a person."""
+
+    admin_conninfo: str
+    name: str
+    role_prefix: str
+
+    def role(self, suffix: str) -> str:
+        """The cluster-wide role name of ``app``, ``owner``, a group, or a person."""
+        return f"{self.role_prefix}_{suffix}"
+
+    def conninfo(self, login: str = "app") -> str:
+        """Conninfo of this database as ``app`` or a person's login."""
+        return make_conninfo(self.admin_conninfo, dbname=self.name, user=self.role(login))
+
+    def app(self) -> Connection:
+        """A connection as the application role."""
+        return self.login("app")
+
+    def login(self, person: str) -> Connection:
+        """A connection as this person's own login role.
+
+        Raises `AccessError` when there is no such login, `UnavailableError` when the server does not answer.
+        """
+        try:
+            return psycopg.connect(self.conninfo(person))
+        except psycopg.OperationalError as error:
+            if "does not exist" in str(error) and "role" in str(error):
+                raise AccessError(
+                    f"there is no login {person!r}; add it with `nostro user add {person} --group GROUP`."
+                ) from error
+            if "does not exist" in str(error):
+                raise RefusedError(f"there is no database {self.name!r} yet; run `nostro init`.") from error
+            raise UnavailableError(f"Postgres does not answer: {str(error).strip()}") from error
+
+    def owner(self) -> Connection:
+        """A connection with the owner's rights (DDL); only init, migrations and tests use it."""
+        connection: Connection = psycopg.connect(make_conninfo(self.admin_conninfo, dbname=self.name))
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self.role("owner"))))
+        connection.commit()
+        return connection
+
+
+def locate(settings: Settings) -> Database:
+    """The database these settings mean; starts the embedded server when no server is named."""
+    if settings.database_url is not None:
+        name = str(conninfo_to_dict(settings.database_url).get("dbname") or settings.database)
+        return Database(admin_conninfo=settings.database_url, name=name, role_prefix=name)
+    admin = start_embedded(settings.home_path)
+    return Database(admin_conninfo=admin, name=settings.database, role_prefix=settings.database)
+
+
+def initialise(database: Database) -> None:
+    """Create roles and database where missing and bring the schema up to date. Running it again is harmless."""
+    with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
+        for suffix in _ROLES:
+            _create_role(admin, database.role(suffix), login=suffix == "app")
+        admin.execute(
+            sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(database.role("owner")))
+        )
+        if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database.name,)).fetchone():
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                    sql.Identifier(database.name), sql.Identifier(database.role("owner"))
+                )
+            )
+    migrate(database)
+
+
+def _create_role(admin: Connection, name: str, *, login: bool) -> None:
+    if admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
+        return
+    kind = sql.SQL("LOGIN" if login else "NOLOGIN")
+    admin.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(name), kind))
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Run the numbered migrations up to ``revision`` as the owner, in one transaction."""
+    config = Config()
+    config.set_main_option("script_location", "nostro:migrations")
+    engine = create_engine("postgresql+psycopg://", creator=database.owner, poolclass=NullPool)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        config.attributes["role_prefix"] = database.role_prefix
+        command.upgrade(config, revision)
+
+
+_PERSON = re.compile(r"[a-z][a-z0-9]{0,30}")
+
+
+def add_user(database: Database, person: str, group: str, *, password: str | None = None) -> None:
+    """Create one person's login and put it into a group.
+
+    Raises `RefusedError` for a name that is not a short lower-case word, or an unknown group.
+    """
+    if not _PERSON.fullmatch(person) or person in _ROLES:
+        raise RefusedError(f"login {person!r} must be one lower-case word (a–z, 0–9) other than {', '.join(_ROLES)}.")
+    if group not in GROUPS:
+        raise RefusedError(f"group {group!r} is unknown; take one of {', '.join(GROUPS)}.")
+    role = sql.Identifier(database.role(person))
+    with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
+        _create_role(admin, database.role(person), login=True)
+        base = "analyst" if group == "analyst" else "app"
+        for member_of in {base, group}:
+            admin.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(database.role(member_of)), role))
+        if password is not None:
+            admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
+
+
+def list_users(database: Database) -> list[tuple[str, tuple[str, ...]]]:
+    """Every person with the groups they are in, by name."""
+    with psycopg.connect(database.admin_conninfo) as admin:
+        rows = admin.execute(
+            "SELECT m.rolname, array_agg(g.rolname ORDER BY g.rolname)"
+            " FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
+            " WHERE g.rolname = ANY(%s) AND m.rolcanlogin AND NOT m.rolsuper GROUP BY 1 ORDER BY 1",
+            ([database.role(group) for group in GROUPS],),
+        ).fetchall()
+    cut = len(database.role_prefix) + 1
+    return [(str(name)[cut:], tuple(str(g)[cut:] for g in groups)) for name, groups in rows]  # type: ignore[attr-defined]

@@ -1,0 +1,20 @@
+"""Runs a package's `.sql` files inside the current migration, with the deployment's role names."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+from alembic import context, op
+
+_ROLE = re.compile(r"(?<!:):(app|owner|preparer|approver|analyst)\b")
+
+
+def run_sql(package: str, *names: str) -> None:
+    """Execute ``<package>/sql/<name>`` for each name; `:app` and the like become quoted role names."""
+    prefix = context.config.attributes["role_prefix"]
+    raw = op.get_bind().connection.driver_connection
+    assert raw is not None
+    for name in names:
+        text = files(package).joinpath("sql", name).read_text(encoding="utf-8")
+        raw.execute(_ROLE.sub(lambda found: f'"{prefix}_{found.group(1)}"', text))

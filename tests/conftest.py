@@ -1,0 +1,56 @@
+"""Fixtures: one embedded Postgres a test session, one fresh migrated database a test."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from nostro.database import Database, add_user, initialise
+from nostro.postgres import start_embedded
+
+SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """External test data (schemas, samples of banks, a real bank's journal), kept beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"external test data not found; put it beside the project or set NOSTRO_SHARED ({SHARED.name})")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """Superuser conninfo of a throw-away Postgres with full durability."""
+    with tempfile.TemporaryDirectory(prefix="nostro-test-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield start_embedded(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Database:
+    """A migrated database that the tests' databases are copied from, with three people."""
+    database = Database(admin_conninfo=server, name="nostro_template", role_prefix="nostro_template")
+    initialise(database)
+    for person, group in (("alice", "preparer"), ("bob", "approver"), ("carol", "approver"), ("ann", "analyst")):
+        add_user(database, person, group)
+    return database
+
+
+@pytest.fixture
+def db(template: Database) -> Iterator[Database]:
+    """A fresh database of its own for one test."""
+    name = f"nostro_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(template.admin_conninfo, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nostro_template").format(sql.Identifier(name)))
+        yield replace(template, name=name)
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
