@@ -35,8 +35,8 @@ UZS860 VED926 VES928 VND704 VUV548 WST882 XAF950 XCD951 XCG532 XOF952 XPF953 YER
 """
 # Withdrawn codes that journals and statements from before their withdrawal still carry.
 _WITHDRAWN = """
-ATS040 BEF056 CYP196 CZK203 DEM276 EEK233 ESP724 FIM246 FRF250 GRD300 HRK191 IEP372 ITL380 LTL440 LUF442 LVL428
-MTL470 NLG528 PTE620 SIT705 SKK703 ANG532 CUC931 SLL694 ZWL932
+ATS040 BEF056 CYP196 DEM276 EEK233 ESP724 FIM246 FRF250 GRD300 HRK191 IEP372 ITL380 LTL440 LUF442 LVL428
+MTL470 NLG528 PTE620 SIT705 SKK703 CUC931 SLL694 ZWL932
 """
 _WITHDRAWN_EXPONENT_0 = "ESP ITL BEF LUF PTE GRD"
 
@@ -51,8 +51,8 @@ class Currency:
 
 
 def _table() -> dict[str, Currency]:
-    exponents = {code: 0 for code in (_EXPONENT_0 + " " + _WITHDRAWN_EXPONENT_0).split()}
-    exponents |= {code: 3 for code in _EXPONENT_3.split()} | {code: 4 for code in _EXPONENT_4.split()}
+    exponents = dict.fromkeys((_EXPONENT_0 + " " + _WITHDRAWN_EXPONENT_0).split(), 0)
+    exponents |= dict.fromkeys(_EXPONENT_3.split(), 3) | dict.fromkeys(_EXPONENT_4.split(), 4)
     return {
         word[:3]: Currency(word[:3], exponents.get(word[:3], 2), int(word[3:]))
         for word in (_WITHDRAWN + _NUMERIC).split()

@@ -93,9 +93,7 @@ def initialise(database: Database) -> None:
     with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
         for suffix in _ROLES:
             _create_role(admin, database.role(suffix), login=suffix == "app")
-        admin.execute(
-            sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(database.role("owner")))
-        )
+        admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(database.role("owner"))))
         if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database.name,)).fetchone():
             admin.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(
@@ -132,7 +130,9 @@ def add_user(database: Database, person: str, group: str, *, password: str | Non
     Raises `RefusedError` for a name that is not a short lower-case word, or an unknown group.
     """
     if not _PERSON.fullmatch(person) or person in _ROLES:
-        raise RefusedError(f"login {person!r} must be one lower-case word (a–z, 0–9) other than {', '.join(_ROLES)}.")
+        raise RefusedError(
+            f"login {person!r} must be one lower-case word (a–z, 0–9) other than {', '.join(_ROLES)}."
+        )
     if group not in GROUPS:
         raise RefusedError(f"group {group!r} is unknown; take one of {', '.join(GROUPS)}.")
     role = sql.Identifier(database.role(person))

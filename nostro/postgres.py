@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import tempfile
 from pathlib import Path
 
@@ -23,7 +22,6 @@ SERVER_SETTINGS = {
     "max_wal_size": "'4GB'",
     "checkpoint_timeout": "'15min'",
     "checkpoint_completion_target": "0.9",
-    "wal_compression": "lz4",
     "max_connections": "200",
     "jit": "off",
     "random_page_cost": "1.1",
@@ -40,8 +38,7 @@ def _prepare_runtime_dir() -> None:
         return
     path = Path(tempfile.gettempdir()) / f"nostro-runtime-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
-    # As root the server runs as another system user, who must reach its socket below this folder.
-    path.chmod(stat.S_IRWXU | (stat.S_IXGRP | stat.S_IXOTH if os.geteuid() == 0 else 0))
+    path.chmod(0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(path)
 
 

@@ -24,7 +24,9 @@ _numbers = count()
 def shared() -> Path:
     """External test data (schemas, samples of banks, a real bank's journal), kept beside the project."""
     if not SHARED.is_dir():
-        pytest.skip(f"external test data not found; put it beside the project or set NOSTRO_SHARED ({SHARED.name})")
+        pytest.skip(
+            f"external test data not found; put it beside the project or set NOSTRO_SHARED ({SHARED.name})"
+        )
     return SHARED
 
 
@@ -41,7 +43,12 @@ def template(server: str) -> Database:
     """A migrated database that the tests' databases are copied from, with three people."""
     database = Database(admin_conninfo=server, name="nostro_template", role_prefix="nostro_template")
     initialise(database)
-    for person, group in (("alice", "preparer"), ("bob", "approver"), ("carol", "approver"), ("ann", "analyst")):
+    for person, group in (
+        ("alice", "preparer"),
+        ("bob", "approver"),
+        ("carol", "approver"),
+        ("ann", "analyst"),
+    ):
         add_user(database, person, group)
     return database
 

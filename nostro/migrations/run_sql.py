@@ -11,10 +11,11 @@ _ROLE = re.compile(r"(?<!:):(app|owner|preparer|approver|analyst)\b")
 
 
 def run_sql(package: str, *names: str) -> None:
-    """Execute ``<package>/sql/<name>`` for each name; `:app` and the like become quoted role names."""
+    """Execute ``<package>/sql/<name>`` for each name (none: all, by name); `:app` and the like become roles."""
     prefix = context.config.attributes["role_prefix"]
     raw = op.get_bind().connection.driver_connection
     assert raw is not None
-    for name in names:
-        text = files(package).joinpath("sql", name).read_text(encoding="utf-8")
+    folder = files(package).joinpath("sql")
+    for name in names or sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql")):
+        text = folder.joinpath(name).read_text(encoding="utf-8")
         raw.execute(_ROLE.sub(lambda found: f'"{prefix}_{found.group(1)}"', text))

@@ -1,0 +1,270 @@
+"""What the books say: balances, account statements, trial balance; as of a date, as known at a moment.
+
+Lives here: reads. Must not live here: anything that posts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    Integer,
+    MetaData,
+    Select,
+    SmallInteger,
+    String,
+    Table,
+    and_,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql
+
+from ledger.db import Connection
+from ledger.errors import RefusedError, UnknownAccountError, translate_errors
+from ledger.money import format_amount
+
+_meta = MetaData(schema="ledger")
+_posting = Table(
+    "posting",
+    _meta,
+    Column("posting_id", BigInteger),
+    Column("entry_id", BigInteger),
+    Column("account_id", Integer),
+    Column("amount_minor", BigInteger),
+    Column("effective_date", Date),
+)
+_entry = Table(
+    "entry",
+    _meta,
+    Column("entry_id", BigInteger),
+    Column("idempotency_key", String),
+    Column("reverses_entry_id", BigInteger),
+)
+_text = Table(
+    "entry_text",
+    _meta,
+    Column("entry_id", BigInteger),
+    Column("description", String),
+    Column("reference", String),
+)
+_batch_seq = Table("batch_seq", _meta, Column("batch_id", BigInteger), Column("last_seq", BigInteger))
+_account = Table(
+    "account",
+    _meta,
+    Column("account_id", Integer),
+    Column("book_id", Integer),
+    Column("code", String),
+    Column("type", String),
+    Column("normal_side", SmallInteger),
+    Column("currency_id", SmallInteger),
+)
+_currency = Table(
+    "currency",
+    _meta,
+    Column("currency_id", SmallInteger),
+    Column("code", String),
+    Column("exponent", SmallInteger),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """A point of knowledge order: everything committed up to `seq`, published at `published_at`."""
+
+    seq: int
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBalance:
+    """One account's balance. `posted_minor` is debit-positive; `balance_minor` positive on the normal side."""
+
+    code: str
+    type: str
+    currency: str
+    exponent: int
+    posted_minor: int
+    balance_minor: int
+
+    @property
+    def text(self) -> str:
+        """The balance on its normal side, as decimal text."""
+        return format_amount(self.balance_minor, self.exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRow:
+    """One posting of an account statement with the running balance after it (normal side)."""
+
+    effective_date: date
+    key: str
+    amount_minor: int
+    balance_minor: int
+    description: str | None
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialBalance:
+    """Every account with postings, and the sums that must be zero, one a currency (debit positive)."""
+
+    rows: tuple[AccountBalance, ...]
+    totals_minor: dict[str, int]
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether debits equal credits in every currency."""
+        return all(total == 0 for total in self.totals_minor.values())
+
+
+def publish(conn: Connection) -> int:
+    """Run the sequencer: number what has committed since the last run. Returns the last number."""
+    with translate_errors(), conn.transaction():
+        row = conn.execute("SELECT ledger.publish()").fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def knowledge_at(conn: Connection, moment: datetime) -> Knowledge:
+    """The last point published at or before ``moment`` (which needs a time zone).
+
+    Raises `RefusedError` when nothing was published by then.
+    """
+    if moment.tzinfo is None:
+        raise RefusedError(f"the moment {moment.isoformat()} has no time zone; add one, e.g. +00:00.")
+    publish(conn)
+    row = conn.execute(
+        "SELECT last_seq, published_at FROM ledger.publication WHERE published_at <= %s ORDER BY publication_id DESC LIMIT 1",
+        (moment,),
+    ).fetchone()
+    if row is None:
+        raise RefusedError(f"nothing was known at {moment.isoformat()}; the books begin later.")
+    return Knowledge(seq=int(str(row[0])), published_at=row[1])  # type: ignore[arg-type]
+
+
+def _postings(book_id: int, as_of: date | None, known: Knowledge | None) -> Select[tuple[object, ...]]:
+    """Postings of a book with account and currency, cut by effective date and knowledge."""
+    joined = _posting.join(_account, _account.c.account_id == _posting.c.account_id).join(
+        _currency, _currency.c.currency_id == _account.c.currency_id
+    )
+    conditions = [_account.c.book_id == book_id]
+    if as_of is not None:
+        conditions.append(_posting.c.effective_date <= as_of)
+    if known is not None:
+        joined = joined.join(
+            _batch_seq,
+            and_(
+                _batch_seq.c.batch_id == _posting.c.posting_id.bitwise_rshift(20),
+                _batch_seq.c.last_seq <= known.seq,
+            ),
+        )
+    return select().select_from(joined).where(and_(*conditions))
+
+
+def _run(conn: Connection, query: Select[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Execute a SQLAlchemy Core query on a psycopg connection."""
+    compiled = query.compile(dialect=postgresql.psycopg.dialect())  # type: ignore[attr-defined]
+    with translate_errors():
+        return conn.execute(str(compiled), dict(compiled.params)).fetchall()
+
+
+def trial_balance(
+    conn: Connection, *, book_id: int, as_of: date | None = None, known: Knowledge | None = None
+) -> TrialBalance:
+    """All accounts with postings, by code."""
+    total = func.sum(_posting.c.amount_minor).cast(BigInteger)
+    query = (
+        _postings(book_id, as_of, known)
+        .add_columns(
+            _account.c.code,
+            _account.c.type,
+            _currency.c.code.label("currency"),
+            _currency.c.exponent,
+            total,
+            _account.c.normal_side,
+        )
+        .group_by(
+            _account.c.code, _account.c.type, _currency.c.code, _currency.c.exponent, _account.c.normal_side
+        )
+        .order_by(_account.c.code)
+    )
+    rows = tuple(
+        AccountBalance(
+            str(code), str(kind), str(ccy), int(str(exp)), int(str(posted)), int(str(posted)) * int(str(side))
+        )
+        for code, kind, ccy, exp, posted, side in _run(conn, query)
+    )
+    totals: dict[str, int] = {}
+    for row in rows:
+        totals[row.currency] = totals.get(row.currency, 0) + row.posted_minor
+    return TrialBalance(rows=rows, totals_minor=totals)
+
+
+def balance(
+    conn: Connection, *, book_id: int, account: str, as_of: date | None = None, known: Knowledge | None = None
+) -> tuple[AccountBalance, ...]:
+    """The balance of an account, or of every account below a prefix of its code (``liabilities:payable``).
+
+    Without ``as_of`` and ``known`` this reads the running balance rows. Raises `UnknownAccountError`.
+    """
+    if as_of is None and known is None:
+        rows = conn.execute(
+            "SELECT code, type, currency, exponent, posted_minor, balance_minor FROM ledger.account_balance"
+            " WHERE book_id = %s AND (code = %s OR starts_with(code, %s)) ORDER BY code",
+            (book_id, account, account.rstrip(":") + ":"),
+        ).fetchall()
+        found = tuple(AccountBalance(*row) for row in rows)  # type: ignore[arg-type]
+    else:
+        prefix = account.rstrip(":") + ":"
+        whole = trial_balance(conn, book_id=book_id, as_of=as_of, known=known)
+        found = tuple(row for row in whole.rows if row.code == account or row.code.startswith(prefix))
+        if not found:
+            opened = balance(conn, book_id=book_id, account=account)
+            return tuple(AccountBalance(r.code, r.type, r.currency, r.exponent, 0, 0) for r in opened)
+    if not found:
+        raise UnknownAccountError(
+            f"there is no account {account!r}; see `nostro trial-balance` for the codes."
+        )
+    return found
+
+
+def statement(
+    conn: Connection, *, book_id: int, account: str, as_of: date | None = None, known: Knowledge | None = None
+) -> Iterator[StatementRow]:
+    """An account's postings in effective order with the running balance on the normal side.
+
+    Raises `UnknownAccountError`.
+    """
+    found = conn.execute(
+        "SELECT account_id, normal_side FROM ledger.account WHERE book_id = %s AND code = %s",
+        (book_id, account),
+    ).fetchone()
+    if found is None:
+        raise UnknownAccountError(
+            f"there is no account {account!r}; see `nostro trial-balance` for the codes."
+        )
+    account_id, side = int(str(found[0])), int(str(found[1]))
+    base = _postings(book_id, as_of, known)
+    query = (
+        base.join(_entry, _entry.c.entry_id == _posting.c.entry_id)
+        .outerjoin(_text, _text.c.entry_id == _posting.c.entry_id)
+        .add_columns(
+            _posting.c.effective_date,
+            _entry.c.idempotency_key,
+            _posting.c.amount_minor,
+            _text.c.description,
+            _text.c.reference,
+        )
+        .where(_posting.c.account_id == account_id)
+        .order_by(_posting.c.effective_date, _posting.c.posting_id)
+    )
+    running = 0
+    for day, key, amount, description, reference in _run(conn, query):
+        running += side * int(str(amount))
+        yield StatementRow(day, str(key), side * int(str(amount)), running, description, reference)  # type: ignore[arg-type]

@@ -1,0 +1,151 @@
+"""The write path: post a batch of journal entries, reverse one.
+
+Lives here: Python's side of `ledger.post_batch`. Must not live here: rules (they are in Postgres), files
+(`ledger.importing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from ledger.db import Connection
+from ledger.errors import UnknownAccountError, translate_errors
+
+
+@dataclass(frozen=True, slots=True)
+class NewPosting:
+    """One leg of an entry: debit positive, credit negative, minor units of the account's currency."""
+
+    account: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A journal entry to post. `key` makes a retry harmless: it means this entry, for ever."""
+
+    key: str
+    effective_date: date
+    postings: tuple[NewPosting, ...]
+    description: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostedEntry:
+    """An entry in the books. `is_new` is false when the key was posted before with the same content."""
+
+    key: str
+    entry_id: int
+    first_posting_id: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """A batch as columns: what the set-based functions of the books take. All lists of a kind are equally long.
+
+    `leg_entry` holds 1-based positions in `keys`, ascending.
+    """
+
+    keys: list[str]
+    dates: list[date]
+    descriptions: list[str | None]
+    references: list[str | None]
+    source_lines: list[int] | None
+    leg_entry: list[int]
+    leg_account: list[int]
+    leg_amount: list[int]
+
+
+_POST = """
+SELECT entry_ordinal, entry_id, first_posting_id, is_new
+  FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ORDER BY entry_ordinal
+"""
+
+
+def post_columns(
+    conn: Connection, *, book_id: int, source_id: int | None, legs: Legs
+) -> list[tuple[int, int, int, bool]]:
+    """Post a batch given as columns; returns (position, entry id, first posting id, is new), one an entry."""
+    with translate_errors():
+        rows = conn.execute(
+            _POST,
+            (
+                book_id,
+                source_id,
+                legs.keys,
+                legs.dates,
+                legs.descriptions,
+                legs.references,
+                legs.source_lines,
+                legs.leg_entry,
+                legs.leg_account,
+                legs.leg_amount,
+            ),
+            binary=True,
+        ).fetchall()
+    return rows  # type: ignore[return-value]
+
+
+def post_batch(
+    conn: Connection, *, book_id: int, entries: Sequence[NewEntry], source_id: int | None = None
+) -> tuple[PostedEntry, ...]:
+    """Post all entries or none, in one transaction of its own (or inside the caller's).
+
+    Raises the errors of `ledger.errors`: unbalanced, unknown or control account, closed period, floor,
+    idempotency conflict. Posting the same entries again returns the originals and changes nothing.
+    """
+    with translate_errors(), conn.transaction():
+        accounts = account_ids(
+            conn, book_id=book_id, codes=sorted({p.account for e in entries for p in e.postings})
+        )
+        legs = Legs([], [], [], [], None, [], [], [])
+        for position, entry in enumerate(entries, start=1):
+            legs.keys.append(entry.key)
+            legs.dates.append(entry.effective_date)
+            legs.descriptions.append(entry.description)
+            legs.references.append(entry.reference)
+            for posting in entry.postings:
+                legs.leg_entry.append(position)
+                legs.leg_account.append(accounts[posting.account])
+                legs.leg_amount.append(posting.amount_minor)
+        rows = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
+    return tuple(
+        PostedEntry(key=legs.keys[position - 1], entry_id=entry_id, first_posting_id=first, is_new=is_new)
+        for position, entry_id, first, is_new in rows
+    )
+
+
+def account_ids(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict[str, int]:
+    """Ids by code.
+
+    Raises `UnknownAccountError` naming every code that does not exist.
+    """
+    rows = conn.execute(
+        "SELECT code, account_id FROM ledger.account WHERE book_id = %s AND code = ANY(%s)",
+        (book_id, list(codes)),
+    ).fetchall()
+    found = {str(code): int(str(account_id)) for code, account_id in rows}
+    missing = [code for code in codes if code not in found]
+    if missing:
+        raise UnknownAccountError(
+            f"unknown account {', '.join(missing[:10])}; open it or declare a rule for it."
+        )
+    return found
+
+
+def reverse(conn: Connection, *, book_id: int, key: str, effective_date: date, reason: str) -> int:
+    """Reverse the entry with this key whole and return the reversal's entry id; again: the same one.
+
+    Raises `ClosedPeriodError`, `ControlAccountError` (only the owning module reverses its entries),
+    `RefusedError` (no such entry).
+    """
+    with translate_errors(), conn.transaction():
+        row = conn.execute(
+            "SELECT ledger.reverse(%s, %s, %s, %s)", (book_id, key, effective_date, reason)
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0]))

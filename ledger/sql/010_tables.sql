@@ -1,0 +1,179 @@
+-- The books: tables and the constraints a single row can carry.
+-- Rules that need more than one row are statement triggers in 020_rules.sql.
+
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+CREATE SCHEMA ledger;
+GRANT USAGE ON SCHEMA ledger TO :app, :analyst;
+
+CREATE TABLE ledger.currency (
+    currency_id smallint PRIMARY KEY,          -- ISO 4217 number
+    code        text     NOT NULL UNIQUE CHECK (code ~ '^[A-Z]{3,8}$'),
+    exponent    smallint NOT NULL CHECK (exponent BETWEEN 0 AND 8)
+);
+COMMENT ON TABLE ledger.currency IS 'ISO 4217 currencies; amounts are integers of 10^-exponent.';
+
+CREATE TABLE ledger.book (
+    book_id                int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name                   text NOT NULL UNIQUE,
+    functional_currency_id smallint NOT NULL REFERENCES ledger.currency
+);
+COMMENT ON TABLE ledger.book IS 'One legal entity''s books. Every other key starts with book_id.';
+
+CREATE TABLE ledger.control (
+    control text PRIMARY KEY,
+    modules text[] NOT NULL
+);
+COMMENT ON TABLE ledger.control IS 'Control accounts and the only modules that post to them (invariant 11).';
+INSERT INTO ledger.control VALUES
+    ('nostro', '{setup,recon}'),
+    ('cash_in_transit', '{settlement,recon}');
+
+CREATE TABLE ledger.account (
+    account_id  int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book_id     int      NOT NULL REFERENCES ledger.book,
+    code        text     NOT NULL CHECK (code ~ '^[a-z]+(:[A-Za-z0-9._-]+)+$'),
+    type        text     NOT NULL CHECK (type IN ('asset', 'liability', 'equity', 'income', 'expense')),
+    normal_side smallint NOT NULL GENERATED ALWAYS AS (CASE WHEN type IN ('asset', 'expense') THEN 1 ELSE -1 END) STORED,
+    currency_id smallint NOT NULL REFERENCES ledger.currency,
+    settleable  boolean  NOT NULL DEFAULT false,
+    control     text     REFERENCES ledger.control,
+    floor_minor bigint,
+    CONSTRAINT account_code UNIQUE (book_id, code),
+    CONSTRAINT account_settleable_not_control CHECK (NOT (settleable AND control IS NOT NULL))
+);
+COMMENT ON COLUMN ledger.account.normal_side IS '+1 debit-normal, -1 credit-normal; people see positive balances on this side.';
+COMMENT ON COLUMN ledger.account.floor_minor IS 'Lowest balance on the normal side, minor units; NULL: none (invariant 5).';
+
+CREATE TABLE ledger.account_rule (
+    book_id     int  NOT NULL REFERENCES ledger.book,
+    pattern     text NOT NULL,
+    type        text NOT NULL CHECK (type IN ('asset', 'liability', 'equity', 'income', 'expense')),
+    currency_id smallint REFERENCES ledger.currency,
+    settleable  boolean NOT NULL DEFAULT false,
+    floor_minor bigint,
+    PRIMARY KEY (book_id, pattern)
+);
+COMMENT ON TABLE ledger.account_rule IS 'Accounts that a journal may open: an exact code, or a prefix ending in *.';
+
+CREATE TABLE ledger.balance (
+    account_id   int      PRIMARY KEY REFERENCES ledger.account,
+    book_id      int      NOT NULL,
+    normal_side  smallint NOT NULL,
+    floor_minor  bigint,
+    posted_minor bigint   NOT NULL DEFAULT 0,
+    held_minor   bigint   NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
+    CONSTRAINT balance_floor CHECK (normal_side * posted_minor - held_minor >= floor_minor)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE ledger.balance IS 'Running balance: the sum of the account''s postings, moved by the posting trigger alone (invariant 4).';
+COMMENT ON CONSTRAINT balance_floor ON ledger.balance IS 'Invariant 5: a constrained account never crosses its floor.';
+
+CREATE TABLE ledger.source (
+    source_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book_id   int  NOT NULL REFERENCES ledger.book,
+    kind      text NOT NULL,
+    name      text NOT NULL,
+    sha256    text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    UNIQUE (book_id, kind, sha256)
+);
+COMMENT ON TABLE ledger.source IS 'Where entries came from: a file and its hash.';
+
+CREATE SEQUENCE ledger.batch_id_seq;
+
+CREATE TABLE ledger.batch (
+    batch_id          bigint PRIMARY KEY,
+    book_id           int    NOT NULL REFERENCES ledger.book,
+    module            text,
+    source_id         bigint REFERENCES ledger.source,
+    entry_count       int    NOT NULL CHECK (entry_count > 0),
+    xid               xid8   NOT NULL DEFAULT pg_current_xact_id(),
+    system_identifier bigint NOT NULL,
+    recorded_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    recorded_by       name   NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE ledger.batch IS
+    'One call that posted: entry and posting ids carry the batch in their upper bits, so facts about the '
+    'commit (transaction, cluster, clock, login, source) are stored once, not once a row.';
+
+-- An id is (batch_id << 20) + ordinal: dense, time-ordered, and it names its batch without a column.
+CREATE TABLE ledger.entry (
+    entry_id          bigint NOT NULL PRIMARY KEY,
+    book_id           int    NOT NULL,
+    effective_date    date   NOT NULL,
+    posting_count     int    NOT NULL,
+    first_posting_id  bigint NOT NULL,
+    reverses_entry_id bigint REFERENCES ledger.entry,
+    idempotency_key   text   NOT NULL CHECK (idempotency_key <> ''),
+    CONSTRAINT entry_book_key UNIQUE (book_id, idempotency_key),
+    CONSTRAINT entry_posting_count CHECK (posting_count >= 2),
+    CONSTRAINT entry_batch CHECK (entry_id >> 20 = first_posting_id >> 20)
+);
+CREATE UNIQUE INDEX entry_reverses_once ON ledger.entry (reverses_entry_id) WHERE reverses_entry_id IS NOT NULL;
+COMMENT ON CONSTRAINT entry_book_key ON ledger.entry IS 'Invariant 3: a key means exactly one entry, for ever.';
+COMMENT ON INDEX ledger.entry_reverses_once IS 'Invariant 7: at most one full reversal.';
+
+CREATE TABLE ledger.entry_text (
+    entry_id    bigint PRIMARY KEY REFERENCES ledger.entry,
+    description text,
+    reference   text,
+    source_line int
+);
+
+-- account_id has no foreign key: the statement trigger checks the whole batch in one join, not once a row.
+CREATE TABLE ledger.posting (
+    posting_id     bigint   NOT NULL PRIMARY KEY,
+    entry_id       bigint   NOT NULL,
+    amount_minor   bigint   NOT NULL,
+    account_id     int      NOT NULL,
+    book_id        int      NOT NULL,
+    effective_date date     NOT NULL,
+    currency_id    smallint NOT NULL,
+    CONSTRAINT posting_amount_not_zero CHECK (amount_minor <> 0),
+    CONSTRAINT posting_batch CHECK (posting_id >> 20 = entry_id >> 20)
+);
+CREATE INDEX posting_account ON ledger.posting (account_id, posting_id) INCLUDE (amount_minor, effective_date);
+COMMENT ON TABLE ledger.posting IS 'Debit positive, credit negative, minor units of the account''s currency.';
+COMMENT ON CONSTRAINT posting_amount_not_zero ON ledger.posting IS 'Invariant 1: no zero posting.';
+
+CREATE TABLE ledger.publication (
+    publication_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    last_seq       bigint NOT NULL UNIQUE,
+    published_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE ledger.batch_seq (
+    batch_id       bigint PRIMARY KEY REFERENCES ledger.batch,
+    first_seq      bigint NOT NULL UNIQUE,
+    last_seq       bigint NOT NULL UNIQUE CHECK (last_seq >= first_seq),
+    publication_id bigint NOT NULL REFERENCES ledger.publication
+);
+COMMENT ON TABLE ledger.batch_seq IS
+    'Knowledge order: a dense sequence over committed entries, given below the xmin watermark (DESIGN §2).';
+
+CREATE TABLE ledger.certified_through (
+    book_id            int  NOT NULL REFERENCES ledger.book,
+    account_id         int  NOT NULL REFERENCES ledger.account,
+    through_date       date NOT NULL,
+    certificate_sha256 text NOT NULL,
+    PRIMARY KEY (book_id, account_id, through_date)
+);
+
+CREATE TABLE ledger.period_close (
+    book_id      int  NOT NULL REFERENCES ledger.book,
+    through_date date NOT NULL,
+    closed_by    name NOT NULL DEFAULT session_user,
+    closed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    override_reason text,
+    override_by  name,
+    PRIMARY KEY (book_id, through_date),
+    CONSTRAINT period_second_person CHECK (override_by IS NULL OR override_by <> closed_by)
+);
+CREATE TABLE ledger.period_override (
+    book_id      int  NOT NULL REFERENCES ledger.book,
+    through_date date NOT NULL,
+    reason       text NOT NULL CHECK (length(reason) >= 10),
+    requested_by name NOT NULL DEFAULT session_user,
+    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (book_id, through_date)
+);
+
+GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO :app;

@@ -1,0 +1,236 @@
+-- The write path: opening accounts, posting a batch, reversing.
+
+CREATE FUNCTION ledger.book_currency(p_code text) RETURNS smallint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v smallint := (SELECT currency_id FROM ledger.currency WHERE code = p_code);
+BEGIN
+    IF v IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_currency',
+            MESSAGE = format('Currency %s is not an ISO 4217 code.', p_code);
+    END IF;
+    RETURN v;
+END $$;
+
+CREATE FUNCTION ledger.define_book(p_name text, p_functional_currency text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_book ledger.book;
+BEGIN
+    INSERT INTO ledger.book (name, functional_currency_id)
+    SELECT p_name, ledger.book_currency(p_functional_currency)
+     WHERE NOT EXISTS (SELECT FROM ledger.book WHERE name = p_name)
+    ON CONFLICT DO NOTHING;
+    SELECT * INTO v_book FROM ledger.book WHERE name = p_name;
+    IF v_book.functional_currency_id <> ledger.book_currency(p_functional_currency) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'book_same',
+            MESSAGE = format('Book %s exists with another functional currency than %s.', p_name, p_functional_currency);
+    END IF;
+    RETURN v_book.book_id;
+END $$;
+
+-- Opens what is missing; what exists must be the same. Returns one id per code, in the order given.
+CREATE FUNCTION ledger.open_accounts(
+    p_book_id int, p_codes text[], p_types text[], p_currencies text[], p_settleable boolean[], p_controls text[], p_floors bigint[])
+RETURNS int[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_other text;
+BEGIN
+    INSERT INTO ledger.account (book_id, code, type, currency_id, settleable, control, floor_minor)
+    SELECT p_book_id, g.code, g.type, ledger.book_currency(g.currency), g.settleable, g.control, g.floor_minor
+      FROM (SELECT DISTINCT ON (code) * FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors)
+                   AS u (code, type, currency, settleable, control, floor_minor) ORDER BY code) g
+     WHERE NOT EXISTS (SELECT FROM ledger.account a WHERE a.book_id = p_book_id AND a.code = g.code)
+     ORDER BY g.code
+    ON CONFLICT ON CONSTRAINT account_code DO NOTHING;
+    SELECT g.code INTO v_other
+      FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors)
+           AS g (code, type, currency, settleable, control, floor_minor)
+      JOIN ledger.account a ON a.book_id = p_book_id AND a.code = g.code
+      JOIN ledger.currency c USING (currency_id)
+     WHERE (a.type, c.code, a.settleable, a.control, a.floor_minor)
+           IS DISTINCT FROM (g.type, g.currency, g.settleable, g.control, g.floor_minor) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'account_same',
+            MESSAGE = format('Account %s exists with another type, currency, control, floor or settleable mark.', v_other),
+            HINT = 'Accounts never change; open another one.';
+    END IF;
+    RETURN (SELECT array_agg(a.account_id ORDER BY g.n) FROM unnest(p_codes) WITH ORDINALITY g (code, n)
+              JOIN ledger.account a ON a.book_id = p_book_id AND a.code = g.code);
+END $$;
+
+CREATE FUNCTION ledger.define_account_rules(
+    p_book_id int, p_patterns text[], p_types text[], p_currencies text[], p_settleable boolean[], p_floors bigint[])
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE v_other text;
+BEGIN
+    INSERT INTO ledger.account_rule
+    SELECT p_book_id, g.pattern, g.type, ledger.book_currency(g.currency), g.settleable, g.floor_minor
+      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
+     WHERE g.currency IS NOT NULL
+    UNION ALL
+    SELECT p_book_id, g.pattern, g.type, NULL, g.settleable, g.floor_minor
+      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
+     WHERE g.currency IS NULL
+    ON CONFLICT DO NOTHING;
+    SELECT g.pattern INTO v_other
+      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
+      JOIN ledger.account_rule r ON r.book_id = p_book_id AND r.pattern = g.pattern
+      LEFT JOIN ledger.currency c USING (currency_id)
+     WHERE (r.type, c.code, r.settleable, r.floor_minor) IS DISTINCT FROM (g.type, g.currency, g.settleable, g.floor_minor) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'account_same',
+            MESSAGE = format('The account rule %s exists with other properties.', v_other),
+            HINT = 'Rules never change; add a longer pattern.';
+    END IF;
+END $$;
+
+CREATE FUNCTION ledger.record_source(p_book_id int, p_kind text, p_name text, p_sha256 text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO ledger.source (book_id, kind, name, sha256)
+    SELECT p_book_id, p_kind, p_name, p_sha256
+     WHERE NOT EXISTS (SELECT FROM ledger.source WHERE (book_id, kind, sha256) = (p_book_id, p_kind, p_sha256))
+    ON CONFLICT DO NOTHING;
+    RETURN (SELECT source_id FROM ledger.source WHERE (book_id, kind, sha256) = (p_book_id, p_kind, p_sha256));
+END $$;
+
+-- Which of these keys exist already with other content (date, postings, texts, reversed entry)?
+CREATE FUNCTION ledger.conflicting_keys(
+    p_book_id int, p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_reverses bigint[],
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
+RETURNS TABLE (entry_ordinal int, entry_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH given AS (
+        SELECT u.n::int AS n, u.key, u.date, u.description, u.reference, u.reverses, e.*, t.description AS old_description,
+               t.reference AS old_reference
+          FROM unnest(p_keys, p_dates, p_descriptions, p_references, p_reverses)
+               WITH ORDINALITY AS u (key, date, description, reference, reverses, n)
+          JOIN ledger.entry e ON e.book_id = p_book_id AND e.idempotency_key = u.key
+          LEFT JOIN ledger.entry_text t ON t.entry_id = e.entry_id),
+    given_legs AS (
+        SELECT l.n, array_agg(l.account ORDER BY l.account, l.amount) AS accounts, array_agg(l.amount ORDER BY l.account, l.amount) AS amounts
+          FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) AS l (n, account, amount)
+         WHERE l.n IN (SELECT n FROM given) GROUP BY l.n),
+    stored_legs AS (
+        SELECT g.n, array_agg(p.account_id ORDER BY p.account_id, p.amount_minor) AS accounts,
+               array_agg(p.amount_minor ORDER BY p.account_id, p.amount_minor) AS amounts
+          FROM given g JOIN ledger.posting p ON p.posting_id BETWEEN g.first_posting_id AND g.first_posting_id + g.posting_count - 1
+         GROUP BY g.n)
+    SELECT g.n, g.entry_id FROM given g LEFT JOIN given_legs l USING (n) LEFT JOIN stored_legs s USING (n)
+     WHERE (g.effective_date, g.old_description, g.old_reference, g.reverses_entry_id, s.accounts, s.amounts)
+           IS DISTINCT FROM (g.date, g.description, g.reference, g.reverses, l.accounts, l.amounts)
+     ORDER BY g.n
+$$;
+
+-- Posts a batch: everything or nothing, a handful of statements whatever its size.
+-- p_leg_entry holds 1-based positions in p_keys, ascending; an entry's postings get consecutive ids in that order.
+CREATE FUNCTION ledger.post_internal(
+    p_book_id int, p_module text, p_source_id bigint,
+    p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
+RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_new boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan  -- a plan made for one entry is quadratic for a hundred thousand
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_batch bigint := nextval('ledger.batch_id_seq');
+    v_base  bigint := v_batch << 20;
+    v_new   bigint;
+    v_bad   record;
+BEGIN
+    IF coalesce(cardinality(p_keys), 0) = 0 THEN RETURN; END IF;
+    IF cardinality(p_leg_entry) >= 1 << 20 OR cardinality(p_keys) >= 1 << 20 THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'A batch holds at most 1,048,575 postings.',
+            HINT = 'Send several batches.';
+    END IF;
+    SELECT l.account INTO v_bad FROM (SELECT DISTINCT account FROM unnest(p_leg_account) l (account)) l
+      LEFT JOIN ledger.account a ON a.account_id = l.account AND a.book_id = p_book_id WHERE a.account_id IS NULL LIMIT 1;
+    IF FOUND THEN
+        PERFORM ledger.raise_account_fault(v_bad.account, 'posting_account', NULL, NULL);
+    END IF;
+
+    RETURN QUERY
+    WITH leg AS MATERIALIZED (
+        SELECT l.entry_n, l.account, l.amount, v_base + l.n - 1 AS posting_id
+          FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) WITH ORDINALITY AS l (entry_n, account, amount, n)),
+    head AS (
+        SELECT entry_n, min(posting_id) AS first_posting_id, count(*)::int AS posting_count FROM leg GROUP BY entry_n),
+    new_entry AS (
+        INSERT INTO ledger.entry (entry_id, book_id, effective_date, posting_count, first_posting_id, reverses_entry_id, idempotency_key)
+        SELECT v_base + k.n - 1, p_book_id, k.date, coalesce(h.posting_count, 0), coalesce(h.first_posting_id, v_base), k.reverses, k.key
+          FROM unnest(p_keys, p_dates, p_reverses) WITH ORDINALITY AS k (key, date, reverses, n)
+          LEFT JOIN head h ON h.entry_n = k.n
+         ORDER BY k.key
+        ON CONFLICT ON CONSTRAINT entry_book_key DO NOTHING
+        RETURNING entry_id, effective_date, first_posting_id),
+    new_posting AS (
+        INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
+        SELECT l.posting_id, e.entry_id, l.account, l.amount, p_book_id, a.currency_id, e.effective_date
+          FROM leg l JOIN new_entry e ON e.entry_id = v_base + l.entry_n - 1 JOIN ledger.account a ON a.account_id = l.account
+         ORDER BY l.posting_id),
+    new_text AS (
+        INSERT INTO ledger.entry_text (entry_id, description, reference, source_line)
+        SELECT e.entry_id, t.description, t.reference, t.source_line
+          FROM unnest(p_descriptions, p_references, p_source_lines) WITH ORDINALITY AS t (description, reference, source_line, n)
+          JOIN new_entry e ON e.entry_id = v_base + t.n - 1
+         WHERE (t.description, t.reference, t.source_line) IS DISTINCT FROM (NULL::text, NULL::text, NULL::int)),
+    new_batch AS (
+        INSERT INTO ledger.batch (batch_id, book_id, module, source_id, entry_count, system_identifier)
+        SELECT v_batch, p_book_id, p_module, p_source_id, n.n, s.system_identifier
+          FROM (SELECT count(*)::int AS n FROM new_entry) n, pg_control_system() s WHERE n.n > 0)
+    SELECT (e.entry_id - v_base + 1)::int, e.entry_id, e.first_posting_id, true FROM new_entry e;
+    GET DIAGNOSTICS v_new = ROW_COUNT;
+    IF v_new = cardinality(p_keys) THEN RETURN; END IF;
+
+    -- Some keys were taken: same content is the original's answer, other content is a conflict.
+    SELECT c.entry_ordinal, c.entry_id INTO v_bad
+      FROM ledger.conflicting_keys(p_book_id, p_keys, p_dates, p_descriptions, p_references, p_reverses,
+                                   p_leg_entry, p_leg_account, p_leg_amount) c LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', CONSTRAINT = 'idempotency_conflict', SCHEMA = 'ledger', TABLE = 'entry',
+            MESSAGE = format('Key %s is taken by entry %s with other content.', p_keys[v_bad.entry_ordinal], v_bad.entry_id),
+            HINT = 'Use a new key for a new entry; a retry must repeat the same content.';
+    END IF;
+    RETURN QUERY
+    SELECT k.n::int, e.entry_id, e.first_posting_id, false FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)
+      JOIN ledger.entry e ON e.book_id = p_book_id AND e.idempotency_key = k.key AND e.entry_id <> v_base + k.n - 1;
+END $$;
+
+-- What callers may use: the same, without a module, so control accounts refuse.
+CREATE FUNCTION ledger.post_batch(
+    p_book_id int, p_source_id bigint,
+    p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[],
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
+RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_new boolean)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM ledger.post_internal(p_book_id, NULL, p_source_id, p_keys, p_dates, p_descriptions, p_references,
+                                       p_source_lines, NULL, p_leg_entry, p_leg_account, p_leg_amount)
+$$;
+
+-- Reverses one entry whole, on a date in an open period. Key: reverse:<key>. Again: the same reversal.
+CREATE FUNCTION ledger.reverse_internal(p_book_id int, p_module text, p_key text, p_date date, p_reason text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_entry ledger.entry;
+BEGIN
+    SELECT * INTO v_entry FROM ledger.entry WHERE book_id = p_book_id AND idempotency_key = p_key;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'entry_known',
+            MESSAGE = format('There is no entry with key %s.', p_key);
+    END IF;
+    RETURN (SELECT r.entry_id FROM (SELECT array_agg(account_id ORDER BY posting_id) AS accounts,
+                                           array_agg(-amount_minor ORDER BY posting_id) AS amounts FROM ledger.posting
+                                     WHERE posting_id BETWEEN v_entry.first_posting_id
+                                                          AND v_entry.first_posting_id + v_entry.posting_count - 1) p,
+              ledger.post_internal(p_book_id, p_module, NULL, ARRAY['reverse:' || p_key], ARRAY[p_date], ARRAY[p_reason], ARRAY[p_key],
+                  NULL, ARRAY[v_entry.entry_id], array_fill(1, ARRAY[v_entry.posting_count]), p.accounts, p.amounts) r);
+END $$;
+
+CREATE FUNCTION ledger.reverse(p_book_id int, p_key text, p_date date, p_reason text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.reverse_internal(p_book_id, NULL, p_key, p_date, p_reason)
+$$;
+
+GRANT EXECUTE ON FUNCTION ledger.book_currency, ledger.define_book, ledger.open_accounts, ledger.define_account_rules,
+    ledger.record_source, ledger.conflicting_keys, ledger.post_batch, ledger.reverse TO :app;

@@ -1,0 +1,78 @@
+-- What people read.
+
+CREATE VIEW ledger.account_balance AS
+SELECT a.book_id, a.account_id, a.code, a.type, c.code AS currency, c.exponent, a.control, a.settleable, a.normal_side,
+       b.posted_minor, b.held_minor, a.normal_side * b.posted_minor AS balance_minor
+  FROM ledger.account a JOIN ledger.balance b USING (account_id) JOIN ledger.currency c USING (currency_id);
+COMMENT ON VIEW ledger.account_balance IS 'Each account now: posted_minor debit positive, balance_minor positive on the normal side.';
+
+CREATE VIEW ledger.journal AS
+SELECT e.book_id, e.entry_id, e.idempotency_key, e.effective_date, p.posting_id, p.account_id, a.code AS account, p.amount_minor,
+       c.code AS currency, t.description, t.reference, t.source_line, b.module, b.source_id, b.recorded_at, b.recorded_by, e.reverses_entry_id
+  FROM ledger.entry e
+  JOIN ledger.posting p ON p.posting_id BETWEEN e.first_posting_id AND e.first_posting_id + e.posting_count - 1
+  JOIN ledger.account a USING (account_id) JOIN ledger.currency c ON c.currency_id = p.currency_id
+  JOIN ledger.batch b ON b.batch_id = e.entry_id >> 20 LEFT JOIN ledger.entry_text t ON t.entry_id = e.entry_id;
+COMMENT ON VIEW ledger.journal IS 'Every posting with its entry, account and origin.';
+
+-- Balances as of an effective date and as known at a point of knowledge order (NULL: all / now).
+CREATE FUNCTION ledger.balances_at(p_book_id int, p_as_of date, p_known_seq bigint)
+RETURNS TABLE (account_id int, posted_minor bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.account_id, sum(p.amount_minor)::bigint FROM ledger.posting p
+     WHERE p.book_id = p_book_id AND (p_as_of IS NULL OR p.effective_date <= p_as_of)
+       AND (p_known_seq IS NULL OR EXISTS (SELECT FROM ledger.batch_seq s
+                                            WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq))
+     GROUP BY p.account_id
+$$;
+
+-- Every broken rule of the books, recomputed from rows; no row means all hold.
+CREATE FUNCTION ledger.verify(p_book_id int)
+RETURNS TABLE (invariant int, place text, fault text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 1, 'entry ' || entry_id, format('sums to %s in currency %s', sum(amount_minor), currency_id)
+      FROM ledger.posting WHERE book_id = p_book_id GROUP BY entry_id, currency_id HAVING sum(amount_minor) <> 0
+    UNION ALL
+    SELECT 1, 'entry ' || e.entry_id, format('declares %s postings, has %s', e.posting_count, coalesce(p.n, 0))
+      FROM ledger.entry e LEFT JOIN (SELECT entry_id, count(*) AS n FROM ledger.posting WHERE book_id = p_book_id GROUP BY entry_id) p USING (entry_id)
+     WHERE e.book_id = p_book_id AND e.posting_count IS DISTINCT FROM p.n
+    UNION ALL
+    SELECT 1, 'posting ' || p.posting_id, 'has no entry, or not its account''s currency or book'
+      FROM ledger.posting p LEFT JOIN ledger.entry e USING (entry_id) LEFT JOIN ledger.account a USING (account_id)
+     WHERE p.book_id = p_book_id AND (e.entry_id IS NULL OR a.currency_id IS DISTINCT FROM p.currency_id OR a.book_id IS DISTINCT FROM p.book_id
+            OR e.effective_date <> p.effective_date)
+    UNION ALL
+    SELECT 4, 'account ' || a.code, format('balance row %s, postings %s', b.posted_minor, coalesce(p.total, 0))
+      FROM ledger.account a LEFT JOIN ledger.balance b USING (account_id)
+      LEFT JOIN (SELECT account_id, sum(amount_minor) AS total FROM ledger.posting WHERE book_id = p_book_id GROUP BY account_id) p USING (account_id)
+     WHERE a.book_id = p_book_id AND b.posted_minor IS DISTINCT FROM coalesce(p.total, 0)
+    UNION ALL
+    SELECT 4, 'currency ' || currency_id, format('the book''s balances sum to %s', sum(b.posted_minor))
+      FROM ledger.balance b JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id
+     GROUP BY currency_id HAVING sum(b.posted_minor) <> 0
+    UNION ALL
+    SELECT 5, 'account ' || a.code, format('stands at %s, floor %s', b.normal_side * b.posted_minor - b.held_minor, b.floor_minor)
+      FROM ledger.account a JOIN ledger.balance b USING (account_id)
+     WHERE a.book_id = p_book_id AND b.normal_side * b.posted_minor - b.held_minor < b.floor_minor
+    UNION ALL
+    SELECT 7, 'entry ' || r.entry_id, 'does not negate the entry it reverses'
+      FROM ledger.entry r JOIN ledger.entry o ON o.entry_id = r.reverses_entry_id
+     WHERE r.book_id = p_book_id AND EXISTS (
+           SELECT account_id, -amount_minor FROM ledger.posting WHERE entry_id = r.entry_id
+              AND posting_id BETWEEN r.first_posting_id AND r.first_posting_id + r.posting_count - 1
+           EXCEPT ALL
+           SELECT account_id, amount_minor FROM ledger.posting WHERE entry_id = o.entry_id
+              AND posting_id BETWEEN o.first_posting_id AND o.first_posting_id + o.posting_count - 1)
+    UNION ALL
+    SELECT 2, 'batch ' || b.batch_id, format('posted %s entries, has %s', b.entry_count, coalesce(e.n, 0))
+      FROM ledger.batch b LEFT JOIN (SELECT entry_id >> 20 AS batch_id, count(*) AS n FROM ledger.entry WHERE book_id = p_book_id GROUP BY 1) e USING (batch_id)
+     WHERE b.book_id = p_book_id AND b.entry_count IS DISTINCT FROM e.n
+    UNION ALL
+    SELECT 11, 'posting ' || p.posting_id, format('module %s posted on control account %s', coalesce(b.module, '(none)'), a.code)
+      FROM ledger.account a JOIN ledger.control c USING (control) JOIN ledger.posting p USING (account_id)
+      JOIN ledger.batch b ON b.batch_id = p.posting_id >> 20
+     WHERE a.book_id = p_book_id AND (b.module = ANY (c.modules)) IS NOT TRUE
+$$;
+
+GRANT SELECT ON ledger.account_balance, ledger.journal TO :app, :analyst;
+GRANT EXECUTE ON FUNCTION ledger.balances_at, ledger.verify TO :app;

@@ -1,0 +1,12 @@
+"""What we owe whom, files, approvals, the bank's answers."""
+
+from __future__ import annotations
+
+from nostro.migrations.run_sql import run_sql
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    run_sql("settlement")
