@@ -38,6 +38,7 @@ from ledger.errors import (
     register_constraint_errors,
     translate_errors,
 )
+from ledger.importing import ImportReport, import_journal
 from ledger.journal import NewEntry, NewPosting, PostedEntry, account_ids, post_batch, reverse
 from ledger.money import CURRENCIES, Currency, Money, currency, format_amount, parse_amount_minor
 from ledger.periods import Fault, close_period, request_close_override, verify
@@ -57,6 +58,7 @@ __all__ = [
     "Fault",
     "FloorError",
     "IdempotencyConflictError",
+    "ImportReport",
     "JournalFileError",
     "Knowledge",
     "Money",
@@ -81,6 +83,7 @@ __all__ = [
     "constraint_errors",
     "currency",
     "format_amount",
+    "import_journal",
     "knowledge_at",
     "parse_amount_minor",
     "post_batch",

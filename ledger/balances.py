@@ -169,7 +169,7 @@ def _postings(book_id: int, as_of: date | None, known: Knowledge | None) -> Sele
 
 def _run(conn: Connection, query: Select[tuple[object, ...]]) -> list[tuple[object, ...]]:
     """Execute a SQLAlchemy Core query on a psycopg connection."""
-    compiled = query.compile(dialect=postgresql.psycopg.dialect())  # type: ignore[attr-defined]
+    compiled = query.compile(dialect=postgresql.psycopg.dialect())  # type: ignore[no-untyped-call]
     with translate_errors():
         return conn.execute(str(compiled), dict(compiled.params)).fetchall()
 
@@ -189,9 +189,7 @@ def trial_balance(
             total,
             _account.c.normal_side,
         )
-        .group_by(
-            _account.c.code, _account.c.type, _currency.c.code, _currency.c.exponent, _account.c.normal_side
-        )
+        .group_by(_account.c.code, _account.c.type, _currency.c.code, _currency.c.exponent, _account.c.normal_side)
         .order_by(_account.c.code)
     )
     rows = tuple(
@@ -228,9 +226,7 @@ def balance(
             opened = balance(conn, book_id=book_id, account=account)
             return tuple(AccountBalance(r.code, r.type, r.currency, r.exponent, 0, 0) for r in opened)
     if not found:
-        raise UnknownAccountError(
-            f"there is no account {account!r}; see `nostro trial-balance` for the codes."
-        )
+        raise UnknownAccountError(f"there is no account {account!r}; see `nostro trial-balance` for the codes.")
     return found
 
 
@@ -246,9 +242,7 @@ def statement(
         (book_id, account),
     ).fetchone()
     if found is None:
-        raise UnknownAccountError(
-            f"there is no account {account!r}; see `nostro trial-balance` for the codes."
-        )
+        raise UnknownAccountError(f"there is no account {account!r}; see `nostro trial-balance` for the codes.")
     account_id, side = int(str(found[0])), int(str(found[1]))
     base = _postings(book_id, as_of, known)
     query = (

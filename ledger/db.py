@@ -33,6 +33,4 @@ def book_id(conn: Connection, name: str | None = None) -> int:
         raise RefusedError(f"there is no book {name!r}; run `nostro setup FILE.yaml` first.")
     if not found:
         raise RefusedError("there is no book yet; run `nostro setup FILE.yaml` first.")
-    raise RefusedError(
-        f"there are {len(found)} books; say which with --book ({', '.join(str(r[1]) for r in rows)})."
-    )
+    raise RefusedError(f"there are {len(found)} books; say which with --book ({', '.join(str(r[1]) for r in rows)}).")

@@ -71,7 +71,7 @@ def post_columns(
 ) -> list[tuple[int, int, int, bool]]:
     """Post a batch given as columns; returns (position, entry id, first posting id, is new), one an entry."""
     with translate_errors():
-        rows = conn.execute(
+        rows: list[tuple[int, int, int, bool]] = conn.execute(
             _POST,
             (
                 book_id,
@@ -86,8 +86,8 @@ def post_columns(
                 legs.leg_amount,
             ),
             binary=True,
-        ).fetchall()
-    return rows  # type: ignore[return-value]
+        ).fetchall()  # type: ignore[assignment]
+        return rows
 
 
 def post_batch(
@@ -99,9 +99,7 @@ def post_batch(
     idempotency conflict. Posting the same entries again returns the originals and changes nothing.
     """
     with translate_errors(), conn.transaction():
-        accounts = account_ids(
-            conn, book_id=book_id, codes=sorted({p.account for e in entries for p in e.postings})
-        )
+        accounts = account_ids(conn, book_id=book_id, codes=sorted({p.account for e in entries for p in e.postings}))
         legs = Legs([], [], [], [], None, [], [], [])
         for position, entry in enumerate(entries, start=1):
             legs.keys.append(entry.key)
@@ -131,9 +129,7 @@ def account_ids(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict
     found = {str(code): int(str(account_id)) for code, account_id in rows}
     missing = [code for code in codes if code not in found]
     if missing:
-        raise UnknownAccountError(
-            f"unknown account {', '.join(missing[:10])}; open it or declare a rule for it."
-        )
+        raise UnknownAccountError(f"unknown account {', '.join(missing[:10])}; open it or declare a rule for it.")
     return found
 
 
@@ -144,8 +140,6 @@ def reverse(conn: Connection, *, book_id: int, key: str, effective_date: date, r
     `RefusedError` (no such entry).
     """
     with translate_errors(), conn.transaction():
-        row = conn.execute(
-            "SELECT ledger.reverse(%s, %s, %s, %s)", (book_id, key, effective_date, reason)
-        ).fetchone()
+        row = conn.execute("SELECT ledger.reverse(%s, %s, %s, %s)", (book_id, key, effective_date, reason)).fetchone()
     assert row is not None
     return int(str(row[0]))

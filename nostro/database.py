@@ -130,9 +130,7 @@ def add_user(database: Database, person: str, group: str, *, password: str | Non
     Raises `RefusedError` for a name that is not a short lower-case word, or an unknown group.
     """
     if not _PERSON.fullmatch(person) or person in _ROLES:
-        raise RefusedError(
-            f"login {person!r} must be one lower-case word (a–z, 0–9) other than {', '.join(_ROLES)}."
-        )
+        raise RefusedError(f"login {person!r} must be one lower-case word (a–z, 0–9) other than {', '.join(_ROLES)}.")
     if group not in GROUPS:
         raise RefusedError(f"group {group!r} is unknown; take one of {', '.join(GROUPS)}.")
     role = sql.Identifier(database.role(person))
@@ -155,4 +153,4 @@ def list_users(database: Database) -> list[tuple[str, tuple[str, ...]]]:
             ([database.role(group) for group in GROUPS],),
         ).fetchall()
     cut = len(database.role_prefix) + 1
-    return [(str(name)[cut:], tuple(str(g)[cut:] for g in groups)) for name, groups in rows]  # type: ignore[attr-defined]
+    return [(str(name)[cut:], tuple(str(g)[cut:] for g in groups)) for name, groups in rows]
