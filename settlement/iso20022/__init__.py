@@ -1,9 +1,12 @@
 """ISO 20022 payment messages: pain.001 written and checked, pain.002 read.
 
-A leaf: values in, bytes and findings out. It knows no database, no clock and no bank; ISO spellings stay here.
+A leaf: values in, bytes and findings out. It knows no database and no clock, and ISO spellings stay here.
 """
 
 from settlement.iso20022.charset import Change, Charset, Transliteration, outside, transliterate
+from settlement.iso20022.field_rules import FileLimits
+from settlement.iso20022.findings import Finding
+from settlement.iso20022.identifiers import bic_fault, iban_fault, iban_in_sepa
 from settlement.iso20022.ids import FileKey, book_tag, end_to_end_id, message_id, payment_information_id, uetr
 from settlement.iso20022.model import (
     RAIL_TERMS,
@@ -22,6 +25,19 @@ from settlement.iso20022.model import (
 )
 from settlement.iso20022.pain001 import Written, chunks, render, write
 from settlement.iso20022.pain001_model import render_model
+from settlement.iso20022.pain002 import (
+    GroupStatus,
+    PaymentInformationStatus,
+    PaymentStatus,
+    Reason,
+    StatusReport,
+    StatusReportRefusedError,
+    TransactionStatus,
+    advance,
+    contradicts,
+    read_pain002,
+)
+from settlement.iso20022.validate import check_business_rules, gate_file, transfers_digest
 
 __all__ = [
     "RAIL_TERMS",
@@ -31,25 +47,43 @@ __all__ = [
     "Charset",
     "CreditTransfer",
     "FileKey",
+    "FileLimits",
+    "Finding",
+    "GroupStatus",
     "MessageVersion",
     "PaymentFile",
     "PaymentFileError",
     "PaymentGroup",
+    "PaymentInformationStatus",
+    "PaymentStatus",
     "PostalAddress",
     "Rail",
     "RailTerms",
+    "Reason",
+    "StatusReport",
+    "StatusReportRefusedError",
     "Totals",
+    "TransactionStatus",
     "Transliteration",
     "Written",
+    "advance",
+    "bic_fault",
     "book_tag",
+    "check_business_rules",
     "chunks",
+    "contradicts",
     "end_to_end_id",
+    "gate_file",
+    "iban_fault",
+    "iban_in_sepa",
     "message_id",
     "outside",
     "payment_information_id",
     "postal_address",
+    "read_pain002",
     "render",
     "render_model",
+    "transfers_digest",
     "transliterate",
     "uetr",
     "write",

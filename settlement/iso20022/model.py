@@ -159,6 +159,7 @@ class RailTerms:
     creditor_bic: bool
     name_length_max: int
     currency: str | None
+    amount_minor_max: int
 
 
 RAIL_TERMS: dict[Rail, RailTerms] = {
@@ -168,6 +169,7 @@ RAIL_TERMS: dict[Rail, RailTerms] = {
         creditor_bic=False,
         name_length_max=70,
         currency="EUR",
+        amount_minor_max=99_999_999_999,
     ),
     Rail.DOMESTIC: RailTerms(
         service_level=None,
@@ -175,5 +177,6 @@ RAIL_TERMS: dict[Rail, RailTerms] = {
         creditor_bic=True,
         name_length_max=140,
         currency=None,
+        amount_minor_max=10**18 - 1,
     ),
 }

@@ -122,9 +122,7 @@ class _PaymentWriter:
 
     def _careful(self, value: str, transfer: CreditTransfer) -> str:
         if not value:
-            raise PaymentFileError(
-                f"payment {transfer.end_to_end_id} has an empty text; use None."
-            )
+            raise PaymentFileError(f"payment {transfer.end_to_end_id} has an empty text; use None.")
         _check_characters(value, self._file.charset, f"payment {transfer.end_to_end_id}")
         return escape(value)
 
@@ -227,8 +225,7 @@ def _check_characters(value: str, charset: Charset, place: str) -> None:
     foreign = outside(value, charset)
     if foreign:
         raise PaymentFileError(
-            f"{place}: {value!r} has characters outside the {charset.value} set, {foreign!r}; "
-            "transliterate it."
+            f"{place}: {value!r} has characters outside the {charset.value} set, {foreign!r}; transliterate it."
         )
 
 

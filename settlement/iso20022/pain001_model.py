@@ -51,9 +51,7 @@ def _document_09(file: PaymentFile, totals: Totals, transfers: Sequence[CreditTr
         initg_pty=_initiating_party(file),
     )
     group = _group(file.group, totals, transfers)
-    return iso.Document(
-        cstmr_cdt_trf_initn=iso.CustomerCreditTransferInitiationV09(grp_hdr=header, pmt_inf=[group])
-    )
+    return iso.Document(cstmr_cdt_trf_initn=iso.CustomerCreditTransferInitiationV09(grp_hdr=header, pmt_inf=[group]))
 
 
 _BUILDERS = {MessageVersion.PAIN_001_001_09: _document_09}
@@ -69,9 +67,7 @@ def _initiating_party(file: PaymentFile) -> iso.PartyIdentification135:
     return party
 
 
-def _group(
-    group: PaymentGroup, totals: Totals, transfers: Sequence[CreditTransfer]
-) -> iso.PaymentInstruction30:
+def _group(group: PaymentGroup, totals: Totals, transfers: Sequence[CreditTransfer]) -> iso.PaymentInstruction30:
     return iso.PaymentInstruction30(
         pmt_inf_id=group.payment_information_id,
         pmt_mtd=iso.PaymentMethod3Code.TRF,
@@ -81,9 +77,7 @@ def _group(
         pmt_tp_inf=_payment_type(group),
         reqd_exctn_dt=iso.DateAndDateTime2Choice(dt=XmlDate.from_date(group.execution_date)),
         dbtr=iso.PartyIdentification135(nm=group.debtor_name, pstl_adr=_address(group.debtor_address)),
-        dbtr_acct=iso.CashAccount38(
-            id=iso.AccountIdentification4Choice(iban=group.debtor_iban), ccy=group.currency
-        ),
+        dbtr_acct=iso.CashAccount38(id=iso.AccountIdentification4Choice(iban=group.debtor_iban), ccy=group.currency),
         dbtr_agt=_agent(group.debtor_bic),
         chrg_br=iso.ChargeBearerType1Code(group.charge_bearer.value),
         cdt_trf_tx_inf=[_payment(transfer) for transfer in transfers],
@@ -110,9 +104,7 @@ def _payment(transfer: CreditTransfer) -> iso.CreditTransferTransaction34:
         ),
         amt=iso.AmountType4Choice(instd_amt=amount),
         cdtr_agt=None if transfer.creditor_bic is None else _agent(transfer.creditor_bic),
-        cdtr=iso.PartyIdentification135(
-            nm=transfer.creditor_name, pstl_adr=_address(transfer.creditor_address)
-        ),
+        cdtr=iso.PartyIdentification135(nm=transfer.creditor_name, pstl_adr=_address(transfer.creditor_address)),
         cdtr_acct=iso.CashAccount38(id=iso.AccountIdentification4Choice(iban=transfer.creditor_iban)),
         rmt_inf=None if remittance is None else iso.RemittanceInformation16(ustrd=[remittance]),
     )
