@@ -1,0 +1,60 @@
+# The two commands a newcomer needs are `make demo` and `make test`; both set everything up themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DIR    ?= ../shared/real/berka
+ARGS   ?=
+
+.PHONY: setup demo test check bench berka lock clean help
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/nostro: requirements/bootstrap.txt requirements/runtime.txt
+	@echo "Setting up $(VENV) (once) …"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; say PYTHON=… if it has another name.")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(call install,requirements/runtime.txt)
+	@$(BIN)/python -c "import pathlib, sysconfig; pathlib.Path(sysconfig.get_path('purelib'), 'nostro.pth').write_text(str(pathlib.Path.cwd()) + '\n')"
+	@printf '#!%s/%s\nimport sys\nfrom nostro.cli import main\nsys.exit(main())\n' "$(CURDIR)" "$(BIN)/python" > $@.new
+	@chmod +x $@.new && mv $@.new $@
+
+$(VENV)/.dev: requirements/dev.txt $(BIN)/nostro
+	@$(call install,requirements/dev.txt)
+	@touch $@
+
+# uv installs in seconds; where it cannot reach what pip can, pip does the same work.
+define install
+	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r $(1) 2>$(VENV)/uv.log \
+	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+endef
+
+setup: $(BIN)/nostro $(VENV)/.dev  ## virtual environment with every pinned package
+
+demo: $(BIN)/nostro  ## a business week from sales to certified books (ARGS="--anomalies 200")
+	@$(BIN)/nostro demo $(ARGS)
+
+test: setup  ## every test, against a real Postgres
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: setup  ## style, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/nostro  ## small versions of every benchmark
+	@for name in posting pain001; do $(BIN)/nostro bench $$name --small $(ARGS) || exit $$?; done
+
+berka: $(BIN)/nostro  ## a real bank's journal from import to certificates (DIR=folder)
+	@$(BIN)/nostro berka $(DIR) $(ARGS)
+
+lock: $(BIN)/nostro  ## compile requirements/*.in into pinned, hashed *.txt
+	@for name in dev runtime bootstrap; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-header $$( [ $$name = runtime ] && echo "-c requirements/dev.txt" ) \
+	    requirements/$$name.in -o requirements/$$name.txt || exit $$?; done
+
+clean:  ## remove what setup and runs made (the books in .nostro too)
+	rm -rf $(VENV) .nostro .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,52 @@
+"""The `nostro` program: puts the commands together and turns outcomes into exit statuses."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+import typer
+
+from ledger.errors import NostroError
+from nostro.cli import books, deployment
+from nostro.cli.common import EXIT_INTERNAL, errors, exit_status, print_error
+
+app = typer.Typer(
+    name="nostro",
+    help="Books, nightly settlement and bank reconciliation that prove each other to the cent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+books.register(app)
+deployment.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 refused, 2 usage, 3 not now, 4 unknown, 5 check failed."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        result = typer.main.get_command(app).main(args=words, prog_name="nostro", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as shown:
+        sys.stderr.write(shown.format_message() + "\n")
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort:
+        errors.print("stopped; what was finished is kept.")
+        return 130
+    except NostroError as error:
+        print_error(error, as_json=as_json)
+        return exit_status(error)
+    except Exception:  # the last resort: say so, with the place
+        errors.print(
+            "internal error; this is a fault of the program, nothing was half-done in the books:", markup=False
+        )
+        errors.print(traceback.format_exc(), markup=False)
+        return EXIT_INTERNAL
+    return result if isinstance(result, int) else 0

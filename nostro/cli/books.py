@@ -1,0 +1,241 @@
+"""Commands on the books: import, balances, statements, reversal, closing."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger import (
+    Knowledge,
+    balance,
+    close_period,
+    import_journal,
+    knowledge_at,
+    publish,
+    request_close_override,
+    reverse,
+    statement,
+    trial_balance,
+    verify,
+)
+from ledger.errors import CheckFailedError
+from ledger.money import format_amount
+from nostro.cli.common import (
+    AsOption,
+    BookOption,
+    JsonOption,
+    Session,
+    console,
+    emit,
+    parse_date,
+    parse_moment,
+    progress,
+    session,
+    table,
+)
+
+AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Effective date, e.g. 2026-11-30.")]
+KnownOption = Annotated[
+    str | None, typer.Option("--known-at", help="As the books knew it then, e.g. 2026-12-02T08:00:00+01:00.")
+]
+import_app = typer.Typer(no_args_is_help=True, help="Bring data into the books.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.add_typer(import_app, name="import")
+    app.command("balance")(balance_command)
+    app.command("trial-balance")(trial_balance_command)
+    app.command("statement")(statement_command)
+    app.command("reverse")(reverse_command)
+    app.command("close-period")(close_period_command)
+    app.command("verify")(verify_command)
+
+
+@import_app.command("journal")
+def import_journal_command(
+    files: Annotated[list[Path], typer.Argument(help="Journal files: .csv, .csv.gz or .parquet.", metavar="FILE…")],
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Post every entry of journal files; each file whole or not at all.
+
+    Columns: entry_key,effective_date,account,amount,currency,description,reference (debit positive).
+    Importing a file again changes nothing.
+
+    Example: `nostro import journal sales-2026-11-02.csv`
+    """
+    with session(book=book) as s:
+        reports = []
+        for path in files:
+            with progress(f"importing {path.name}", quiet=as_json) as report:
+                reports.append((path, import_journal(s.conn, book_id=s.book_id, path=path, on_progress=report)))
+        publish(s.conn)
+
+    def text() -> None:
+        for path, r in reports:
+            console.print(
+                f"{path.name}: {r.entries:,} entries, {r.new_entries:,} new, {r.postings:,} postings, "
+                f"{r.accounts_opened:,} accounts opened"
+            )
+
+    emit({"files": [{"file": path.name, "report": r} for path, r in reports]}, text, as_json=as_json)
+
+
+def _knowledge(s: Session, known_at: str | None) -> Knowledge | None:
+    moment = parse_moment(known_at)
+    return None if moment is None else knowledge_at(s.conn, moment)
+
+
+def _print_knowledge(known: Knowledge | None) -> None:
+    if known is not None:
+        console.print(f"as known at sequence {known.seq:,}, published {known.published_at.isoformat()}")
+
+
+def balance_command(
+    account: Annotated[str, typer.Argument(help="An account code, or a prefix of codes such as liabilities:payable.")],
+    as_of: AsOfOption = None,
+    known_at: KnownOption = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """The balance of an account, positive on its normal side.
+
+    Example: `nostro balance assets:bank:eur-payouts --as-of 2026-11-06`
+    """
+    with session(book=book) as s:
+        known = _knowledge(s, known_at)
+        rows = balance(s.conn, book_id=s.book_id, account=account, as_of=parse_date(as_of), known=known)
+
+    def text() -> None:
+        _print_knowledge(known)
+        table(None, ("account", "balance", "currency"), [(r.code, r.text, r.currency) for r in rows], right=(1,))
+
+    emit({"known": known, "balances": rows}, text, as_json=as_json)
+
+
+def trial_balance_command(
+    as_of: AsOfOption = None, known_at: KnownOption = None, as_json: JsonOption = False, book: BookOption = None
+) -> None:
+    """Every account with postings and the proof that debits equal credits.
+
+    Example: `nostro trial-balance --as-of 2026-11-30`
+    """
+    with session(book=book) as s:
+        known = _knowledge(s, known_at)
+        result = trial_balance(s.conn, book_id=s.book_id, as_of=parse_date(as_of), known=known)
+
+    def text() -> None:
+        _print_knowledge(known)
+        rows = [(r.code, r.text, r.currency) for r in result.rows]
+        table(None, ("account", "balance", "currency"), rows, right=(1,))
+        for code, total in sorted(result.totals_minor.items()):
+            console.print(f"debits minus credits {code}: {total}")
+
+    emit({"known": known, "trial_balance": result}, text, as_json=as_json)
+    if not result.is_zero:
+        raise CheckFailedError("the trial balance is not zero; run `nostro verify`.")
+
+
+def statement_command(
+    account: Annotated[str, typer.Argument(help="An account code.")],
+    as_of: AsOfOption = None,
+    known_at: KnownOption = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """An account's postings with the running balance.
+
+    Example: `nostro statement liabilities:payable:P000001`
+    """
+    with session(book=book) as s:
+        known = _knowledge(s, known_at)
+        head = balance(s.conn, book_id=s.book_id, account=account)[0]
+        rows = list(statement(s.conn, book_id=s.book_id, account=account, as_of=parse_date(as_of), known=known))
+
+    def text() -> None:
+        _print_knowledge(known)
+        table(
+            None,
+            ("date", "entry", "amount", "balance", "text"),
+            [
+                (
+                    r.effective_date,
+                    r.key,
+                    format_amount(r.amount_minor, head.exponent),
+                    format_amount(r.balance_minor, head.exponent),
+                    r.description,
+                )
+                for r in rows
+            ],
+            right=(2, 3),
+        )
+
+    emit({"account": account, "currency": head.currency, "known": known, "rows": rows}, text, as_json=as_json)
+
+
+def reverse_command(
+    key: Annotated[str, typer.Argument(help="The idempotency key of the entry.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with the reversal.")],
+    on: Annotated[str | None, typer.Option("--on", help="Effective date (default: today).")] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Reverse an entry whole, citing it. Books are never changed; they are corrected.
+
+    Example: `nostro reverse sale-17 --reason "booked twice by the shop"`
+    """
+    day = parse_date(on) or datetime.now(UTC).date()
+    with session(person, book) as s:
+        entry_id = reverse(s.conn, book_id=s.book_id, key=key, effective_date=day, reason=reason)
+    emit(
+        {"reversed": key, "entry_id": entry_id, "effective_date": day},
+        lambda: console.print(f"{key} is reversed by entry {entry_id}, effective {day}"),
+        as_json=as_json,
+    )
+
+
+def close_period_command(
+    through: Annotated[str, typer.Argument(help="The last day of the period, e.g. 2026-11-30.")],
+    request_override: Annotated[
+        str | None, typer.Option("--request-override", help="Reason to let another person close it uncertified.")
+    ] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Close the books through a day. Each bank account must be certified through it.
+
+    Example: `nostro close-period 2026-11-30`
+    """
+    day = parse_date(through)
+    assert isinstance(day, date)
+    with session(person, book) as s:
+        if request_override is not None:
+            request_close_override(s.conn, book_id=s.book_id, through=day, reason=request_override)
+        else:
+            close_period(s.conn, book_id=s.book_id, through=day)
+    said = "override requested; another person closes" if request_override else "closed"
+    emit({"through": day, "state": said}, lambda: console.print(f"books through {day}: {said}"), as_json=as_json)
+
+
+def verify_command(as_json: JsonOption = False, book: BookOption = None) -> None:
+    """Recompute every invariant of the books from their rows.
+
+    Example: `nostro verify`
+    """
+    with session(book=book) as s:
+        faults = verify(s.conn, book_id=s.book_id)
+
+    def text() -> None:
+        for f in faults:
+            console.print(f"invariant {f.invariant}: {f.place} {f.fault}")
+        console.print("all invariants hold" if not faults else f"{len(faults)} faults")
+
+    emit({"faults": faults}, text, as_json=as_json)
+    if faults:
+        raise CheckFailedError(f"{len(faults)} invariants of the books do not hold; see the list above.")

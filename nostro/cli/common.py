@@ -1,0 +1,168 @@
+"""What every command shares: the deployment it works on, output, progress, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ledger import Connection, OutcomeUnknownError, book_id
+from ledger.errors import CheckFailedError, JournalFileError, NostroError, RefusedError, UnavailableError
+from nostro.database import Database, locate
+from nostro.settings import Settings
+
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_UNKNOWN, EXIT_CHECK_FAILED, EXIT_INTERNAL = 1, 2, 3, 4, 5, 70
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+BookOption = Annotated[str | None, typer.Option("--book", help="Which book, when there are several.")]
+AsOption = Annotated[
+    str | None, typer.Option("--as", envvar="NOSTRO_USER", help="The person acting (their own login role).")
+]
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command's hold on the deployment: settings, database, an open connection, and the book."""
+
+    settings: Settings
+    database: Database
+    conn: Connection
+    book_id: int
+
+    @property
+    def home(self) -> Path:
+        """The home folder."""
+        return self.settings.home_path
+
+
+@contextmanager
+def session(person: str | None = None, book: str | None = None) -> Iterator[Session]:
+    """Open the deployment as a person, or as the application role; never as the owner."""
+    settings = Settings()
+    database = locate(settings)
+    with database.login(person or settings.user or "app") as conn:
+        yield Session(settings=settings, database=database, conn=conn, book_id=book_id(conn, book))
+
+
+def exit_status(error: NostroError) -> int:
+    """The exit status that a refusal means (the contract of docs/operations.md)."""
+    if isinstance(error, UnavailableError):
+        return EXIT_UNAVAILABLE
+    if isinstance(error, OutcomeUnknownError):
+        return EXIT_UNKNOWN
+    if isinstance(error, CheckFailedError):
+        return EXIT_CHECK_FAILED
+    if isinstance(error, RefusedError):
+        return EXIT_REFUSED
+    return EXIT_REFUSED
+
+
+def print_error(error: NostroError, *, as_json: bool) -> None:
+    """One clear sentence on stderr (or a JSON object), and every fault of a file."""
+    details: Sequence[str] = error.faults if isinstance(error, JournalFileError) else getattr(error, "faults", ())
+    if as_json:
+        body = {
+            "error": type(error).__name__,
+            "message": str(error),
+            "faults": list(details),
+            "retryable": error.retryable,
+        }
+        sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
+        return
+    errors.print(f"[red]refused[/red]: {error}" if isinstance(error, RefusedError) else f"[red]error[/red]: {error}")
+    for line in details:
+        errors.print(f"  {line}", markup=False)
+
+
+def plain(value: object) -> object:
+    """A value as JSON can carry it: dataclasses as objects, dates and amounts as text, never a float."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal | Path):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return value
+
+
+def emit(value: object, text: Callable[[], None], *, as_json: bool) -> None:
+    """Print the result: as one JSON object, or through `text`."""
+    if as_json:
+        sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n")
+    else:
+        text()
+
+
+def table(
+    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()
+) -> None:
+    """Print rows as a table; `right` holds the positions of right-aligned columns."""
+    out = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(columns):
+        out.add_column(name, justify="right" if position in right else "left", overflow="fold")
+    for row in rows:
+        out.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(out)
+
+
+@contextmanager
+def progress(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; yields the function to report (done, total)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=quiet or not errors.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def parse_date(text: str | None) -> date | None:
+    """A date like 2026-11-02, or a usage error."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date like 2026-11-02") from None
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    """A moment with a time zone like 2026-11-02T18:30:00+01:00, or a usage error."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a moment like 2026-11-02T18:30:00+01:00") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no time zone; add one, e.g. +00:00")
+    return moment
