@@ -1,0 +1,1 @@
+"""Reconciliation: bank statements proven, cleared against the books, open items explained."""

@@ -1,0 +1,32 @@
+"""Readers of bank and acquirer files.
+
+    read_statement_file   camt.052, camt.053, camt.054 of every version -> StatementFile
+    read_psp_report       acquirer payout report (CSV) -> PspReport
+
+Nothing here knows a database. What is refused, quarantined or noted, and by which rule: docs/statement-rules.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recon.formats.camt import read_camt
+from recon.formats.rules import ENTRY_RULES, FILE_RULES, FINDING_RULES, StatementRefused
+from recon.model import StatementFile
+
+__all__ = [
+    "ENTRY_RULES",
+    "FILE_RULES",
+    "FINDING_RULES",
+    "StatementRefused",
+    "read_statement_file",
+]
+
+
+def read_statement_file(path_or_bytes: Path | str | bytes, *, name: str) -> StatementFile:
+    """Read one bank statement file of any supported kind.
+
+    `name` is what people call the file. Raises `StatementRefused` (rule, line, one sentence) when the whole
+    file is refused; a bad entry is quarantined in its statement instead, which is then unproven.
+    """
+    return read_camt(path_or_bytes, name=name)

@@ -1,0 +1,422 @@
+"""Where things stand in camt.052/053/054, all versions together, and the walk that collects them.
+
+Lives here: paths of ISO elements, the raw records they fill (texts exactly as the bank wrote them), and
+one recursive walk that enters only what it needs. Must not live here: the meaning of any text.
+
+Versions differ little: .02 has plain `Sts` and `Chrgs/Amt`, transactions without `Amt` of their own and
+`Dbtr/Nm`; later ones have `Sts/Cd`, `Chrgs/Rcrd/Amt`, `TxDtls/Amt` and `Dbtr/Pty/Nm`. No path means two things
+in two versions, so one table reads them all. Source: ISO 20022 camt.052/053/054.001.02 to .14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, Final
+
+
+@dataclass(slots=True)
+class RawAmount:
+    """An amount that may carry its sign: charges, a batch total."""
+
+    amount: str | None = None
+    currency: str | None = None
+    sign: str | None = None
+    total: str | None = None
+    total_currency: str | None = None
+    records: list[RawAmount] | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class RawReturn:
+    """Why a payment came back."""
+
+    code: str | None = None
+    proprietary: str | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class RawDetail:
+    """One transaction (`TxDtls`) of an entry."""
+
+    message_id: str | None = None
+    servicer_ref: str | None = None
+    payment_information_id: str | None = None
+    instruction_id: str | None = None
+    end_to_end_id: str | None = None
+    uetr: str | None = None
+    transaction_id: str | None = None
+    mandate_id: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    sign: str | None = None
+    transaction_amount: str | None = None
+    transaction_currency: str | None = None
+    instructed_amount: str | None = None
+    instructed_currency: str | None = None
+    domain: str | None = None
+    family: str | None = None
+    sub_family: str | None = None
+    proprietary_code: str | None = None
+    debtor: str | None = None
+    debtor_account: str | None = None
+    ultimate_debtor: str | None = None
+    creditor: str | None = None
+    creditor_account: str | None = None
+    ultimate_creditor: str | None = None
+    additional_info: str | None = None
+    charges: list[RawAmount] | None = None
+    returns: list[RawReturn] | None = None
+    remittance: list[str | None] | None = None
+    structured_refs: list[str | None] | None = None
+    structured_texts: list[str | None] | None = None
+    repeated: bool = False
+    line: int = 1
+
+
+@dataclass(slots=True)
+class RawGroup:
+    """One `NtryDtls`: a batch head and transactions."""
+
+    message_id: str | None = None
+    payment_information_id: str | None = None
+    count: str | None = None
+    details: list[RawDetail] | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class RawEntry:
+    """One `Ntry`."""
+
+    reference: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    sign: str | None = None
+    reversal: str | None = None
+    status: str | None = None
+    proprietary_status: str | None = None
+    booking_day: str | None = None
+    value_day: str | None = None
+    servicer_ref: str | None = None
+    domain: str | None = None
+    family: str | None = None
+    sub_family: str | None = None
+    proprietary_code: str | None = None
+    instructed_amount: str | None = None
+    instructed_currency: str | None = None
+    additional_info: str | None = None
+    charges: list[RawAmount] | None = None
+    groups: list[RawGroup] | None = None
+    repeated: bool = False
+    line: int = 1
+
+
+@dataclass(slots=True)
+class RawBalance:
+    """One `Bal`."""
+
+    code: str | None = None
+    proprietary: str | None = None
+    sub_type: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    sign: str | None = None
+    day: str | None = None
+    moment: str | None = None
+    repeated: bool = False
+    line: int = 1
+
+
+@dataclass(slots=True)
+class RawStatement:
+    """What stands around the entries of one `Stmt`, `Rpt` or `Ntfctn`."""
+
+    id: str | None = None
+    electronic_sequence: str | None = None
+    legal_sequence: str | None = None
+    page: str | None = None
+    last_page: str | None = None
+    created: str | None = None
+    from_day: str | None = None
+    to_day: str | None = None
+    iban: str | None = None
+    other_account_id: str | None = None
+    currency: str | None = None
+    owner: str | None = None
+    servicer_bic: str | None = None
+    entry_count: str | None = None
+    balances: list[RawBalance] = field(default_factory=list)
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class RawHeader:
+    """`GrpHdr`."""
+
+    message_id: str | None = None
+    created: str | None = None
+    page: str | None = None
+    last_page: str | None = None
+    repeated: bool = False
+
+
+class Take(IntEnum):
+    """What the walk does at an element."""
+
+    ENTER = 0  # nothing here, look inside
+    TEXT = 1  # keep the text; the first one counts
+    ONCE = 2  # keep the text; a second one marks the record as contradictory
+    MONEY = 3  # keep text and Ccy; a second one marks the record as contradictory
+    APPEND = 4  # append the text to a list
+    RECORD = 5  # fill a new record with the inside and append it to a list
+    TEXT_AND_ENTER = 6  # keep the text when there is one, and look inside
+
+
+# (what, attribute, attribute of the currency or class of the record, table of the inside)
+Node = tuple[Take, str, Any, "Table"]
+Table = dict[str, Node]
+# `path -> (what, attribute[, currency attribute | (record class, paths)])`
+Paths = Mapping[str, tuple[Any, ...]]
+
+
+def text(attribute: str) -> tuple[Any, ...]:
+    return (Take.TEXT, attribute)
+
+
+def once(attribute: str) -> tuple[Any, ...]:
+    return (Take.ONCE, attribute)
+
+
+def money(amount: str, currency: str) -> tuple[Any, ...]:
+    return (Take.MONEY, amount, currency)
+
+
+def append(attribute: str) -> tuple[Any, ...]:
+    return (Take.APPEND, attribute)
+
+
+def records(attribute: str, kind: Callable[[], Any], paths: Paths) -> tuple[Any, ...]:
+    return (Take.RECORD, attribute, kind, paths)
+
+
+def _day(path: str, attribute: str) -> Paths:
+    return {f"{path}/Dt": text(attribute), f"{path}/DtTm": text(attribute)}
+
+
+def _account(path: str, attribute: str) -> Paths:
+    return {f"{path}/Id/IBAN": text(attribute), f"{path}/Id/Othr/Id": text(attribute)}
+
+
+def _party(path: str, attribute: str) -> Paths:
+    return {
+        f"{path}/Nm": text(attribute),
+        f"{path}/Pty/Nm": text(attribute),
+        f"{path}/Agt/FinInstnId/Nm": text(attribute),
+    }
+
+
+_BANK_CODE: Final[Paths] = {
+    "BkTxCd/Domn/Cd": text("domain"),
+    "BkTxCd/Domn/Fmly/Cd": text("family"),
+    "BkTxCd/Domn/Fmly/SubFmlyCd": text("sub_family"),
+    "BkTxCd/Prtry/Cd": text("proprietary_code"),
+}
+_CHARGE_RECORD: Final[Paths] = {"Amt": money("amount", "currency"), "CdtDbtInd": text("sign")}
+_CHARGES: Final[Paths] = {
+    "Chrgs": records(
+        "charges",
+        RawAmount,
+        {
+            **_CHARGE_RECORD,
+            "TtlChrgsAndTaxAmt": money("total", "total_currency"),
+            "Rcrd": records("records", RawAmount, _CHARGE_RECORD),
+        },
+    )
+}
+_DETAIL: Final[Paths] = {
+    "Refs/MsgId": text("message_id"),
+    "Refs/AcctSvcrRef": text("servicer_ref"),
+    "Refs/PmtInfId": text("payment_information_id"),
+    "Refs/InstrId": text("instruction_id"),
+    "Refs/EndToEndId": text("end_to_end_id"),
+    "Refs/UETR": text("uetr"),
+    "Refs/TxId": text("transaction_id"),
+    "Refs/MndtId": text("mandate_id"),
+    "Amt": money("amount", "currency"),
+    "CdtDbtInd": once("sign"),
+    "AmtDtls/TxAmt/Amt": money("transaction_amount", "transaction_currency"),
+    "AmtDtls/InstdAmt/Amt": money("instructed_amount", "instructed_currency"),
+    **_BANK_CODE,
+    **_CHARGES,
+    **_party("RltdPties/Dbtr", "debtor"),
+    **_party("RltdPties/UltmtDbtr", "ultimate_debtor"),
+    **_party("RltdPties/Cdtr", "creditor"),
+    **_party("RltdPties/UltmtCdtr", "ultimate_creditor"),
+    **_account("RltdPties/DbtrAcct", "debtor_account"),
+    **_account("RltdPties/CdtrAcct", "creditor_account"),
+    "RmtInf/Ustrd": append("remittance"),
+    "RmtInf/Strd/CdtrRefInf/Ref": append("structured_refs"),
+    "RmtInf/Strd/AddtlRmtInf": append("structured_texts"),
+    "RtrInf": records(
+        "returns",
+        RawReturn,
+        {"Rsn/Cd": text("code"), "Rsn/Prtry": text("proprietary"), "RtrRsn/Cd": text("code")},
+    ),
+    "AddtlTxInf": text("additional_info"),
+}
+_GROUP: Final[Paths] = {
+    "Btch/MsgId": text("message_id"),
+    "Btch/PmtInfId": text("payment_information_id"),
+    "Btch/NbOfTxs": text("count"),
+    "TxDtls": records("details", RawDetail, _DETAIL),
+}
+ENTRY: Final[Paths] = {
+    "NtryRef": text("reference"),
+    "Amt": money("amount", "currency"),
+    "CdtDbtInd": once("sign"),
+    "RvslInd": text("reversal"),
+    "Sts": (Take.TEXT_AND_ENTER, "status"),
+    "Sts/Cd": once("status"),
+    "Sts/Prtry": text("proprietary_status"),
+    **_day("BookgDt", "booking_day"),
+    **_day("ValDt", "value_day"),
+    "AcctSvcrRef": text("servicer_ref"),
+    **_BANK_CODE,
+    **_CHARGES,
+    "AmtDtls/InstdAmt/Amt": money("instructed_amount", "instructed_currency"),
+    "NtryDtls": records("groups", RawGroup, _GROUP),
+    "AddtlNtryInf": text("additional_info"),
+}
+BALANCE: Final[Paths] = {
+    "Tp/CdOrPrtry/Cd": text("code"),
+    "Tp/CdOrPrtry/Prtry": text("proprietary"),
+    "Tp/Cd": text("code"),
+    "Tp/SubTp/Cd": text("sub_type"),
+    "Amt": money("amount", "currency"),
+    "CdtDbtInd": once("sign"),
+    "Dt/Dt": text("day"),
+    "Dt/DtTm": text("moment"),
+}
+STATEMENT: Final[Paths] = {
+    "Id": text("id"),
+    "ElctrncSeqNb": text("electronic_sequence"),
+    "LglSeqNb": text("legal_sequence"),
+    **{f"{name}/PgNb": text("page") for name in ("StmtPgntn", "RptPgntn", "NtfctnPgntn")},
+    **{f"{name}/LastPgInd": text("last_page") for name in ("StmtPgntn", "RptPgntn", "NtfctnPgntn")},
+    "CreDtTm": text("created"),
+    "FrToDt/FrDtTm": text("from_day"),
+    "FrToDt/FrDt": text("from_day"),
+    "FrToDt/ToDtTm": text("to_day"),
+    "FrToDt/ToDt": text("to_day"),
+    "Acct/Id/IBAN": text("iban"),
+    "Acct/Id/Othr/Id": text("other_account_id"),
+    "Acct/Ccy": text("currency"),
+    "Acct/Ownr/Nm": text("owner"),
+    "Acct/Svcr/FinInstnId/BIC": text("servicer_bic"),
+    "Acct/Svcr/FinInstnId/BICFI": text("servicer_bic"),
+    "TxsSummry/TtlNtries/NbOfNtries": text("entry_count"),
+    "Bal": records("balances", RawBalance, BALANCE),
+}
+HEADER: Final[Paths] = {
+    "MsgId": text("message_id"),
+    "CreDtTm": text("created"),
+    "MsgPgntn/PgNb": text("page"),
+    "MsgPgntn/LastPgInd": text("last_page"),
+}
+
+_WITH_LINE: Final = (RawDetail, RawBalance)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The walk tables of one namespace."""
+
+    header: Table
+    statement: Table
+    account: Table
+    entry: Table
+
+
+@lru_cache(maxsize=64)
+def tables(namespace: str) -> Tables:
+    """Tables whose element names carry this namespace."""
+    account = {path: what for path, what in STATEMENT.items() if path.startswith("Acct/")}
+    return Tables(
+        header=_table(namespace, HEADER),
+        statement=_table(namespace, STATEMENT),
+        account=_table(namespace, account),
+        entry=_table(namespace, ENTRY),
+    )
+
+
+def _table(namespace: str, paths: Paths) -> Table:
+    table: Table = {}
+    for path, what in paths.items():
+        *parents, leaf = path.split("/")
+        inside = table
+        for parent in parents:
+            node = inside.setdefault(f"{{{namespace}}}{parent}", (Take.ENTER, "", None, {}))
+            inside = node[3]
+        inside[f"{{{namespace}}}{leaf}"] = _node(namespace, what)
+    return table
+
+
+def _node(namespace: str, what: tuple[Any, ...]) -> Node:
+    take, attribute, *more = what
+    if take is Take.RECORD:
+        kind, paths = more
+        return (take, attribute, kind, _table(namespace, paths))
+    return (take, attribute, more[0] if more else None, {})
+
+
+def fill(element: Any, table: Table, record: Any) -> None:
+    """Collect the texts below an element into a record; elements the table does not name are not entered."""
+    for child in element:
+        node = table.get(child.tag)
+        if node is None:
+            continue
+        take, attribute, more, inside = node
+        if take == 0:
+            fill(child, inside, record)
+        elif take == 1:
+            if getattr(record, attribute) is None:
+                setattr(record, attribute, child.text)
+        else:
+            _take(child, node, record)
+
+
+def _take(child: Any, node: Node, record: Any) -> None:
+    take, attribute, more, inside = node
+    if take is Take.MONEY or take is Take.ONCE:
+        if getattr(record, attribute) is not None:
+            record.repeated = True
+            return
+        # An element inside would cut the text short: keep something that no rule accepts.
+        setattr(record, attribute, (child.text or "") if len(child) == 0 else "<element>")
+        if take is Take.MONEY:
+            setattr(record, more, child.get("Ccy"))
+    elif take is Take.TEXT_AND_ENTER:
+        if len(child) == 0:
+            if getattr(record, attribute) is not None:
+                record.repeated = True
+            setattr(record, attribute, child.text)
+        else:
+            fill(child, inside, record)
+    else:
+        found = getattr(record, attribute)
+        if found is None:
+            found = []
+            setattr(record, attribute, found)
+        if take is Take.APPEND:
+            found.append(child.text)
+        else:
+            inner = more()
+            if isinstance(inner, _WITH_LINE):
+                inner.line = child.sourceline or 1
+            fill(child, inside, inner)
+            found.append(inner)
