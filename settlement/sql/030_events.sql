@@ -1,0 +1,207 @@
+-- What happened to files and instructions: chains of events along a declared lattice.
+-- The tables refuse a step that the lattice does not know, whoever writes it.
+
+CREATE TABLE settlement.message_received (
+    message_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book_id     int NOT NULL REFERENCES ledger.book,
+    bank        text NOT NULL,
+    kind        text NOT NULL,
+    name        text NOT NULL,
+    sha256      text NOT NULL,
+    content     bytea NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    recorded_by text NOT NULL DEFAULT session_user,
+    CONSTRAINT message_received_once UNIQUE (book_id, bank, sha256),
+    CONSTRAINT message_received_hash CHECK (sha256 = encode(sha256(content), 'hex'))
+);
+COMMENT ON TABLE settlement.message_received IS 'Raw bytes of every status report; the same bytes are one message.';
+
+CREATE TABLE settlement.message_finding (
+    message_id bigint NOT NULL REFERENCES settlement.message_received,
+    ordinal    int NOT NULL,
+    code       text NOT NULL,
+    reference  text,
+    message    text NOT NULL,
+    PRIMARY KEY (message_id, ordinal)
+);
+COMMENT ON TABLE settlement.message_finding IS 'What a status report said that could not be applied, and why.';
+
+CREATE TABLE settlement.file_transition (
+    from_state text NOT NULL,
+    state      text NOT NULL,
+    PRIMARY KEY (from_state, state)
+);
+COMMENT ON TABLE settlement.file_transition IS 'The lattice of a payment file; new is where it comes from.';
+INSERT INTO settlement.file_transition (from_state, state)
+SELECT split_part(line, ' ', 1), unnest(string_to_array(split_part(line, ' ', 2), ','))
+  FROM unnest(ARRAY[
+    'new proposed',
+    'proposed approved,rejected,void',
+    'approved sealed,rejected,void',
+    'sealed sending',
+    'sending sent,failed,unknown,acknowledged,partly_rejected,rejected,executed',
+    'failed sending,acknowledged,partly_rejected,rejected,executed',
+    'unknown sending,sent,acknowledged,partly_rejected,rejected,executed,reconciled',
+    'sent acknowledged,partly_rejected,rejected,executed,reconciled',
+    'acknowledged partly_rejected,rejected,executed,reconciled',
+    'partly_rejected rejected,executed,reconciled',
+    'executed reconciled']) line;
+
+CREATE TABLE settlement.file_event (
+    file_id         bigint NOT NULL REFERENCES settlement.payment_file,
+    ordinal         int NOT NULL CHECK (ordinal > 0),
+    prior_ordinal   int GENERATED ALWAYS AS (nullif(ordinal - 1, 0)) STORED,
+    from_state      text NOT NULL,
+    state           text NOT NULL,
+    reason          text,
+    message_id      bigint REFERENCES settlement.message_received,
+    session_pid     int NOT NULL DEFAULT pg_backend_pid(),
+    session_started timestamptz,
+    recorded_at     timestamptz NOT NULL DEFAULT now(),
+    recorded_by     text NOT NULL DEFAULT session_user,
+    PRIMARY KEY (file_id, ordinal),
+    UNIQUE (file_id, ordinal, state),
+    CONSTRAINT file_event_first CHECK ((ordinal = 1) = (from_state = 'new')),
+    CONSTRAINT file_event_transition FOREIGN KEY (from_state, state) REFERENCES settlement.file_transition,
+    CONSTRAINT file_event_chain FOREIGN KEY (file_id, prior_ordinal, from_state)
+        REFERENCES settlement.file_event (file_id, ordinal, state)
+);
+-- Only sending and what a failed attempt leaves behind may happen more than once.
+CREATE UNIQUE INDEX file_event_once ON settlement.file_event (file_id, state)
+    WHERE state NOT IN ('sending', 'failed', 'unknown');
+COMMENT ON TABLE settlement.file_event IS 'Append-only history of a file; each event names the state it leaves.';
+
+CREATE TABLE settlement.instruction_state (
+    state text PRIMARY KEY,
+    rank  smallint NOT NULL UNIQUE
+);
+INSERT INTO settlement.instruction_state VALUES
+    ('new', 0), ('received', 10), ('pending', 20), ('checked', 30), ('accepted', 40), ('in_process', 50),
+    ('executed', 60), ('rejected', 90), ('returned', 100);
+COMMENT ON TABLE settlement.instruction_state IS 'States of an instruction at the bank; an instruction only moves to a higher rank.';
+
+CREATE TABLE settlement.instruction_transition (
+    from_state text NOT NULL REFERENCES settlement.instruction_state,
+    state      text NOT NULL REFERENCES settlement.instruction_state,
+    PRIMARY KEY (from_state, state)
+);
+-- Rejected and returned are ends; what was executed can still come back, but not be rejected.
+INSERT INTO settlement.instruction_transition
+SELECT a.state, b.state FROM settlement.instruction_state a JOIN settlement.instruction_state b ON a.rank < b.rank
+ WHERE a.state NOT IN ('rejected', 'returned') AND NOT (a.state = 'executed' AND b.state = 'rejected');
+
+CREATE TABLE settlement.status_code (
+    code  text PRIMARY KEY,
+    state text NOT NULL REFERENCES settlement.instruction_state
+);
+INSERT INTO settlement.status_code VALUES
+    ('RCVD', 'received'), ('PDNG', 'pending'), ('ACTC', 'checked'), ('ACCP', 'accepted'),
+    ('ACFC', 'accepted'), ('ACWC', 'accepted'), ('ACWP', 'accepted'), ('ACSP', 'in_process'),
+    ('ACSC', 'executed'), ('ACCC', 'executed'), ('RJCT', 'rejected'), ('CANC', 'rejected');
+COMMENT ON TABLE settlement.status_code IS 'ISO 20022 payment status codes and the state each one proves; PART and PATC prove nothing.';
+
+CREATE TABLE settlement.instruction_event (
+    instruction_id bigint NOT NULL,
+    ordinal        int NOT NULL CHECK (ordinal > 0),
+    from_state     text NOT NULL,
+    state          text NOT NULL,
+    status_code    text,
+    reason_code    text,
+    reason_text    text,
+    message_id     bigint,
+    recorded_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (instruction_id, ordinal),
+    CONSTRAINT instruction_event_first CHECK ((ordinal = 1) = (from_state = 'new'))
+);
+COMMENT ON TABLE settlement.instruction_event IS 'What the bank said of an instruction, forward only.';
+
+-- A statement trigger does for thousands of rows in one join what row-wise foreign keys would do one by one.
+CREATE FUNCTION settlement.check_instruction_events() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_row record;
+BEGIN
+    SELECT n.* INTO v_row
+      FROM new_rows n
+      LEFT JOIN settlement.instruction i USING (instruction_id)
+      LEFT JOIN settlement.instruction_transition t ON t.from_state = n.from_state AND t.state = n.state
+      LEFT JOIN settlement.instruction_event p
+             ON p.instruction_id = n.instruction_id AND p.ordinal = n.ordinal - 1 AND p.state = n.from_state
+     WHERE i.instruction_id IS NULL OR t.state IS NULL OR (n.ordinal > 1 AND p.instruction_id IS NULL)
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'instruction_event_transition',
+            MESSAGE = format('instruction %s cannot go from %s to %s', v_row.instruction_id, v_row.from_state, v_row.state);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER instruction_event_check AFTER INSERT ON settlement.instruction_event
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_instruction_events();
+ALTER TABLE settlement.instruction_event ENABLE ALWAYS TRIGGER instruction_event_check;
+
+SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
+    'settlement.message_received', 'settlement.message_finding', 'settlement.file_transition',
+    'settlement.file_event', 'settlement.instruction_state', 'settlement.instruction_transition',
+    'settlement.status_code', 'settlement.instruction_event']) name;
+
+CREATE VIEW settlement.file_current AS
+SELECT f.file_id, f.run_id, f.part, f.book_id, f.bank_account_id, f.rail, f.currency_id, f.execution_date,
+       f.msg_id, f.payment_information_id, f.sha256, f.instruction_count, f.total_minor,
+       e.state, e.ordinal AS event_ordinal, e.reason, e.session_pid, e.session_started,
+       e.recorded_by, e.recorded_at
+  FROM settlement.payment_file f
+  JOIN (SELECT DISTINCT ON (file_id) * FROM settlement.file_event ORDER BY file_id, ordinal DESC) e USING (file_id);
+
+CREATE VIEW settlement.instruction_event_last AS
+SELECT e.*
+  FROM settlement.instruction_event e
+  LEFT JOIN settlement.instruction_event later
+         ON later.instruction_id = e.instruction_id AND later.ordinal = e.ordinal + 1
+ WHERE later.instruction_id IS NULL;
+
+-- The one way files move. The lock makes concurrent callers take turns; the tables above have the last word.
+CREATE FUNCTION settlement.add_file_event(
+    p_file_id bigint, p_state text, p_reason text DEFAULT NULL, p_message_id bigint DEFAULT NULL,
+    p_session_started timestamptz DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_last settlement.file_event;
+BEGIN
+    PERFORM 1 FROM settlement.payment_file f WHERE f.file_id = p_file_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'file_known',
+            MESSAGE = format('there is no payment file %s', p_file_id),
+            HINT = 'List the files with `nostro settle show`.';
+    END IF;
+    SELECT * INTO v_last FROM settlement.file_event e WHERE e.file_id = p_file_id ORDER BY e.ordinal DESC LIMIT 1;
+    IF NOT EXISTS (SELECT FROM settlement.file_transition t
+                    WHERE t.from_state = coalesce(v_last.state, 'new') AND t.state = p_state) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
+            MESSAGE = format('file %s is %s and cannot become %s', p_file_id, coalesce(v_last.state, 'new'), p_state)
+                      || coalesce(' (' || v_last.reason || ')', '');
+    END IF;
+    INSERT INTO settlement.file_event (file_id, ordinal, from_state, state, reason, message_id, session_started)
+    VALUES (p_file_id, coalesce(v_last.ordinal, 0) + 1, coalesce(v_last.state, 'new'), p_state, p_reason,
+            p_message_id, p_session_started);
+    RETURN coalesce(v_last.ordinal, 0) + 1;
+END $$;
+
+CREATE FUNCTION settlement.lock_file(p_file_id bigint) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM settlement.payment_file f WHERE f.file_id = p_file_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'file_known',
+            MESSAGE = format('there is no payment file %s', p_file_id),
+            HINT = 'List the files with `nostro settle show`.';
+    END IF;
+    RETURN (SELECT e.state FROM settlement.file_event e
+             WHERE e.file_id = p_file_id ORDER BY e.ordinal DESC LIMIT 1);
+END $$;
+COMMENT ON FUNCTION settlement.lock_file IS 'Locks a file until the transaction ends and gives its state. Internal.';
+
+GRANT SELECT ON settlement.message_received, settlement.message_finding, settlement.file_transition,
+    settlement.file_event, settlement.instruction_state, settlement.instruction_transition,
+    settlement.status_code, settlement.instruction_event, settlement.file_current,
+    settlement.instruction_event_last TO :app;
+GRANT SELECT ON settlement.file_current, settlement.message_finding TO :analyst;

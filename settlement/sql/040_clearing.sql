@@ -1,0 +1,113 @@
+-- Which postings a payment has taken, what came back, and what is held.
+-- Invariant 10: a payable posting is in at most one clearing group, for ever.
+
+CREATE TABLE settlement.clearing_group (
+    group_id             bigint PRIMARY KEY REFERENCES settlement.obligation,
+    book_id              int NOT NULL REFERENCES ledger.book,
+    account_id           int NOT NULL REFERENCES ledger.account,
+    member_count         int NOT NULL CHECK (member_count > 0),
+    entry_id             bigint,
+    clearing_posting_id  bigint,
+    transit_posting_id   bigint,
+    remainder_posting_id bigint,
+    CONSTRAINT clearing_group_transit UNIQUE (transit_posting_id),
+    CONSTRAINT clearing_group_entry UNIQUE (entry_id),
+    CONSTRAINT clearing_group_paid_or_zero
+        CHECK (num_nonnulls(entry_id, clearing_posting_id, transit_posting_id) IN (0, 3)
+               AND (entry_id IS NOT NULL OR remainder_posting_id IS NULL))
+);
+COMMENT ON TABLE settlement.clearing_group IS
+    'A payee''s postings cleared together; without an entry they cleared each other (zero net). Id = obligation.';
+CREATE UNIQUE INDEX clearing_group_remainder ON settlement.clearing_group (remainder_posting_id)
+    WHERE remainder_posting_id IS NOT NULL;
+
+CREATE TABLE settlement.clearing_member (
+    book_id    int NOT NULL,
+    posting_id bigint NOT NULL,
+    group_id   bigint NOT NULL,
+    CONSTRAINT clearing_member_once PRIMARY KEY (book_id, posting_id)
+);
+CREATE INDEX clearing_member_group ON settlement.clearing_member (group_id);
+COMMENT ON CONSTRAINT clearing_member_once ON settlement.clearing_member IS
+    'Invariant 10: a posting is cleared at most once, for ever.';
+
+-- Members and the group's own clearing debit sum to zero, all on the payee's account, and the group is whole.
+CREATE FUNCTION settlement.check_clearing() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_bad record;
+BEGIN
+    SELECT m.group_id, sum(p.amount_minor) AS total, count(p.posting_id) AS found, g.member_count INTO v_bad
+      FROM (SELECT DISTINCT n.group_id FROM new_rows n) t
+      JOIN settlement.clearing_member m ON m.group_id = t.group_id
+      LEFT JOIN settlement.clearing_group g ON g.group_id = t.group_id
+      LEFT JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = m.posting_id LIMIT 1) p
+             ON p.book_id = m.book_id AND p.book_id = g.book_id AND p.account_id = g.account_id
+     GROUP BY m.group_id, g.member_count, g.clearing_posting_id
+    HAVING sum(p.amount_minor) IS DISTINCT FROM 0 OR count(p.posting_id) IS DISTINCT FROM g.member_count
+        OR count(*) IS DISTINCT FROM g.member_count
+        OR (g.clearing_posting_id IS NOT NULL AND NOT bool_or(m.posting_id = g.clearing_posting_id))
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_zero',
+            MESSAGE = format('Clearing group %s is not whole: %s of %s postings of its payee''s account, summing to %s.',
+                             v_bad.group_id, v_bad.found, v_bad.member_count, v_bad.total),
+            HINT = 'Members and clearing debit must be all of the group and sum to zero.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER clearing_check AFTER INSERT ON settlement.clearing_member
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_clearing();
+ALTER TABLE settlement.clearing_member ENABLE ALWAYS TRIGGER clearing_check;
+
+CREATE TABLE settlement.reopening (
+    instruction_id     bigint NOT NULL,
+    kind               text NOT NULL CHECK (kind IN ('reject', 'return')),
+    entry_id           bigint NOT NULL,
+    transit_posting_id bigint NOT NULL UNIQUE,
+    payable_posting_id bigint NOT NULL UNIQUE,
+    amount_minor       bigint NOT NULL CHECK (amount_minor > 0),
+    reason             text NOT NULL,
+    message_id         bigint REFERENCES settlement.message_received,
+    recorded_at        timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT reopening_once PRIMARY KEY (instruction_id),
+    CONSTRAINT reopening_sealed FOREIGN KEY (instruction_id) REFERENCES settlement.clearing_group
+);
+COMMENT ON TABLE settlement.reopening IS
+    'An instruction that came back, by reject or by return: once. amount_minor is what came back in cash.';
+
+CREATE TABLE settlement.hold (
+    hold_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book_id          int NOT NULL REFERENCES ledger.book,
+    posting_id       bigint NOT NULL,
+    payee_version_id bigint NOT NULL REFERENCES settlement.payee_version,
+    instruction_id   bigint REFERENCES settlement.reopening,
+    reason           text NOT NULL,
+    held_by          text NOT NULL DEFAULT session_user,
+    held_at          timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX hold_posting ON settlement.hold (posting_id);
+COMMENT ON TABLE settlement.hold IS
+    'A posting not to be paid until a person releases it or the payee''s bank details change.';
+
+CREATE TABLE settlement.hold_release (
+    hold_id     bigint PRIMARY KEY REFERENCES settlement.hold,
+    reason      text NOT NULL CHECK (reason <> ''),
+    released_by text NOT NULL DEFAULT session_user,
+    released_at timestamptz NOT NULL DEFAULT now()
+);
+
+SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
+    'settlement.clearing_group', 'settlement.clearing_member', 'settlement.reopening', 'settlement.hold',
+    'settlement.hold_release']) name;
+
+CREATE VIEW settlement.hold_active AS
+SELECT h.*
+  FROM settlement.hold h
+  JOIN settlement.payee_version was ON was.payee_version_id = h.payee_version_id
+  JOIN settlement.payee_current now ON now.payee_id = was.payee_id
+ WHERE (now.name, now.iban, now.bic) IS NOT DISTINCT FROM (was.name, was.iban, was.bic)
+   AND NOT EXISTS (SELECT FROM settlement.hold_release r WHERE r.hold_id = h.hold_id);
+
+GRANT SELECT ON settlement.clearing_group, settlement.clearing_member, settlement.reopening, settlement.hold,
+    settlement.hold_release, settlement.hold_active TO :app;

@@ -1,0 +1,76 @@
+-- What people and the other rooms read.
+
+CREATE VIEW settlement.instruction_current AS
+SELECT i.instruction_id, i.file_id, i.ordinal, f.run_id, f.book_id, f.bank_account_id, f.rail, f.currency_id,
+       f.msg_id, f.payment_information_id, i.payee_id, i.payee_code, i.payee_name, i.payee_iban,
+       i.payable_account_id, i.amount_minor, i.end_to_end_id, i.uetr, i.execution_date,
+       coalesce(e.state, CASE WHEN f.state IN ('acknowledged', 'partly_rejected', 'executed', 'reconciled')
+                              THEN 'sent' ELSE f.state END) AS state,
+       e.status_code, e.reason_code, e.reason_text,
+       g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id,
+       r.kind AS reopened_by,
+       CASE WHEN r.kind = 'reject' THEN r.transit_posting_id END AS reject_posting_id,
+       CASE WHEN r.kind = 'return' THEN r.transit_posting_id END AS return_posting_id
+  FROM settlement.instruction i
+  JOIN settlement.file_current f USING (file_id)
+  LEFT JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
+  LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = i.instruction_id
+  LEFT JOIN settlement.reopening r ON r.instruction_id = i.instruction_id;
+COMMENT ON VIEW settlement.instruction_current IS 'Each instruction with its state, its T postings and what came back.';
+
+CREATE VIEW settlement.run_current AS
+SELECT r.run_id, r.book_id, r.bank_account_id, b.code AS bank_account, r.business_date, r.cycle,
+       r.execution_date, r.cutoff_at, r.proposed_at, r.prepared_by,
+       count(f.file_id)::int AS file_count, coalesce(sum(f.instruction_count), 0)::int AS instruction_count,
+       coalesce(sum(f.total_minor), 0)::bigint AS total_minor,
+       CASE WHEN count(f.file_id) = 0 THEN 'closed'
+            WHEN count(DISTINCT f.state) = 1 THEN min(f.state) ELSE 'mixed' END AS state
+  FROM settlement.run r
+  JOIN settlement.bank_account_root b USING (bank_account_id)
+  LEFT JOIN settlement.file_current f USING (run_id)
+ GROUP BY r.run_id, b.code;
+COMMENT ON VIEW settlement.run_current IS 'Each run; its state is its files''. closed: only zero nets were cleared.';
+
+CREATE VIEW settlement.open_item AS
+SELECT p.book_id, p.posting_id, p.entry_id, a.account_id, a.code AS account, y.payee_id, y.code AS payee,
+       c.code AS currency, c.exponent, -p.amount_minor AS owed_minor, p.effective_date,
+       coalesce(y.hold, false) OR h.posting_id IS NOT NULL AS held,
+       CASE WHEN h.posting_id IS NOT NULL THEN h.reason WHEN y.hold THEN 'payee on hold' END AS hold_reason
+  FROM ledger.account a
+  JOIN ledger.currency c USING (currency_id)
+  JOIN ledger.posting p ON p.account_id = a.account_id
+  LEFT JOIN settlement.payee_current y ON y.account_id = a.account_id
+  LEFT JOIN settlement.clearing_member m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
+  LEFT JOIN (SELECT posting_id, min(reason) AS reason FROM settlement.hold_active GROUP BY posting_id) h
+         ON h.posting_id = p.posting_id
+ WHERE a.settleable AND m.posting_id IS NULL;
+COMMENT ON VIEW settlement.open_item IS
+    'Every posting on a settleable account that no clearing group has taken; owed_minor is positive when we owe it.';
+
+CREATE VIEW settlement.lineage AS
+SELECT p.book_id, p.posting_id, p.entry_id, p.account_id, p.amount_minor, p.effective_date,
+       CASE WHEN m.posting_id = g.clearing_posting_id THEN 'clearing debit' ELSE 'member' END AS role,
+       g.group_id, i.instruction_id, i.end_to_end_id, i.amount_minor AS paid_minor, i.file_id, f.msg_id,
+       g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id
+  FROM settlement.clearing_member m
+  JOIN settlement.clearing_group g USING (group_id)
+  JOIN ledger.posting p ON p.posting_id = m.posting_id
+  LEFT JOIN settlement.instruction i ON i.instruction_id = g.group_id
+  LEFT JOIN settlement.payment_file f USING (file_id);
+COMMENT ON VIEW settlement.lineage IS 'From a cleared posting to its group, instruction, file and T posting.';
+
+CREATE VIEW settlement.payout AS
+SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.payee_name, i.payee_iban,
+       b.code AS bank_account, c.code AS currency, c.exponent, r.business_date, i.execution_date,
+       o.owed_minor, i.amount_minor, o.owed_minor - i.amount_minor AS remainder_minor,
+       i.state, i.reason_code, i.msg_id, i.file_id
+  FROM settlement.instruction_current i
+  JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+  JOIN settlement.run r ON r.run_id = i.run_id
+  JOIN settlement.bank_account_root b ON b.bank_account_id = i.bank_account_id
+  JOIN ledger.currency c ON c.currency_id = i.currency_id
+ WHERE i.transit_posting_id IS NOT NULL;
+COMMENT ON VIEW settlement.payout IS 'What each payee was paid by sealed instructions, and where each payment stands.';
+
+GRANT SELECT ON settlement.instruction_current, settlement.run_current, settlement.open_item,
+    settlement.lineage, settlement.payout TO :app, :analyst;

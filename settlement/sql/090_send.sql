@@ -1,0 +1,59 @@
+-- The dual-write protocol: SENDING is committed before any byte leaves, SENT after the bytes arrived.
+-- These functions only record; the bytes move in settlement/transmission.py.
+
+CREATE FUNCTION settlement.begin_sending(p_file_id bigint, p_session_started timestamptz) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_state text := settlement.lock_file(p_file_id);
+BEGIN
+    IF v_state NOT IN ('sealed', 'failed') THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
+            MESSAGE = format('File %s is %s and cannot be sent now.', p_file_id, v_state);
+    END IF;
+    RETURN settlement.add_file_event(p_file_id, 'sending', NULL, NULL, p_session_started);
+END $$;
+
+-- A person decides that a file whose fate is unknown is sent again: the same bytes under the same MsgId, and
+-- only to a bank that refuses duplicates.
+CREATE FUNCTION settlement.begin_resending(p_file_id bigint, p_session_started timestamptz) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_state text := settlement.lock_file(p_file_id);
+    v_safe  boolean;
+BEGIN
+    SELECT (p.body ->> 'refuses_duplicates')::boolean INTO v_safe
+      FROM settlement.payment_file f
+      JOIN settlement.bank_account_root b USING (bank_account_id)
+      JOIN settlement.bank_profile p ON p.book_id = b.book_id AND p.code = b.bank
+     WHERE f.file_id = p_file_id;
+    IF v_state <> 'unknown' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
+            MESSAGE = format('File %s is %s; only a file whose fate is unknown can be sent again.', p_file_id, v_state);
+    END IF;
+    IF v_safe IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'resend_safe',
+            MESSAGE = format('File %s may have reached its bank, which does not refuse duplicates.', p_file_id),
+            HINT = 'Ask the bank whether it has the file; its answer or statement will settle it.';
+    END IF;
+    RETURN settlement.add_file_event(p_file_id, 'sending', 'sent again by ' || session_user, NULL, p_session_started);
+END $$;
+
+-- What became of an attempt. A later word (the bank's answer) may have been faster; then nothing is written.
+CREATE FUNCTION settlement.end_sending(p_file_id bigint, p_state text, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_state text := settlement.lock_file(p_file_id);
+BEGIN
+    IF p_state NOT IN ('sent', 'failed', 'unknown') THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
+            MESSAGE = format('An attempt ends sent, failed or unknown, not %s.', p_state);
+    END IF;
+    IF NOT (v_state = 'sending' OR (v_state = 'unknown' AND p_state = 'sent')) THEN
+        RETURN false;
+    END IF;
+    PERFORM settlement.add_file_event(p_file_id, p_state, p_reason);
+    RETURN true;
+END $$;
+
+GRANT EXECUTE ON FUNCTION settlement.begin_sending, settlement.end_sending TO :app;
+GRANT EXECUTE ON FUNCTION settlement.begin_resending TO :preparer, :approver;

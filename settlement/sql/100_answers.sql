@@ -1,0 +1,300 @@
+-- What banks answer (pain.002), what comes back, and releasing what is held.
+
+-- Re-opens what instructions had cleared: Dr cash in transit (and bank fees, when less came back) / Cr payable.
+-- Once per instruction, by primary key; the re-opened posting is held.
+CREATE FUNCTION settlement.reopen(
+    p_kind text, p_instruction_ids bigint[], p_amounts bigint[], p_reasons text[], p_effective date,
+    p_message_id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_book int;
+    v_date date;
+BEGIN
+    IF coalesce(cardinality(p_instruction_ids), 0) = 0 THEN RETURN; END IF;
+    SELECT min(g.book_id) INTO v_book FROM settlement.clearing_group g WHERE g.group_id = p_instruction_ids[1];
+    v_date := greatest(p_effective, ledger.closed_through(v_book) + 1);
+
+    WITH back AS MATERIALIZED (
+        SELECT g.n::int AS n, i.instruction_id, i.end_to_end_id, i.payee_code, i.payable_account_id,
+               i.amount_minor AS paid, g.amount AS came, g.reason, o.payee_version_id, b.transit_account_id,
+               (SELECT a.account_id FROM ledger.account a JOIN ledger.currency c USING (currency_id)
+                 WHERE a.book_id = f.book_id AND a.currency_id = f.currency_id
+                   AND a.code = 'expenses:bank-fees:' || lower(c.code)) AS fee_account_id
+          FROM unnest(p_instruction_ids, p_amounts, p_reasons) WITH ORDINALITY AS g (instruction_id, amount, reason, n)
+          JOIN settlement.instruction i USING (instruction_id)
+          JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+          JOIN settlement.payment_file f USING (file_id)
+          JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
+    ), leg AS MATERIALIZED (
+        SELECT back.n, l.k, l.account, l.amount
+          FROM back CROSS JOIN LATERAL (VALUES (1, back.transit_account_id, back.came),
+                                               (2, back.payable_account_id, -back.paid),
+                                               (3, back.fee_account_id, back.paid - back.came)) l (k, account, amount)
+         WHERE l.amount <> 0
+    ), posted AS MATERIALIZED (
+        SELECT p.* FROM ledger.post_internal(v_book, 'settlement', NULL,
+            (SELECT array_agg(p_kind || ':' || back.end_to_end_id ORDER BY back.n) FROM back),
+            array_fill(v_date, ARRAY[cardinality(p_instruction_ids)]),
+            (SELECT array_agg(initcap(p_kind) || ' of payout to ' || back.payee_code ORDER BY back.n) FROM back),
+            (SELECT array_agg(back.end_to_end_id ORDER BY back.n) FROM back), NULL, NULL,
+            (SELECT array_agg(leg.n ORDER BY leg.n, leg.k) FROM leg),
+            (SELECT array_agg(leg.account ORDER BY leg.n, leg.k) FROM leg),
+            (SELECT array_agg(leg.amount ORDER BY leg.n, leg.k) FROM leg)) p
+    ), reopened AS (
+        INSERT INTO settlement.reopening (instruction_id, kind, entry_id, transit_posting_id, payable_posting_id,
+                                          amount_minor, reason, message_id)
+        SELECT back.instruction_id, p_kind, p.entry_id, p.first_posting_id, p.first_posting_id + 1, back.came,
+               back.reason, p_message_id
+          FROM back JOIN posted p ON p.entry_ordinal = back.n
+        RETURNING instruction_id, payable_posting_id, reason
+    )
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
+    SELECT v_book, r.payable_posting_id, back.payee_version_id, r.instruction_id,
+           format('%s of %s: %s', p_kind, back.end_to_end_id, r.reason)
+      FROM reopened r JOIN back USING (instruction_id) ORDER BY back.n;
+END $$;
+
+-- Applies what one report says of one file: each listed payment's status, and the covering one (of its group of
+-- payments, else of the file) for those not listed. States only move forward, whatever order reports arrive in.
+CREATE FUNCTION settlement.apply_statuses(
+    p_file_id bigint, p_message_id bigint, p_effective date, p_covering_status text, p_covering_reason text,
+    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
+    OUT changed int, OUT rejected int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_count int;
+    v_rejected bigint[];
+BEGIN
+    v_count := (SELECT coalesce(max(m.ordinal), 0) FROM settlement.message_finding m WHERE m.message_id = p_message_id);
+
+    WITH given AS MATERIALIZED (
+        SELECT g.n, g.end_to_end_id, g.uetr, g.status, g.reason, g.text, i.instruction_id
+          FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) WITH ORDINALITY
+               AS g (end_to_end_id, uetr, status, reason, text, n)
+          LEFT JOIN settlement.instruction i
+                 ON i.file_id = p_file_id AND (i.end_to_end_id = g.end_to_end_id
+                    OR (g.end_to_end_id IS NULL AND i.uetr = g.uetr))
+    ), said AS MATERIALIZED (
+        SELECT i.instruction_id, i.end_to_end_id, coalesce(t.status, p_covering_status) AS status,
+               CASE WHEN t.status IS NOT NULL THEN t.reason ELSE p_covering_reason END AS reason, t.text
+          FROM settlement.instruction i
+          LEFT JOIN (SELECT DISTINCT ON (g.instruction_id) g.* FROM given g
+                       JOIN settlement.status_code c ON c.code = g.status
+                       JOIN settlement.instruction_state s USING (state)
+                      WHERE g.instruction_id IS NOT NULL
+                      ORDER BY g.instruction_id, s.rank DESC, g.n) t USING (instruction_id)
+         WHERE i.file_id = p_file_id
+    ), step AS MATERIALIZED (
+        SELECT d.*, c.state, coalesce(e.state, 'new') AS from_state, coalesce(e.ordinal, 0) AS ordinal,
+               t.state IS NOT NULL AS moves
+          FROM said d
+          JOIN settlement.status_code c ON c.code = d.status
+          LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+          LEFT JOIN settlement.instruction_transition t
+                 ON t.from_state = coalesce(e.state, 'new') AND t.state = c.state
+    ), moved AS (
+        INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, status_code,
+                                                  reason_code, reason_text, message_id)
+        SELECT instruction_id, ordinal + 1, from_state, state, status, reason, text, p_message_id
+          FROM step WHERE moves ORDER BY instruction_id
+        RETURNING instruction_id, state
+    ), fault (code, reference, message) AS (
+        SELECT 'unknown_reference', coalesce(g.end_to_end_id, g.uetr),
+               format('status %s names no payment of this file', g.status)
+          FROM given g WHERE g.instruction_id IS NULL
+        UNION ALL
+        SELECT 'unknown_status', u.reference, format('status code %s is not known', u.status)
+          FROM (SELECT g.end_to_end_id, g.status FROM given g
+                 UNION ALL VALUES (NULL, p_covering_status)) u (reference, status)
+         WHERE u.status IS NOT NULL AND NOT EXISTS (SELECT FROM settlement.status_code c WHERE c.code = u.status)
+        UNION ALL
+        SELECT 'conflict', s.end_to_end_id, format('%s after %s; the statement decides', s.status, s.from_state)
+          FROM step s
+         WHERE NOT s.moves AND 'rejected' IN (s.state, s.from_state) AND s.state <> s.from_state
+           AND s.from_state IN ('executed', 'returned', 'rejected') AND s.state IN ('executed', 'rejected')
+    ), found AS (
+        INSERT INTO settlement.message_finding (message_id, ordinal, code, reference, message)
+        SELECT p_message_id, v_count + row_number() OVER (ORDER BY code, reference), code, reference, message
+          FROM fault
+    )
+    SELECT count(*)::int, array_agg(m.instruction_id ORDER BY m.instruction_id) FILTER (WHERE m.state = 'rejected')
+      INTO changed, v_rejected FROM moved m;
+
+    rejected := coalesce(cardinality(v_rejected), 0);
+    IF rejected > 0 THEN
+        PERFORM settlement.reopen('reject', array_agg(i.instruction_id ORDER BY i.instruction_id),
+                   array_agg(i.amount_minor ORDER BY i.instruction_id),
+                   array_agg(concat_ws(' ', e.reason_code, e.reason_text) ORDER BY i.instruction_id),
+                   greatest(p_effective, max(r.business_date)), p_message_id)
+           FROM settlement.instruction i
+           JOIN settlement.instruction_event_last e USING (instruction_id)
+           JOIN settlement.payment_file f USING (file_id)
+           JOIN settlement.run r USING (run_id)
+          WHERE i.instruction_id = ANY (v_rejected);
+    END IF;
+    PERFORM settlement.follow_instructions(p_file_id, p_message_id);
+END $$;
+
+-- A file's state follows its instructions': what they all are, it is.
+CREATE FUNCTION settlement.follow_instructions(p_file_id bigint, p_message_id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_total int; v_rejected int; v_executed int;
+    v_state text;
+    v_next  text;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE e.state = 'rejected'),
+           count(*) FILTER (WHERE e.state IN ('executed', 'returned'))
+      INTO v_total, v_rejected, v_executed
+      FROM settlement.instruction i LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+     WHERE i.file_id = p_file_id;
+    FOREACH v_next IN ARRAY CASE
+        WHEN v_rejected = v_total THEN ARRAY['rejected']
+        WHEN v_rejected > 0 AND v_rejected + v_executed = v_total THEN ARRAY['partly_rejected', 'executed']
+        WHEN v_rejected > 0 THEN ARRAY['partly_rejected']
+        WHEN v_executed = v_total THEN ARRAY['executed']
+        ELSE ARRAY['acknowledged'] END
+    LOOP
+        v_state := settlement.lock_file(p_file_id);
+        IF EXISTS (SELECT FROM settlement.file_transition t WHERE t.from_state = v_state AND t.state = v_next)
+           AND NOT EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = p_file_id AND e.state = v_next) THEN
+            PERFORM settlement.add_file_event(p_file_id, v_next, NULL, p_message_id);
+        END IF;
+    END LOOP;
+END $$;
+
+-- Takes in one status report of a bank: keeps its bytes, applies it, keeps what could not be applied.
+-- The same bytes again change nothing. p_findings are the reader's (an unreadable file has nothing else).
+CREATE FUNCTION settlement.receive_pain002(
+    p_book_id int, p_bank text, p_name text, p_content bytea, p_effective date, p_original_msg_id text,
+    p_covering_status text, p_covering_reason text,
+    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
+    p_findings text[],
+    OUT message_id bigint, OUT is_new boolean, OUT file_id bigint, OUT changed int, OUT rejected int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_sha256 text := encode(sha256(p_content), 'hex');
+    v_bank   text;
+    v_state  text;
+    v_fault  text;
+BEGIN
+    changed := 0;
+    rejected := 0;
+    INSERT INTO settlement.message_received AS new (book_id, bank, kind, name, sha256, content)
+    SELECT p_book_id, p_bank, 'pain.002', p_name, v_sha256, p_content
+     WHERE NOT EXISTS (SELECT FROM settlement.message_received m
+                        WHERE m.book_id = p_book_id AND m.bank = p_bank AND m.sha256 = v_sha256)
+        ON CONFLICT ON CONSTRAINT message_received_once DO NOTHING
+    RETURNING new.message_id INTO message_id;
+    is_new := message_id IS NOT NULL;
+    IF NOT is_new THEN
+        message_id := (SELECT m.message_id FROM settlement.message_received m
+                        WHERE m.book_id = p_book_id AND m.bank = p_bank AND m.sha256 = v_sha256);
+        RETURN;
+    END IF;
+    INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, message)
+    SELECT receive_pain002.message_id, g.n, 'reader', g.finding
+      FROM unnest(p_findings) WITH ORDINALITY AS g (finding, n);
+    IF p_original_msg_id IS NULL THEN RETURN; END IF;
+
+    SELECT f.file_id, b.bank INTO file_id, v_bank
+      FROM settlement.payment_file f JOIN settlement.bank_account_root b USING (bank_account_id)
+     WHERE f.msg_id = p_original_msg_id AND f.book_id = p_book_id;
+    IF file_id IS NULL THEN
+        v_fault := 'it answers a file we do not know';
+    ELSIF v_bank <> p_bank THEN
+        v_fault := format('it answers a file that went to %s', v_bank);
+    ELSE
+        v_state := settlement.lock_file(file_id);
+        IF NOT EXISTS (SELECT FROM settlement.file_event e
+                        WHERE e.file_id = receive_pain002.file_id AND e.state = 'sending') THEN
+            v_fault := format('it answers a file that is %s and was never sent', v_state);
+        END IF;
+    END IF;
+    IF v_fault IS NOT NULL THEN
+        INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, reference, message)
+        VALUES (message_id, coalesce(cardinality(p_findings), 0) + 1, 'file', p_original_msg_id, v_fault);
+        RETURN;
+    END IF;
+    SELECT a.changed, a.rejected INTO changed, rejected
+      FROM settlement.apply_statuses(file_id, message_id, p_effective, p_covering_status, p_covering_reason,
+           p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) a;
+END $$;
+
+-- For reconciliation: a statement proves that our own payment came back. Gives the T debit that the statement's
+-- credit line clears; NULL when the bank's reject had re-opened the payment already. Once per instruction.
+CREATE FUNCTION settlement.reopen_returned(
+    p_instruction_id bigint, p_amount_minor bigint, p_reason text, p_effective date) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_old  settlement.reopening;
+    v_file bigint;
+    v_last record;
+    v_paid bigint;
+BEGIN
+    SELECT i.file_id, i.amount_minor INTO v_file, v_paid FROM settlement.instruction i
+      JOIN settlement.clearing_group g ON g.group_id = i.instruction_id WHERE i.instruction_id = p_instruction_id;
+    IF v_file IS NULL OR p_amount_minor NOT BETWEEN 1 AND v_paid THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'reopening_sealed',
+            MESSAGE = format('Instruction %s cannot return %s minor units: %s.', p_instruction_id, p_amount_minor,
+                             coalesce('it paid ' || v_paid, 'it was never sealed'));
+    END IF;
+    PERFORM settlement.lock_file(v_file);
+    SELECT * INTO v_old FROM settlement.reopening r WHERE r.instruction_id = p_instruction_id;
+    IF FOUND THEN
+        RETURN CASE WHEN v_old.kind = 'return' THEN v_old.transit_posting_id END;
+    END IF;
+    SELECT coalesce(max(e.ordinal), 0) AS ordinal,
+           coalesce((array_agg(e.state ORDER BY e.ordinal DESC))[1], 'new') AS state INTO v_last
+      FROM settlement.instruction_event e WHERE e.instruction_id = p_instruction_id;
+    INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
+    VALUES (p_instruction_id, v_last.ordinal + 1, v_last.state, 'returned', p_reason);
+    PERFORM settlement.reopen('return', ARRAY[p_instruction_id], ARRAY[p_amount_minor], ARRAY[p_reason],
+                              p_effective, NULL);
+    RETURN (SELECT r.transit_posting_id FROM settlement.reopening r WHERE r.instruction_id = p_instruction_id);
+END $$;
+
+-- For reconciliation: every T posting of these files is cleared. Gives how many files moved on.
+CREATE FUNCTION settlement.mark_reconciled(p_file_ids bigint[]) RETURNS int
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(settlement.add_file_event(f.file_id, 'reconciled'))::int
+      FROM (SELECT c.file_id FROM settlement.file_current c
+              JOIN settlement.file_transition t ON t.from_state = c.state AND t.state = 'reconciled'
+             WHERE c.file_id = ANY (p_file_ids) ORDER BY c.file_id) f
+$$;
+
+-- Releasing a hold is a person's decision: only members of the groups can call it.
+CREATE FUNCTION settlement.release_hold(p_posting_id bigint, p_reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_count int;
+BEGIN
+    IF NOT EXISTS (SELECT FROM settlement.hold h WHERE h.posting_id = p_posting_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'hold_known',
+            MESSAGE = format('Posting %s is not held.', p_posting_id);
+    END IF;
+    INSERT INTO settlement.hold_release (hold_id, reason)
+    SELECT h.hold_id, p_reason FROM settlement.hold h
+     WHERE h.posting_id = p_posting_id ORDER BY h.hold_id
+        ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+-- Keeps an open item from being paid until a person releases it.
+CREATE FUNCTION settlement.hold_item(p_posting_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, reason)
+    SELECT y.book_id, p.posting_id, y.payee_version_id, p_reason
+      FROM ledger.posting p JOIN settlement.payee_current y ON y.account_id = p.account_id
+     WHERE p.posting_id = p_posting_id
+       AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.posting_id = p_posting_id AND m.book_id = p.book_id)
+       AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = p_posting_id);
+    RETURN FOUND;
+END $$;
+
+GRANT EXECUTE ON FUNCTION settlement.receive_pain002 TO :app;
+GRANT EXECUTE ON FUNCTION settlement.release_hold, settlement.hold_item TO :preparer, :approver;
