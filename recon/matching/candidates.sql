@@ -1,0 +1,1 @@
+SELECT line_id, expected_id FROM weak_candidate ORDER BY line_id, expected_id

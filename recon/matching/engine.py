@@ -1,0 +1,77 @@
+"""A DuckDB connection that holds items and answers the queries of this folder.
+
+Lives here: loading frames, running a named query, the views every query may use. Must not live here:
+any rule. Results never depend on the order of input rows or on the number of threads: queries use set
+operations and total orders only, and every frame handed out is sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import polars as pl
+
+from recon.matching.items import ITEM_SCHEMA, Tolerances
+from recon.matching.rules import rule_sql
+
+GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
+
+
+class Engine:
+    """Items, the ones still open, and the parameters of a run, in memory."""
+
+    def __init__(self, items: pl.DataFrame, *, tolerances: Tolerances, threads: int) -> None:
+        self._db = duckdb.connect(":memory:")
+        self._db.execute(f"SET threads = {int(threads)}")
+        self._db.execute("SET preserve_insertion_order = false")
+        self._load("item", items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()]))
+        self._db.execute("CREATE TABLE parameter (window_days INTEGER, rounding_minor BIGINT)")
+        self._db.execute(
+            "INSERT INTO parameter VALUES (?, ?)", [tolerances.window_days, tolerances.rounding_minor]
+        )
+        self._db.execute("CREATE TABLE taken (item_id BIGINT)")
+        self._db.execute(rule_sql("views"))
+
+    def _load(self, name: str, frame: pl.DataFrame) -> None:
+        arrow = frame.to_arrow()
+        self._db.register("incoming", arrow)
+        self._db.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
+        self._db.unregister("incoming")
+
+    def add_table(self, name: str, frame: pl.DataFrame) -> None:
+        """Make a frame visible to the queries as table `name` (a literal of this package, never input)."""
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} is not a table name")
+        self._load(name, frame)
+
+    def groups(self, query: str, parameters: Mapping[str, str] | None = None) -> pl.DataFrame:
+        """Rows (group_id, item_id) that a query finds among the open items, sorted, without conflicts.
+
+        An item that two groups claim proves that neither is unique: both groups are dropped.
+        """
+        relation = self._db.execute(rule_sql(query), dict(parameters or {}))
+        found = pl.from_arrow(relation.to_arrow_table())
+        assert isinstance(found, pl.DataFrame)
+        found = found.select(
+            pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64)
+        ).unique()
+        contested = (
+            found.group_by("item_id").len().filter(pl.col("len") > 1).join(found, on="item_id").select("group_id")
+        )
+        return found.join(contested, on="group_id", how="anti").sort("group_id", "item_id")
+
+    def take(self, groups: pl.DataFrame) -> None:
+        """Remove the items of these groups from the open ones."""
+        self._db.register("incoming", groups.select("item_id").to_arrow())
+        self._db.execute("INSERT INTO taken SELECT item_id FROM incoming")
+        self._db.unregister("incoming")
+
+    def open_items(self) -> pl.DataFrame:
+        """Items that no query has taken yet, sorted by id."""
+        found = pl.from_arrow(self._db.execute("SELECT * FROM open_item").to_arrow_table())
+        assert isinstance(found, pl.DataFrame)
+        return found.cast(dict(ITEM_SCHEMA)).sort("item_id")  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,67 @@
+"""The one shape the matcher sees: a row for each posting on a cash-in-transit account.
+
+Lives here: the frame's schema, item kinds, the settings that decide. Must not live here: reading a
+database, deciding anything.
+
+Signs are those of the transit account T: an expected receipt is positive (debit), an instruction is
+negative (credit), and a bank line is the opposite of its effect on us: money in is negative, money out
+is positive. A set clears when its amounts add up to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+LINE = "LINE"  # a booked line of a proven statement
+INSTRUCTION = "INSTRUCTION"  # a sealed payment, until the bank books it
+RECEIPT = "RECEIPT"  # a payout that an acquirer reported
+REJECT = "REJECT"  # the undoing of an instruction that the bank rejected
+ROUTINE = "ROUTINE"  # the other leg of a line posted by policy (return, charge, interest)
+OTHER = "OTHER"  # an adjusting entry on T
+
+KINDS: tuple[str, ...] = (LINE, INSTRUCTION, RECEIPT, REJECT, ROUTINE, OTHER)
+
+ITEM_SCHEMA: dict[str, pl.DataType] = {
+    "item_id": pl.Int64(),  # posting id on T
+    "kind": pl.String(),
+    "account": pl.String(),  # bank account code
+    "currency": pl.String(),
+    "amount_minor": pl.Int64(),  # T's sign
+    "date": pl.Date(),  # booking date of a line, due date of anything expected
+    "day": pl.Int32(),  # the account's business-day number of `date`
+    "age_days": pl.Int32(),  # business days from `date` to the run's date
+    "sla_days": pl.Int32(),  # how long an expectation may be in flight
+    "reference": pl.String(),  # AcctSvcrRef, EndToEndId or payout id: how people name the item
+    "end_to_end_id": pl.String(),  # a receipt carries its payout id here
+    "uetr": pl.String(),
+    "payment_information_id": pl.String(),
+    "msg_id": pl.String(),
+    "servicer_ref": pl.String(),
+    "structured_ref": pl.String(),
+    "remittance": pl.String(),
+    "party_account": pl.String(),
+    "party_name": pl.String(),
+    "bank_tx_code": pl.String(),
+    "return_reason": pl.String(),
+    "is_reversal": pl.Boolean(),
+    "charges_minor": pl.Int64(),
+    "batch_count": pl.Int32(),
+    "corrects_id": pl.Int64(),  # item that a REJECT or ROUTINE item answers
+    "rule": pl.String(),  # routine rule that posted a ROUTINE item
+    "statement_line": pl.String(),  # "<statement id>/<line>/<detail>" of a line
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """What still counts as equal. `window_days` in business days, `rounding_minor` in minor units."""
+
+    window_days: int = 1
+    rounding_minor: int = 1
+
+
+def empty_items() -> pl.DataFrame:
+    """A frame of the items' shape without rows."""
+    return pl.DataFrame(schema=ITEM_SCHEMA)

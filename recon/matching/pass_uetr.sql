@@ -1,0 +1,20 @@
+-- P1: UETR and amount, for lines whose EndToEndId is missing, cut off or mangled on the way. An
+-- EndToEndId that names another of our instructions speaks against it.
+WITH pair AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id,
+           row_number() OVER (PARTITION BY e.item_id ORDER BY l.day, l.servicer_ref, l.item_id) AS choice,
+           count(*) OVER (PARTITION BY l.item_id) AS rivals
+    FROM line l
+    JOIN expected e
+      ON e.uetr = l.uetr AND e.account = l.account AND e.currency = l.currency
+     AND e.amount_minor = -l.amount_minor
+    CROSS JOIN parameter p
+    WHERE e.kind = 'INSTRUCTION'
+      AND abs(l.day - e.day) <= p.window_days
+      AND NOT EXISTS (SELECT 1 FROM item o
+                      WHERE o.kind = 'INSTRUCTION' AND o.end_to_end_id = l.end_to_end_id
+                        AND o.item_id <> e.item_id)
+)
+SELECT expected_id AS group_id, unnest([expected_id, line_id]) AS item_id
+FROM pair
+WHERE choice = 1 AND rivals = 1

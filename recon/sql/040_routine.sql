@@ -1,0 +1,85 @@
+-- Routine classes: what approved policy posts in answer to a bank line, before anything is matched.
+-- Returns of our own instructions, tariffed charges, interest credited. Anything else waits for a person.
+
+CREATE FUNCTION recon.routine_candidates(p_book_id int, p_as_of date)
+RETURNS TABLE (rule text, line_posting_id bigint, key text, booking_date date, reference text, amount_minor bigint,
+               charges_minor bigint, instruction_id bigint, instructed_minor bigint, transit_account_id int, currency text,
+               return_reason text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT CASE WHEN i.instruction_id IS NOT NULL THEN 'routine-return'
+                WHEN tariff.code IS NOT NULL THEN 'routine-charge'
+                ELSE 'routine-interest' END,
+           l.t_posting_id, concat_ws(':', b.code, left(s.content_sha256, 12), l.line_ordinal, l.detail_ordinal),
+           l.booking_date, coalesce(l.account_servicer_ref, l.entry_ref, s.stmt_id), l.amount_minor,
+           abs(coalesce(l.charges_minor, 0)), i.instruction_id, i.amount_minor, b.transit_account_id, b.currency, l.return_reason
+      FROM recon.statement_line l
+      JOIN recon.statement s USING (statement_id)
+      JOIN settlement.bank_account b ON b.bank_account_id = s.bank_account_id
+      JOIN settlement.setup_current c ON c.book_id = l.book_id
+      LEFT JOIN LATERAL (
+           SELECT min(i.instruction_id) AS instruction_id, min(i.amount_minor) AS amount_minor
+             FROM settlement.instruction_current i
+            WHERE (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr)
+              AND i.bank_account_id = s.bank_account_id AND i.transit_posting_id IS NOT NULL AND i.reopened_by IS NULL
+              AND i.amount_minor IN (l.amount_minor, l.amount_minor + abs(coalesce(l.charges_minor, 0)))
+           HAVING count(*) = 1) i
+        ON l.return_reason IS NOT NULL AND l.amount_minor > 0 AND c.body -> 'policies' ->> 'returns' = 'auto'
+      LEFT JOIN LATERAL (
+           SELECT t ->> 'code' AS code
+             FROM settlement.bank_profile p, jsonb_array_elements(p.body -> 'tariff') t
+            WHERE p.profile_id = b.profile_id AND t ->> 'code' = l.bank_tx_code AND t ->> 'currency' = l.currency
+              AND (t ->> 'amount')::numeric * 10 ^ b.exponent = -l.amount_minor
+            LIMIT 1) tariff
+        ON l.return_reason IS NULL AND c.body -> 'policies' ->> 'tariffed_charges' = 'auto'
+     WHERE l.book_id = p_book_id AND l.t_posting_id IS NOT NULL
+       AND (l.return_reason IS NOT NULL OR right(l.bank_tx_code, 5) IN ('/CHRG', '/INTR', '/COMM', '/FEES'))
+       AND EXISTS (SELECT FROM recon.statement_booking k WHERE k.statement_id = l.statement_id AND k.closing_date <= p_as_of)
+       AND NOT EXISTS (SELECT FROM recon.routine_posting r WHERE r.line_posting_id = l.t_posting_id)
+       AND NOT EXISTS (SELECT FROM recon.live_leg m WHERE m.book_id = l.book_id AND m.posting_id = l.t_posting_id)
+       AND (i.instruction_id IS NOT NULL OR tariff.code IS NOT NULL
+            OR (right(l.bank_tx_code, 5) = '/INTR' AND l.amount_minor > 0 AND l.return_reason IS NULL
+                AND c.body -> 'policies' ->> 'interest' = 'auto'))
+     ORDER BY l.t_posting_id
+$$;
+
+CREATE FUNCTION recon.post_routine(p_book_id int, p_as_of date) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_row      record;
+    v_open     date := coalesce(ledger.closed_through(p_book_id) + 1, '-infinity');
+    v_date     date;
+    v_posting  bigint;
+    v_count    int := 0;
+    v_expense  int;
+BEGIN
+    PERFORM FROM ledger.book WHERE book_id = p_book_id FOR NO KEY UPDATE;
+    FOR v_row IN SELECT * FROM recon.routine_candidates(p_book_id, p_as_of) LOOP
+        v_date := greatest(v_row.booking_date, v_open);
+        IF v_row.rule = 'routine-return' THEN
+            -- Another line of this very run may have taken the instruction: then this one stays open.
+            CONTINUE WHEN EXISTS (SELECT FROM recon.routine_posting r WHERE r.instruction_id = v_row.instruction_id);
+            v_posting := settlement.reopen_returned(v_row.instruction_id, v_row.instructed_minor, v_row.return_reason, v_date);
+            CONTINUE WHEN v_posting IS NULL;
+            INSERT INTO recon.routine_posting VALUES (v_posting, p_book_id, v_row.line_posting_id, v_row.rule, v_row.instruction_id);
+            CONTINUE WHEN v_row.instructed_minor = v_row.amount_minor;
+        END IF;
+        -- What remains is a cost (the tariff's charge, the charge of a net return) or interest earned.
+        IF v_row.rule = 'routine-interest' THEN
+            v_expense := recon.use_account(p_book_id, 'income:interest:', 'income', v_row.currency);
+        ELSE
+            v_expense := recon.use_account(p_book_id, 'expenses:bank-fees:', 'expense', v_row.currency);
+        END IF;
+        SELECT p.first_posting_id INTO v_posting
+          FROM (SELECT CASE WHEN v_row.rule = 'routine-return' THEN v_row.amount_minor - v_row.instructed_minor
+                            ELSE v_row.amount_minor END AS transit_minor) a,
+               ledger.post_internal(p_book_id, 'recon', NULL, ARRAY['routine:' || v_row.key], ARRAY[v_date],
+                   ARRAY[initcap(split_part(v_row.rule, '-', 2)) || ' by policy'], ARRAY[v_row.reference], NULL, NULL,
+                   ARRAY[1, 1], ARRAY[v_row.transit_account_id, v_expense], ARRAY[a.transit_minor, -a.transit_minor]) p;
+        INSERT INTO recon.routine_posting VALUES (v_posting, p_book_id, v_row.line_posting_id, v_row.rule, v_row.instruction_id);
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION recon.post_routine IS 'Posts what policy allows for open lines up to a day; again: nothing.';
+GRANT EXECUTE ON FUNCTION recon.post_routine TO :app;

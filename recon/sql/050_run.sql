@@ -1,0 +1,232 @@
+-- A reconciliation run: what it reads, and the one function that publishes what it found.
+
+-- Findings about statements that a run for this day knows: seen on or before it, or not seen by any run yet.
+CREATE FUNCTION recon.findings_at(p_book_id int, p_date date)
+RETURNS TABLE (finding_id bigint, account text, currency text, code text, item_ref text, message text, closing_date date)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT f.finding_id, b.code, b.currency, f.code, f.item_ref, f.message, f.closing_date
+      FROM recon.statement_finding f
+      JOIN settlement.bank_account b USING (bank_account_id)
+      LEFT JOIN recon.finding_seen n USING (finding_id)
+     WHERE f.book_id = p_book_id
+       AND coalesce(n.business_date, p_date) <= p_date
+       AND (n.finding_id IS NOT NULL OR f.closing_date IS NULL OR f.closing_date <= p_date)
+       AND NOT EXISTS (SELECT FROM recon.finding_resolution r WHERE r.finding_id = f.finding_id)
+       AND NOT (f.code IN ('STATEMENT_GAP', 'STATEMENT_IMBALANCE')
+                AND EXISTS (SELECT FROM recon.statement_booking k WHERE k.statement_id = f.statement_id))
+     ORDER BY f.finding_id
+$$;
+
+-- Everything a run depends on, as one text to hash: postings on T up to the day, booked statements, findings,
+-- declared policies. Whatever the matcher itself wrote is left out, so the same inputs stay the same.
+CREATE FUNCTION recon.run_input(p_book_id int, p_date date) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT concat_ws(E'\n',
+        p_book_id, p_date,
+        (SELECT string_agg(concat_ws(' ', b.code, t.n, t.total, t.digest), E'\n' ORDER BY b.code)
+           FROM settlement.bank_account b
+           LEFT JOIN (SELECT p.account_id, count(*) AS n, sum(p.amount_minor) AS total,
+                             sum(hashint8extended(p.posting_id, p.amount_minor)::numeric) AS digest
+                        FROM recon.cash_posting p
+                       WHERE p.as_of_date <= p_date
+                         AND p.account_id IN (SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id)
+                       GROUP BY p.account_id) t ON t.account_id = b.transit_account_id
+          WHERE b.book_id = p_book_id),
+        (SELECT string_agg(s.content_sha256, E'\n' ORDER BY s.statement_id)
+           FROM recon.statement_booking k JOIN recon.statement s USING (statement_id)
+          WHERE s.book_id = p_book_id AND k.closing_date <= p_date),
+        (SELECT string_agg(concat_ws(' ', f.code, f.account, f.item_ref), E'\n' ORDER BY f.code, f.account, f.item_ref)
+           FROM recon.findings_at(p_book_id, p_date) f),
+        (SELECT string_agg(concat_ws(' ', u.posting_id, u.generation), E'\n' ORDER BY u.posting_id, u.generation)
+           FROM recon.unmatch u WHERE u.book_id = p_book_id),
+        (SELECT concat_ws(' ', c.body -> 'policies', c.body -> 'tolerances', c.body -> 'acquirers')
+           FROM settlement.setup_current c WHERE c.book_id = p_book_id))
+$$;
+
+-- The T postings that are open on a day, with everything the passes look at. Postings that a later day's set
+-- cleared are open on this day, but not to be matched again.
+CREATE FUNCTION recon.transit_items(p_book_id int, p_date date)
+RETURNS TABLE (
+    item_id bigint, kind text, account text, currency text, amount_minor bigint, date date, sla_days int, reference text,
+    end_to_end_id text, uetr text, payment_information_id text, msg_id text, servicer_ref text, structured_ref text,
+    remittance text, party_account text, party_name text, bank_tx_code text, return_reason text, is_reversal boolean,
+    charges_minor bigint, batch_count int, corrects_id bigint, rule text, statement_line text, is_cleared_later boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    WITH account AS MATERIALIZED (
+        SELECT b.*, coalesce((p.body -> 'rails' -> b.rail ->> 'sla_days')::int, 1) AS sla_days
+          FROM settlement.bank_account b JOIN settlement.bank_profile p USING (profile_id)
+         WHERE b.book_id = p_book_id),
+    open_posting AS MATERIALIZED (
+        SELECT p.posting_id, p.account_id, p.amount_minor, p.effective_date, p.entry_id, m.posting_id IS NOT NULL AS is_cleared_later
+          FROM ledger.posting p
+          LEFT JOIN recon.live_leg m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
+         WHERE p.account_id IN (SELECT transit_account_id FROM account)
+           AND (m.posting_id IS NULL OR m.as_of_date > p_date)),
+    instruction AS MATERIALIZED (
+        SELECT i.transit_posting_id, i.reject_posting_id, i.end_to_end_id, i.uetr, i.payment_information_id, i.msg_id,
+               i.payee_iban, i.payee_name, i.execution_date
+          FROM settlement.instruction_current i
+         WHERE i.book_id = p_book_id AND i.transit_posting_id IS NOT NULL)
+    SELECT p.posting_id,
+           CASE WHEN l.t_posting_id IS NOT NULL THEN 'LINE' WHEN i.transit_posting_id IS NOT NULL THEN 'INSTRUCTION'
+                WHEN e.t_posting_id IS NOT NULL THEN 'RECEIPT' WHEN r.posting_id IS NOT NULL THEN 'ROUTINE'
+                WHEN j.reject_posting_id IS NOT NULL THEN 'REJECT' ELSE 'OTHER' END,
+           a.code, a.currency, p.amount_minor,
+           coalesce(l.booking_date, i.execution_date, e.payout_date, p.effective_date), a.sla_days,
+           CASE WHEN l.t_posting_id IS NOT NULL
+                THEN coalesce(l.account_servicer_ref, l.entry_ref, concat_ws('/', s.stmt_id, l.line_ordinal, l.detail_ordinal))
+                ELSE coalesce(i.end_to_end_id, e.payout_id, rl.account_servicer_ref, j.end_to_end_id, t.reference, n.idempotency_key) END,
+           coalesce(l.end_to_end_id, i.end_to_end_id, e.payout_id, j.end_to_end_id),
+           coalesce(l.uetr, i.uetr), coalesce(l.payment_information_id, i.payment_information_id), coalesce(l.msg_id, i.msg_id),
+           l.account_servicer_ref, l.structured_ref, l.remittance,
+           coalesce(l.party_account, i.payee_iban, q.iban), coalesce(l.party_name, i.payee_name, q.name),
+           l.bank_tx_code, l.return_reason, coalesce(l.is_reversal, false), l.charges_minor, l.batch_count,
+           coalesce(r.line_posting_id, j.transit_posting_id), r.rule,
+           CASE WHEN l.t_posting_id IS NOT NULL THEN concat_ws('/', s.stmt_id, l.line_ordinal, l.detail_ordinal) END,
+           p.is_cleared_later
+      FROM open_posting p
+      JOIN account a ON a.transit_account_id = p.account_id
+      LEFT JOIN recon.statement_line l ON l.t_posting_id = p.posting_id
+      LEFT JOIN recon.statement s ON s.statement_id = l.statement_id
+      LEFT JOIN instruction i ON i.transit_posting_id = p.posting_id
+      LEFT JOIN instruction j ON j.reject_posting_id = p.posting_id
+      LEFT JOIN recon.expected_receipt e ON e.t_posting_id = p.posting_id
+      LEFT JOIN settlement.acquirer q ON q.book_id = p_book_id AND q.code = e.acquirer
+      LEFT JOIN recon.routine_posting r ON r.posting_id = p.posting_id
+      LEFT JOIN recon.statement_line rl ON rl.t_posting_id = r.line_posting_id
+      LEFT JOIN recon.statement rs ON rs.statement_id = rl.statement_id
+      LEFT JOIN ledger.entry n ON n.entry_id = p.entry_id
+      LEFT JOIN ledger.entry_text t ON t.entry_id = p.entry_id
+     WHERE coalesce(s.closing_date, rs.closing_date, p.effective_date) <= p_date
+     ORDER BY p.posting_id
+$$;
+
+-- Lines that cleared before and carry one of these references: what a repeated booking repeats.
+CREATE FUNCTION recon.cleared_lines(
+    p_book_id int, p_date date, p_end_to_end_ids text[], p_uetrs text[], p_servicer_refs text[], p_batches text[])
+RETURNS TABLE (item_id bigint, account text, currency text, amount_minor bigint, end_to_end_id text, uetr text,
+               servicer_ref text, payment_information_id text, batch_count int)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT l.t_posting_id, b.code, l.currency, -l.amount_minor, l.end_to_end_id, l.uetr, l.account_servicer_ref,
+           l.payment_information_id, l.batch_count
+      FROM (SELECT * FROM recon.statement_line x WHERE x.end_to_end_id = ANY (p_end_to_end_ids)
+            UNION SELECT * FROM recon.statement_line x WHERE x.uetr = ANY (p_uetrs)
+            UNION SELECT * FROM recon.statement_line x WHERE x.account_servicer_ref = ANY (p_servicer_refs)
+            UNION SELECT * FROM recon.statement_line x WHERE x.payment_information_id = ANY (p_batches) AND x.batch_count > 1) l
+      JOIN recon.statement s USING (statement_id)
+      JOIN settlement.bank_account_root b USING (bank_account_id)
+      JOIN recon.live_leg m ON m.book_id = l.book_id AND m.posting_id = l.t_posting_id
+     WHERE l.book_id = p_book_id AND m.as_of_date <= p_date
+     ORDER BY l.t_posting_id
+$$;
+
+CREATE FUNCTION recon.log_run(p_run_id bigint, p_is_new boolean) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO recon.run_attempt (book_id, business_date, run_id, is_new)
+    SELECT r.book_id, r.business_date, r.run_id, p_is_new FROM recon.run r WHERE r.run_id = p_run_id
+$$;
+
+-- Publishes sets, breaks and open items from this transaction's staged rows, all or nothing, and proves that
+-- nothing is left out: every T posting of the day is in exactly one live set or is one open item.
+CREATE FUNCTION recon.publish_run(p_book_id int, p_date date, p_input_sha256 text, p_rules_sha256 text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_run bigint;
+    v_bad record;
+BEGIN
+    INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, item_count)
+    SELECT p_book_id, p_date, p_input_sha256, p_rules_sha256,
+           (SELECT count(*) FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id())
+           + (SELECT count(*) FROM recon.stage_open o WHERE o.xid = pg_current_xact_id())
+    RETURNING run_id INTO v_run;
+
+    INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date)
+    SELECT p_book_id, v_run, g.set_ordinal, min(g.rule), min(g.rule_version), count(*), max(p.as_of_date)
+      FROM recon.stage_leg g JOIN recon.cash_posting p USING (posting_id)
+     WHERE g.xid = pg_current_xact_id()
+     GROUP BY g.set_ordinal ORDER BY g.set_ordinal;
+
+    WITH staged AS MATERIALIZED (DELETE FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id() RETURNING g.*)
+    INSERT INTO recon.match_leg (book_id, posting_id, generation, match_set_id)
+    SELECT p_book_id, g.posting_id, coalesce(u.generation + 1, 0), s.match_set_id
+      FROM staged g
+      JOIN recon.match_set s ON s.run_id = v_run AND s.set_ordinal = g.set_ordinal
+      LEFT JOIN (SELECT u.posting_id, max(u.generation) AS generation FROM recon.unmatch u
+                  WHERE u.book_id = p_book_id GROUP BY u.posting_id) u USING (posting_id)
+     ORDER BY g.posting_id;
+
+    WITH staged AS (DELETE FROM recon.stage_break b WHERE b.xid = pg_current_xact_id() RETURNING b.*)
+    INSERT INTO recon.break_run (run_id, break_id, code, item_ref, bank_account_id, currency, amount_minor, item_count,
+                                 first_date, age_days, explanation, proposal, proposal_legs, finding_id)
+    SELECT v_run, s.break_id, s.code, s.item_ref, b.bank_account_id, s.currency, s.amount_minor, s.item_count,
+           s.first_date, s.age_days, s.explanation, s.proposal, s.proposal_legs, s.finding_id
+      FROM staged s LEFT JOIN settlement.bank_account_root b ON b.book_id = p_book_id AND b.code = s.account
+     ORDER BY s.break_id;
+
+    WITH staged AS (DELETE FROM recon.stage_open o WHERE o.xid = pg_current_xact_id() RETURNING o.*)
+    INSERT INTO recon.open_item (run_id, posting_id, bank_account_id, amount_minor, kind, reference, item_date, age_days, code, break_id)
+    SELECT v_run, s.posting_id, b.bank_account_id, p.amount_minor, s.kind, s.reference, s.item_date, s.age_days, s.code, s.break_id
+      FROM staged s
+      LEFT JOIN ledger.posting p USING (posting_id)
+      LEFT JOIN settlement.bank_account_root b ON b.transit_account_id = p.account_id AND b.book_id = p_book_id
+     ORDER BY s.posting_id;
+
+    SELECT b.code, t.posting_id, t.places INTO v_bad
+      FROM (SELECT p.account_id, p.posting_id, count(m.posting_id) + count(o.posting_id) AS places
+              FROM recon.cash_posting p
+              LEFT JOIN recon.live_leg m ON m.book_id = p.book_id AND m.posting_id = p.posting_id AND m.as_of_date <= p_date
+              LEFT JOIN recon.open_item o ON o.run_id = v_run AND o.posting_id = p.posting_id
+             WHERE p.as_of_date <= p_date
+               AND p.account_id IN (SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id)
+             GROUP BY p.account_id, p.posting_id
+            HAVING count(m.posting_id) + count(o.posting_id) <> 1
+             LIMIT 1) t
+      JOIN settlement.bank_account_root b ON b.transit_account_id = t.account_id;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'run_conserves',
+            MESSAGE = format('Posting %s on cash in transit of %s is in %s places of the run for %s; it must be in one set or be one open item.',
+                             v_bad.posting_id, v_bad.code, v_bad.places, p_date);
+    END IF;
+
+    INSERT INTO recon.finding_seen (finding_id, business_date)
+    SELECT f.finding_id, p_date FROM recon.findings_at(p_book_id, p_date) f ON CONFLICT DO NOTHING;
+    RETURN v_run;
+END $$;
+
+-- Takes a whole set back. Its postings are open again and may be matched anew, one generation up.
+CREATE FUNCTION recon.unmatch_set(p_match_set_id bigint, p_reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_count int;
+BEGIN
+    INSERT INTO recon.unmatch (book_id, posting_id, generation, reason)
+    SELECT l.book_id, l.posting_id, l.generation, p_reason FROM recon.match_leg l
+     WHERE l.match_set_id = p_match_set_id ORDER BY l.posting_id
+        ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+-- Files whose T postings have all cleared move on to `reconciled`.
+CREATE FUNCTION recon.mark_files(p_book_id int) RETURNS int
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT settlement.mark_reconciled(coalesce(array_agg(f.file_id), '{}'))
+      FROM settlement.file_current f
+      JOIN settlement.file_transition t ON t.from_state = f.state AND t.state = 'reconciled'
+     WHERE f.book_id = p_book_id
+       AND NOT EXISTS (SELECT FROM settlement.instruction i
+                         JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
+                         LEFT JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = g.transit_posting_id
+                        WHERE i.file_id = f.file_id AND m.posting_id IS NULL)
+       AND EXISTS (SELECT FROM settlement.instruction i JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
+                    WHERE i.file_id = f.file_id)
+$$;
+
+GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.transit_items, recon.cleared_lines, recon.log_run,
+    recon.publish_run, recon.mark_files TO :app;
+GRANT EXECUTE ON FUNCTION recon.unmatch_set TO :approver;

@@ -1,0 +1,50 @@
+-- Certificates: the numbers are computed here again, from postings, whatever the body says.
+
+CREATE FUNCTION recon.add_certificate(
+    p_run_id bigint, p_bank_account_id int, p_statement_id bigint, p_opening_minor bigint, p_lines_minor bigint,
+    p_closing_minor bigint, p_body text, p_through date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_run     recon.run;
+    v_account settlement.bank_account_root;
+    v_sha256  text := encode(sha256(convert_to(p_body, 'UTF8')), 'hex');
+BEGIN
+    SELECT * INTO STRICT v_run FROM recon.run r WHERE r.run_id = p_run_id;
+    SELECT * INTO STRICT v_account FROM settlement.bank_account_root b WHERE b.bank_account_id = p_bank_account_id;
+    IF NOT EXISTS (SELECT FROM recon.statement_booking k WHERE k.statement_id = p_statement_id
+                      AND k.bank_account_id = p_bank_account_id AND k.closing_date = v_run.business_date
+                      AND k.closing_minor = p_closing_minor) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'certificate_statement',
+            MESSAGE = format('No proven statement of %s closes on %s at %s minor units.', v_account.code,
+                             v_run.business_date, p_closing_minor);
+    END IF;
+    INSERT INTO recon.certificate (bank_account_id, business_date, sha256, book_id, run_id, statement_id, opening_minor,
+                                   lines_minor, closing_minor, nostro_minor, transit_minor, open_minor, body)
+    SELECT p_bank_account_id, v_run.business_date, v_sha256, v_run.book_id, p_run_id, p_statement_id, p_opening_minor,
+           p_lines_minor, p_closing_minor,
+           coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = v_account.nostro_account_id), 0),
+           coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = v_account.transit_account_id), 0),
+           (SELECT coalesce(sum(o.amount_minor), 0) FROM recon.open_item o
+             WHERE o.run_id = p_run_id AND o.bank_account_id = p_bank_account_id),
+           p_body
+      FROM (SELECT p.account_id, p.amount_minor,
+                   coalesce(s.closing_date, a.closing_date, p.effective_date) AS as_of_date
+              FROM ledger.posting p
+              LEFT JOIN (SELECT u.posting_id, k.closing_date
+                           FROM recon.statement_booking k JOIN recon.statement_line l USING (statement_id),
+                                unnest(ARRAY[l.n_posting_id, l.t_posting_id]) u (posting_id)
+                          WHERE k.bank_account_id = p_bank_account_id) s USING (posting_id)
+              LEFT JOIN (SELECT r.posting_id, k.closing_date FROM recon.routine_posting r
+                           JOIN recon.statement_line l ON l.t_posting_id = r.line_posting_id
+                           JOIN recon.statement_booking k USING (statement_id)) a USING (posting_id)
+             WHERE p.account_id IN (v_account.nostro_account_id, v_account.transit_account_id)) p
+     WHERE p.as_of_date <= v_run.business_date
+        ON CONFLICT ON CONSTRAINT certificate_once DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM ledger.record_certificate(v_run.book_id, v_account.nostro_account_id, p_through, v_sha256);
+    RETURN true;
+END $$;
+GRANT EXECUTE ON FUNCTION recon.add_certificate TO :app;
