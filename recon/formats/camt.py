@@ -28,7 +28,7 @@ from recon.formats.safe_xml import ByteSource, element_ends, open_bytes, root_ta
 from recon.formats.values import clean, parse_moment
 from recon.model import STATEMENT_LINES, EntryStatus, Statement, StatementFile
 
-BATCH_ROWS: Final = 20_000
+BATCH_ROWS: Final = 4_000
 # The newest version whose schema or samples the tests hold.
 VERSION_TESTED_MAX: Final = 14
 
@@ -285,13 +285,14 @@ class _Reader:
 
     def _digest(self, element: Any) -> None:
         """Add an element's content to the statement's hash: no namespace, prefix, indentation or comment."""
-        data: bytes = etree.tostring(element, with_tail=False)
-        head, close, rest = _BETWEEN_TAGS.sub(b"><", data).partition(b">")
-        data = _DECLARATION.sub(b"", head) + close + rest
+        data = _BETWEEN_TAGS.sub(b"><", etree.tostring(element, with_tail=False))
+        end = data.index(b">")
+        head = _DECLARATION.sub(b"", data[:end])
+        body = data[end:]
         if element.prefix is not None:
-            data = _PREFIX.sub(rb"\1", data)
-        self._hash.update(data)
-        self._hash.update(b"\n")
+            head, body = _PREFIX.sub(rb"\1", head), _PREFIX.sub(rb"\1", body)
+        self._hash.update(head)
+        self._hash.update(body)
 
     def _flush(self) -> None:
         if not self._rows:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from recon.formats.camt_shape import RawAmount, RawDetail, RawEntry, RawGroup
@@ -367,25 +368,36 @@ def _other_side(detail: RawDetail, amount_minor: int, own: str | None) -> tuple[
     A credit comes from the debtor, a debit goes to the creditor; but in a return or reversal the roles may
     be those of the original payment, so a side whose account is the statement's own is never the answer.
     """
-    debtor = (clean(detail.debtor) or clean(detail.ultimate_debtor), _account(detail.debtor_account))
-    creditor = (clean(detail.creditor) or clean(detail.ultimate_creditor), _account(detail.creditor_account))
-    first, second = (debtor, creditor) if amount_minor >= 0 else (creditor, debtor)
-    if own is not None and first[1] == own and second[1] != own:
-        return second
-    if first == (None, None) and (own is None or second[1] != own):
-        return second
-    return first
+    debtor_account, creditor_account = _account(detail.debtor_account), _account(detail.creditor_account)
+    takes_debtor = amount_minor >= 0
+    if own is not None and (debtor_account if takes_debtor else creditor_account) == own:
+        takes_debtor = (not takes_debtor) if debtor_account != creditor_account else takes_debtor
+    debtor = clean(detail.debtor) or clean(detail.ultimate_debtor)
+    creditor = clean(detail.creditor) or clean(detail.ultimate_creditor)
+    if takes_debtor and debtor is None and debtor_account is None:
+        takes_debtor = own is not None and creditor_account == own
+    elif not takes_debtor and creditor is None and creditor_account is None:
+        takes_debtor = own is None or debtor_account != own
+    return (debtor, debtor_account) if takes_debtor else (creditor, creditor_account)
 
 
 def _account(text: str | None) -> str | None:
-    return None if text is None else "".join(text.split()).upper() or None
+    if text is None:
+        return None
+    if text.isalnum() and text.isupper():
+        return text
+    return "".join(text.split()).upper() or None
 
 
 def _bank_code(record: RawDetail | RawEntry) -> str | None:
     if record.domain is None and record.family is None:
         return None
-    parts = (clean(record.domain), clean(record.family), clean(record.sub_family))
-    return "/".join(part for part in parts if part) or None
+    return _code(record.domain, record.family, record.sub_family)
+
+
+@lru_cache(maxsize=1024)
+def _code(*parts: str | None) -> str | None:
+    return "/".join(found for part in parts if (found := clean(part))) or None
 
 
 def _return_reason(detail: RawDetail) -> str | None:
@@ -396,11 +408,17 @@ def _return_reason(detail: RawDetail) -> str | None:
 
 
 def _first(texts: list[str | None] | None) -> str | None:
-    return next((found for text in texts or () if (found := reference(text))), None)
+    if not texts:
+        return None
+    return next((found for text in texts if (found := reference(text))), None)
 
 
 def _joined(texts: list[str | None] | None) -> str | None:
-    return " ".join(found for text in texts if (found := clean(text))) or None if texts else None
+    if not texts:
+        return None
+    if len(texts) == 1:
+        return clean(texts[0])
+    return " ".join(found for text in texts if (found := clean(text))) or None
 
 
 def _instructed(

@@ -42,10 +42,12 @@ def clean(text: str | None) -> str | None:
 
 def reference(text: str | None) -> str | None:
     """A reference of the payment chain; NOTPROVIDED is the standard's way to say there is none."""
-    found = clean(text)
-    if found is None or found.upper() in _NOT_PROVIDED:
+    if text is None:
         return None
-    return found
+    found = text.strip()
+    if 11 <= len(found) <= 12 and found.upper() in _NOT_PROVIDED:
+        return None
+    return found or None
 
 
 def shown(text: str) -> str:
@@ -105,17 +107,23 @@ def parse_money(text: str | None, code: str | None) -> int | Fault:
 
     The sign of an amount in these messages is CdtDbtInd alone, so a minus is a fault.
     """
-    if text is None or not text.strip():
+    if text is None or not (digits := text.strip()):
         return Fault("amount-missing", "the amount is missing")
     if code is None:
-        return Fault("currency-missing", f"the amount {shown(text.strip())} has no currency")
+        return Fault("currency-missing", f"the amount {shown(digits)} has no currency")
     exponent = exponent_of(code)
     if exponent is None:
         return Fault("currency-unknown", f"currency {shown(code)} is not an ISO 4217 code")
-    return _exact(text.strip(), code, exponent)
+    if digits[0] != "-" and len(digits) <= _AMOUNT_CHARACTERS_MAX:
+        try:
+            return parse_amount_minor(digits, exponent)
+        except AmountError:
+            pass
+    return _unusual(digits, code, exponent)
 
 
-def _exact(text: str, code: str, exponent: int) -> int | Fault:
+def _unusual(text: str, code: str, exponent: int) -> int | Fault:
+    """An amount that is not written in the usual way: allowed by XML Schema (`.50`), or which fault it has."""
     if _DECIMAL.fullmatch(text) is None:
         return Fault("amount-garbled", f"amount {shown(text)} is not a plain decimal number")
     if text[0] == "-":
@@ -123,7 +131,7 @@ def _exact(text: str, code: str, exponent: int) -> int | Fault:
     if len(text) > _AMOUNT_CHARACTERS_MAX:
         return Fault("amount-too-large", f"amount {shown(text)} does not fit in 64 bits of minor units")
     try:
-        return parse_amount_minor("0" + text if text[0] == "." else text.replace("+.", "+0."), exponent)
+        return parse_amount_minor(f"0{text.lstrip('+')}", exponent)
     except AmountError:
         whole, _, fraction = text.partition(".")
         if fraction[exponent:].strip("0"):
