@@ -4,12 +4,11 @@ Lives here: how MsgId, PmtInfId, InstrId, EndToEndId and UETR follow from the ru
 Must not live here: clocks, random numbers, the database: the same inputs give the same ids, so a proposal
 made again after a crash is the same file, and the bank's duplicate check becomes a safety net.
 
-An id is a list of numbers joined by ``-``, so two different inputs never share an id; the leading tag (five
+An id is a list of numbers joined by ``-``, so two different inputs never share an id; the leading tag (four
 characters hashed from the book's name) keeps apart the books of different deployments that use one bank::
 
-    N7XQ2-1-2-20261102-4-1            MsgId       tag and book, bank account, business date, cycle, part
-    N7XQ2-1-2-20261102-4-1-G          PmtInfId    the file's only payment group
-    N7XQ2-1-2-20261102-4-1-000017     InstrId and EndToEndId of its 17th instruction
+    7XQ2-1-2-20261102-4-1            MsgId and PmtInfId: tag, book, bank account, business date, cycle, part
+    7XQ2-1-2-20261102-4-1-000017     InstrId and EndToEndId of the 17th instruction
 
 All are at most 35 characters (ISO 20022 ``Max35Text``) of ``[A-Z0-9-]``, which every bank takes.
 """
@@ -62,13 +61,13 @@ class FileKey:
 
 
 def book_tag(book_name: str) -> str:
-    """Five characters that tell this book's ids from those of another deployment at the same bank."""
+    """Four characters that tell this book's ids from those of another deployment at the same bank."""
     number = int.from_bytes(hashlib.sha256(book_name.encode()).digest()[:8])
     letters = []
     for _ in range(_TAG_LENGTH):
         number, index = divmod(number, len(_TAG_LETTERS))
         letters.append(_TAG_LETTERS[index])
-    return "N" + "".join(letters)
+    return "".join(letters)
 
 
 def message_id(key: FileKey) -> str:
@@ -78,8 +77,8 @@ def message_id(key: FileKey) -> str:
 
 
 def payment_information_id(key: FileKey) -> str:
-    """PmtInfId of the file's only payment group."""
-    return f"{message_id(key)}-G"
+    """PmtInfId of the file's only payment group: the MsgId again, as SWIFT's CBPR+ demands (its rule R8)."""
+    return message_id(key)
 
 
 def end_to_end_id(key: FileKey, ordinal: int) -> str:

@@ -219,6 +219,8 @@ class _Reader:
             element.clear()
 
     def report(self) -> StatusReport:
+        if self._depth:
+            raise StatusReportRefusedError("xml-well-formed", "the status report ends before its end.")
         if self._message_id is None:
             raise StatusReportRefusedError(
                 "message-id", "the status report has no GrpHdr/MsgId; the bank must send it again."

@@ -110,17 +110,21 @@ def read_back(
     With a schema the same pass validates. Raises `InvalidXMLError` (schema faults only at the end of the
     file), `ReadBackError` for what the writer never writes.
     """
-    names = ("GrpHdr", "CdtTrfTxInf", "PmtInf")
-    header_tag, payment_tag, group_tag = tags = [f"{{{version.namespace}}}{name}" for name in names]
+    names = ("GrpHdr", "CdtTrfTxInf", "PmtInf", "Document")
+    header_tag, payment_tag, group_tag, root_tag = (f"{{{version.namespace}}}{name}" for name in names)
     specs = {
-        tag: _qualified(spec, version.namespace) for tag, spec in zip(tags, (_HEADER, _PAYMENT, _GROUP), strict=True)
+        tag: _qualified(spec, version.namespace)
+        for tag, spec in ((header_tag, _HEADER), (payment_tag, _PAYMENT), (group_tag, _GROUP))
     }
-    parsed: dict[str, list[dict[str, str]]] = {tag: [] for tag in tags}
-    elements = etree.iterparse(
-        source, events=("end",), tag=tags, schema=schema, resolve_entities=False, no_network=True
-    )
+    parsed: dict[str, list[dict[str, str]]] = {header_tag: [], group_tag: []}
+    ended = False
+    # Not resolve_entities=False: together with a schema, lxml 6.1 then takes a truncated file for a whole one.
+    elements = etree.iterparse(source, events=("end",), tag=[*specs, root_tag], schema=schema, no_network=True)
     try:
         for _, element in elements:
+            if element.tag == root_tag:
+                ended = element.getroottree().docinfo.internalDTD is None
+                continue
             values: dict[str, str] = {}
             _collect(element, specs[element.tag], values)
             if element.tag == payment_tag:
@@ -131,6 +135,8 @@ def read_back(
     except etree.XMLSyntaxError as error:
         logged = tuple((entry.line, entry.message) for entry in elements.error_log)
         raise InvalidXMLError(logged or ((error.lineno or 0, str(error)),)) from None
+    if not ended:
+        raise ReadBackError("the file ends before its end, or has a DOCTYPE")
     headers, groups = parsed[header_tag], parsed[group_tag]
     if len(headers) != 1 or len(groups) != 1:
         raise ReadBackError(f"the file has {len(headers)} headers and {len(groups)} payment groups, not one")
