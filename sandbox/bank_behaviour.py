@@ -1,0 +1,48 @@
+"""How a simulated bank behaves towards its customer, as data.
+
+Lives here: what is not in the customer's set-up because only the bank knows it. Must not live here: what
+went wrong on purpose (`sandbox.anomalies`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import Enum
+
+
+class BookingStyle(Enum):
+    """How a payment file appears on the statement."""
+
+    ITEMISED = "itemised"
+    BATCH_DETAILS = "batch_details"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankBehaviour:
+    """Rates in payments per thousand. `booking` gives the style of single accounts by code; every other
+    account is booked in batches with details or itemised as its bank profile's batch booking says."""
+
+    rejects_per_mille: int = 0
+    returns_per_mille: int = 0
+    noise_per_mille: int = 0
+    charges: bool = False
+    interest: bool = False
+    booking: tuple[tuple[str, BookingStyle], ...] = ()
+
+    def style(self, account_code: str, *, batch_booking: bool) -> BookingStyle:
+        """The booking style of one account."""
+        default = BookingStyle.BATCH_DETAILS if batch_booking else BookingStyle.ITEMISED
+        return dict(self.booking).get(account_code, default)
+
+    def to_text(self) -> str:
+        """The behaviour as JSON, for the bank's own memory."""
+        return json.dumps(asdict(self), default=lambda style: style.value)
+
+    @classmethod
+    def from_text(cls, text: str) -> BankBehaviour:
+        """The behaviour that `to_text` wrote."""
+        row = json.loads(text)
+        booking = tuple((code, BookingStyle(style)) for code, style in row.pop("booking"))
+        return cls(booking=booking, **row)

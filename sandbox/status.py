@@ -1,0 +1,95 @@
+"""The bank's answer to a payment order: pain.002.001.10.
+
+Lives here: the XML text of a status report. Must not live here: what is accepted. Statuses and reasons are
+codes of the ISO external code lists (payment group status, transaction status, status reason).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sandbox.camt import escape
+
+_HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedPayment:
+    """A transaction that will not be executed, with its reason code."""
+
+    instruction_id: str | None
+    end_to_end_id: str
+    uetr: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """One `PmtInf`: its status, how many of its payments have it, and the rejected ones."""
+
+    payment_information_id: str
+    count: int
+    status: str
+    rejected: Sequence[RejectedPayment] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """A whole report. `status` of the group is a code, or None when batches speak for themselves."""
+
+    report_id: str
+    created: str
+    message: str
+    message_id: str
+    count: int
+    status: str
+    reason: str | None = None
+    reason_text: str | None = None
+    batches: Sequence[BatchStatus] = ()
+
+
+def status_report(report: FileStatus) -> str:
+    """The pain.002.001.10 of one report."""
+    reason = ""
+    if report.reason is not None:
+        more = f"<AddtlInf>{escape(report.reason_text[:105])}</AddtlInf>" if report.reason_text else ""
+        reason = f"<StsRsnInf><Rsn><Cd>{report.reason}</Cd></Rsn>{more}</StsRsnInf>"
+    return (
+        f"{_HEAD}<GrpHdr><MsgId>{report.report_id}</MsgId><CreDtTm>{report.created}</CreDtTm></GrpHdr>\n"
+        f"<OrgnlGrpInfAndSts><OrgnlMsgId>{escape(report.message_id)}</OrgnlMsgId>"
+        f"<OrgnlMsgNmId>{report.message}</OrgnlMsgNmId><OrgnlNbOfTxs>{report.count}</OrgnlNbOfTxs>"
+        f"<GrpSts>{report.status}</GrpSts>{reason}</OrgnlGrpInfAndSts>\n"
+        f"{''.join(_batch(batch) for batch in report.batches)}</CstmrPmtStsRpt></Document>\n"
+    )
+
+
+def _batch(batch: BatchStatus) -> str:
+    status = batch.status
+    tally = ""
+    if batch.rejected and len(batch.rejected) < batch.count:
+        tally = _tally(batch.count - len(batch.rejected), status) + _tally(len(batch.rejected), "RJCT")
+        status = "PART"
+    elif batch.rejected:
+        status = "RJCT"
+    return (
+        f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{escape(batch.payment_information_id)}</OrgnlPmtInfId>"
+        f"<OrgnlNbOfTxs>{batch.count}</OrgnlNbOfTxs><PmtInfSts>{status}</PmtInfSts>{tally}\n"
+        f"{''.join(_rejected(payment) for payment in batch.rejected)}</OrgnlPmtInfAndSts>\n"
+    )
+
+
+def _tally(count: int, status: str) -> str:
+    return f"<NbOfTxsPerSts><DtldNbOfTxs>{count}</DtldNbOfTxs><DtldSts>{status}</DtldSts></NbOfTxsPerSts>"
+
+
+def _rejected(payment: RejectedPayment) -> str:
+    instruction = f"<OrgnlInstrId>{escape(payment.instruction_id)}</OrgnlInstrId>" if payment.instruction_id else ""
+    uetr = f"<OrgnlUETR>{payment.uetr}</OrgnlUETR>" if payment.uetr else ""
+    return (
+        f"<TxInfAndSts>{instruction}<OrgnlEndToEndId>{escape(payment.end_to_end_id)}</OrgnlEndToEndId>{uetr}"
+        f"<TxSts>RJCT</TxSts><StsRsnInf><Rsn><Cd>{payment.reason}</Cd></Rsn></StsRsnInf></TxInfAndSts>\n"
+    )
