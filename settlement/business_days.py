@@ -42,9 +42,7 @@ def _holiday_table(name: str) -> _HolidayTable:
     if name == TARGET:
         return cast(_HolidayTable, holiday_tables.financial_holidays(TARGET))
     if name not in holiday_tables.list_supported_countries():
-        raise CalendarError(
-            f"calendar {name!r} is unknown; use 'ECB' (TARGET), 'all' or an ISO 3166 country code."
-        )
+        raise CalendarError(f"calendar {name!r} is unknown; use 'ECB' (TARGET), 'all' or an ISO 3166 country code.")
     return cast(_HolidayTable, holiday_tables.country_holidays(name))
 
 
@@ -53,9 +51,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise CalendarError(
-            f"time zone {name!r} is unknown; use an IANA name such as 'Europe/Berlin'."
-        ) from None
+        raise CalendarError(f"time zone {name!r} is unknown; use an IANA name such as 'Europe/Berlin'.") from None
 
 
 @lru_cache(maxsize=65536)
@@ -66,9 +62,7 @@ def _is_open(name: str, date: dt.date) -> bool:
         return True
     table = _holiday_table(name)
     if not table.start_year <= date.year <= table.end_year:
-        raise CalendarError(
-            f"calendar {name!r} is known from {table.start_year} to {table.end_year}, not for {date}."
-        )
+        raise CalendarError(f"calendar {name!r} is known from {table.start_year} to {table.end_year}, not for {date}.")
     return table.is_working_day(date)
 
 

@@ -6,6 +6,7 @@ CREATE TABLE settlement.run (
     book_id         int NOT NULL REFERENCES ledger.book,
     bank_account_id int NOT NULL REFERENCES settlement.bank_account_root,
     profile_id      int NOT NULL REFERENCES settlement.bank_profile_version,
+    account_version int NOT NULL,
     business_date   date NOT NULL,
     cycle           int NOT NULL CHECK (cycle > 0),
     proposed_at     timestamptz NOT NULL,
@@ -13,7 +14,8 @@ CREATE TABLE settlement.run (
     cutoff_at       timestamptz NOT NULL,
     prepared_by     text NOT NULL DEFAULT session_user,
     recorded_at     timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT run_cycle UNIQUE (bank_account_id, business_date, cycle)
+    CONSTRAINT run_cycle UNIQUE (bank_account_id, business_date, cycle),
+    FOREIGN KEY (bank_account_id, account_version) REFERENCES settlement.bank_account_version
 );
 COMMENT ON TABLE settlement.run IS 'One proposal for one bank account and business date; cycle counts them.';
 COMMENT ON COLUMN settlement.run.proposed_at IS 'The caller''s clock; it is printed in the file.';

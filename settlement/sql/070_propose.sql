@@ -103,9 +103,9 @@ BEGIN
           WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed';
     END IF;
     IF is_new OR zero_count > 0 THEN
-        INSERT INTO settlement.run (book_id, bank_account_id, profile_id, business_date, cycle, proposed_at,
-                                    execution_date, cutoff_at)
-        SELECT v_root.book_id, p_bank_account_id, b.profile_id, p_business_date,
+        INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,
+                                    proposed_at, execution_date, cutoff_at)
+        SELECT v_root.book_id, p_bank_account_id, b.profile_id, b.version, p_business_date,
                (SELECT coalesce(max(r.cycle), 0) + 1 FROM settlement.run r
                  WHERE r.bank_account_id = p_bank_account_id AND r.business_date = p_business_date),
                p_proposed_at, p_execution_date, p_cutoff_at
@@ -126,7 +126,8 @@ SET plan_cache_mode = force_custom_plan AS $$
                array_agg(m.posting_id ORDER BY m.posting_id) AS posting_ids
           FROM settlement.file_current f
           JOIN settlement.run r ON r.run_id = f.run_id
-          JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id AND b.profile_id = r.profile_id
+          JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
+                                        AND (b.profile_id, b.version) = (r.profile_id, r.account_version)
           JOIN settlement.instruction i ON i.file_id = f.file_id
           JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
           JOIN settlement.proposal_member m ON m.obligation_id = o.obligation_id

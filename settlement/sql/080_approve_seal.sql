@@ -168,16 +168,17 @@ BEGIN
       FROM settlement.clearing_group g WHERE g.group_id = ANY (v_ids);
 END $$;
 
--- What stays on the bank account once this file is paid: N + T − total. Negative is a warning, not a rule:
+-- What stays on a bank account once every approved file is paid: N + T − those. Negative is a warning, not a rule:
 -- money may arrive before the bank executes.
-CREATE FUNCTION settlement.cash_after(p_file_id bigint) RETURNS bigint
+CREATE FUNCTION settlement.cash_after(p_bank_account_id int) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT n.posted_minor + t.posted_minor - f.total_minor
-      FROM settlement.payment_file f
-      JOIN settlement.bank_account_root b USING (bank_account_id)
+    SELECT (n.posted_minor + t.posted_minor
+            - coalesce((SELECT sum(f.total_minor) FROM settlement.file_current f
+                         WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'), 0))::bigint
+      FROM settlement.bank_account_root b
       JOIN ledger.balance n ON n.account_id = b.nostro_account_id
       JOIN ledger.balance t ON t.account_id = b.transit_account_id
-     WHERE f.file_id = p_file_id
+     WHERE b.bank_account_id = p_bank_account_id
 $$;
 
 GRANT EXECUTE ON FUNCTION settlement.approve TO :approver;

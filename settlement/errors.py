@@ -1,0 +1,130 @@
+"""Every way settlement can refuse, one class a cause.
+
+SettlementError
+├── SetupError               a setup file is wrong; `faults` lists every fault with its place
+├── ProposalRefusedError     a file did not pass its gates; `findings` lists why
+├── FourEyesError            the preparer cannot approve; a signature is the login's own
+├── FileStateError           the file is not in the state this step needs
+├── FileTamperedError        stored bytes are not what was proposed or approved
+├── DuplicateClaimError      a posting is in a clearing group already (invariant 10)
+├── NotKnownError            no such file, bank account, hold
+├── ResendRefusedError       sending again could pay twice
+├── SendFailedError          nothing reached the bank; may be sent again (retryable)
+└── SendUnknownError         it may have reached the bank; looked up, never re-keyed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger import (
+    AccessError,
+    NostroError,
+    OutcomeUnknownError,
+    RefusedError,
+    UnavailableError,
+    register_constraint_errors,
+)
+from settlement.iso20022 import Finding
+
+
+class SettlementError(NostroError):
+    """Base of everything settlement refuses."""
+
+
+class SetupError(SettlementError, RefusedError):
+    """A setup file was refused whole; `faults` lists every one with its place."""
+
+    def __init__(self, message: str, faults: Sequence[str] = (), **context: str | None) -> None:
+        super().__init__(message, **context)
+        self.faults = tuple(faults)
+
+
+class ProposalRefusedError(SettlementError, RefusedError):
+    """A rendered file broke a rule; nothing was proposed. `findings` lists every one."""
+
+    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+class FourEyesError(SettlementError, AccessError):
+    """Four eyes: the preparer does not approve, and everybody signs with their own login."""
+
+
+class FileStateError(SettlementError, RefusedError):
+    """The file is not in the state that this step needs."""
+
+
+class FileTamperedError(SettlementError, RefusedError):
+    """What is stored is not what was proposed or approved. Do not send it."""
+
+
+class DuplicateClaimError(SettlementError, RefusedError):
+    """A posting is in a clearing group already, for ever, or a group would not be whole."""
+
+
+class NotKnownError(SettlementError, RefusedError):
+    """There is no such payment file, bank account or hold."""
+
+
+class ResendRefusedError(SettlementError, RefusedError):
+    """Sending the file again could pay twice."""
+
+
+class SendFailedError(SettlementError, UnavailableError):
+    """Nothing reached the bank under the file's name; it may be sent again."""
+
+    retryable = True
+
+
+class SendUnknownError(SettlementError, OutcomeUnknownError):
+    """The file may have reached the bank. Its answer, its outbox or its statement will tell."""
+
+
+register_constraint_errors(
+    {
+        "bank_account_same": SetupError,
+        "bank_account_iban": SetupError,
+        "payee_payable": SetupError,
+        "payee_account": SetupError,
+        "payee_same_account": SetupError,
+        "run_cycle": FileStateError,
+        "run_preparer": FourEyesError,
+        "obligation_once": FileStateError,
+        "obligation_amount": FileStateError,
+        "payment_file_part": FileStateError,
+        "payment_file_msg_id": FileStateError,
+        "payment_file_payment_information_id": FileStateError,
+        "payment_file_id_length": FileStateError,
+        "payment_file_hash": FileTamperedError,
+        "payment_file_totals": FileTamperedError,
+        "instruction_ordinal": FileTamperedError,
+        "instruction_end_to_end_id": FileStateError,
+        "instruction_uetr": FileStateError,
+        "instruction_id_length": FileStateError,
+        "approval_own_name": FourEyesError,
+        "approval_four_eyes": FourEyesError,
+        "approval_signs_file": FileTamperedError,
+        "file_known": NotKnownError,
+        "file_approved": FileStateError,
+        "file_event_first": FileStateError,
+        "file_event_transition": FileStateError,
+        "file_event_chain": FileStateError,
+        "file_event_once": FileStateError,
+        "instruction_event_first": FileStateError,
+        "instruction_event_transition": FileStateError,
+        "message_received_once": FileStateError,
+        "message_received_hash": FileTamperedError,
+        "clearing_member_once": DuplicateClaimError,
+        "clearing_group_zero": DuplicateClaimError,
+        "clearing_group_transit": DuplicateClaimError,
+        "clearing_group_entry": DuplicateClaimError,
+        "clearing_group_remainder": DuplicateClaimError,
+        "clearing_group_paid_or_zero": DuplicateClaimError,
+        "reopening_once": DuplicateClaimError,
+        "reopening_sealed": FileStateError,
+        "hold_known": NotKnownError,
+        "resend_safe": ResendRefusedError,
+    }
+)

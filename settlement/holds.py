@@ -1,0 +1,41 @@
+"""Holding open items and letting them go: decisions of people.
+
+Lives here: the two calls. Must not live here: what is held automatically (after a reject or return: Postgres).
+"""
+
+from __future__ import annotations
+
+from ledger import Connection
+from settlement.errors import NotKnownError
+from settlement.transactions import transaction
+
+
+def release_hold(
+    conn: Connection, *, posting_id: int | None = None, end_to_end_id: str | None = None, reason: str
+) -> bool:
+    """Let a held posting be paid again, named by itself or by the payment that came back.
+
+    Only members of the preparer and approver groups may (`AccessError`). False when it was released before.
+    Raises `NotKnownError` when nothing of that name is held.
+    """
+    if (posting_id is None) == (end_to_end_id is None):
+        raise ValueError("name the held posting by its id or by the EndToEndId of the payment that came back")
+    with transaction(conn):
+        if posting_id is None:
+            found = conn.execute(
+                "SELECT r.payable_posting_id FROM settlement.reopening r"
+                " JOIN settlement.instruction i USING (instruction_id) WHERE i.end_to_end_id = %s",
+                (end_to_end_id,),
+            ).fetchone()
+            if found is None:
+                raise NotKnownError(f"payment {end_to_end_id} has not come back; nothing of it is held.")
+            posting_id = int(str(found[0]))
+        row = conn.execute("SELECT settlement.release_hold(%s, %s)", (posting_id, reason)).fetchone()
+    return row is not None and int(str(row[0])) > 0
+
+
+def hold_item(conn: Connection, *, posting_id: int, reason: str) -> bool:
+    """Keep an open item from being paid until a person releases it. False when it is held or cleared already."""
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.hold_item(%s, %s)", (posting_id, reason)).fetchone()
+    return row is not None and bool(row[0])

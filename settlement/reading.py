@@ -1,0 +1,135 @@
+"""Reading files, runs and payouts as they stand.
+
+Lives here: queries that give `model` values. Must not live here: anything that writes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from typing import Any
+
+from psycopg.rows import class_row, kwargs_row
+
+from ledger import Connection, translate_errors
+from settlement.errors import NotKnownError
+from settlement.model import FileState, NettedPayee, PaymentFileStatus, Payout, RunStatus
+
+_FILES = """
+SELECT f.file_id, f.run_id, f.part, b.code AS bank_account, f.rail, c.code AS currency, c.exponent::int,
+       r.business_date, r.cycle, f.execution_date, r.cutoff_at, f.msg_id, f.sha256, f.instruction_count,
+       f.total_minor, r.prepared_by, a.approved_by, f.state, f.reason
+  FROM settlement.file_current f
+  JOIN settlement.run r USING (run_id)
+  JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
+  JOIN ledger.currency c ON c.currency_id = f.currency_id
+  LEFT JOIN settlement.approval a ON a.file_id = f.file_id
+ WHERE (%(file_id)s::bigint IS NULL OR f.file_id = %(file_id)s)
+   AND (%(book_id)s::int IS NULL OR f.book_id = %(book_id)s)
+   AND (%(run_id)s::bigint IS NULL OR f.run_id = %(run_id)s)
+   AND (%(date)s::date IS NULL OR r.business_date = %(date)s)
+   AND (%(states)s::text[] IS NULL OR f.state = ANY (%(states)s))
+ ORDER BY r.business_date, f.bank_account_id, r.cycle, f.part
+"""
+
+
+def _file_row(**values: Any) -> PaymentFileStatus:
+    return PaymentFileStatus(**{**values, "state": FileState(values["state"])})
+
+
+def payment_files(
+    conn: Connection,
+    *,
+    book_id: int | None = None,
+    run_id: int | None = None,
+    business_date: dt.date | None = None,
+    states: Collection[FileState] | None = None,
+) -> list[PaymentFileStatus]:
+    """Payment files by date, bank account, cycle and part; every condition given must hold."""
+    wanted = None if states is None else [state.value for state in states]
+    return _files(conn, book_id=book_id, run_id=run_id, date=business_date, states=wanted)
+
+
+def payment_file(conn: Connection, file_id: int) -> PaymentFileStatus:
+    """One file. Raises `NotKnownError`."""
+    found = _files(conn, file_id=file_id)
+    if not found:
+        raise NotKnownError(f"there is no payment file {file_id}; list them with `nostro settle show`.")
+    return found[0]
+
+
+def _files(
+    conn: Connection,
+    *,
+    file_id: int | None = None,
+    book_id: int | None = None,
+    run_id: int | None = None,
+    date: dt.date | None = None,
+    states: list[str] | None = None,
+) -> list[PaymentFileStatus]:
+    values = {"file_id": file_id, "book_id": book_id, "run_id": run_id, "date": date, "states": states}
+    with translate_errors(), conn.cursor(row_factory=kwargs_row(_file_row)) as cursor:
+        return cursor.execute(_FILES, values).fetchall()
+
+
+def file_content(conn: Connection, file_id: int) -> bytes:
+    """The bytes of a payment file, as proposed. Raises `NotKnownError`."""
+    row = conn.execute("SELECT content FROM settlement.payment_file WHERE file_id = %s", (file_id,)).fetchone()
+    if row is None:
+        raise NotKnownError(f"there is no payment file {file_id}; list them with `nostro settle show`.")
+    return bytes(row[0])  # type: ignore[call-overload,no-any-return]
+
+
+_SUMS = ("instruction_count", "total_minor")
+
+
+def run_status(conn: Connection, *, book_id: int, business_date: dt.date | None = None) -> list[RunStatus]:
+    """Runs with their files, by business date, bank account and cycle."""
+    with translate_errors():
+        rows = conn.execute(
+            "SELECT run_id, bank_account, business_date, cycle, execution_date, prepared_by, state,"
+            " instruction_count, total_minor FROM settlement.run_current"
+            " WHERE book_id = %s AND (%s::date IS NULL OR business_date = %s)"
+            " ORDER BY business_date, bank_account_id, cycle",
+            (book_id, business_date, business_date),
+        ).fetchall()
+    files: dict[int, list[PaymentFileStatus]] = {}
+    for file in payment_files(conn, book_id=book_id, business_date=business_date):
+        files.setdefault(file.run_id, []).append(file)
+    names = ("run_id", "bank_account", "business_date", "cycle", "execution_date", "prepared_by", "state", *_SUMS)
+    made: list[RunStatus] = []
+    for row in rows:
+        values: dict[str, Any] = dict(zip(names, row, strict=True))
+        made.append(RunStatus(files=tuple(files.get(values["run_id"], ())), **values))
+    return made
+
+
+def netting(
+    conn: Connection, *, book_id: int, business_date: dt.date, bank_account: str | None = None
+) -> list[NettedPayee]:
+    """What a proposal made now would do with each payee, and why; changes nothing."""
+    with translate_errors(), conn.cursor(row_factory=class_row(NettedPayee)) as cursor:
+        return cursor.execute(
+            "SELECT p.code AS payee, c.code AS currency, n.owed_minor, n.pay_minor, n.outcome,"
+            " cardinality(n.posting_ids) AS item_count"
+            " FROM settlement.bank_account_root b"
+            " CROSS JOIN LATERAL settlement.netting(b.bank_account_id, %s) n"
+            " JOIN settlement.payee p ON p.payee_id = n.payee_id"
+            " JOIN ledger.currency c ON c.currency_id = p.currency_id"
+            " WHERE b.book_id = %s AND (%s::text IS NULL OR b.code = %s) ORDER BY b.bank_account_id, p.payee_id",
+            (business_date, book_id, bank_account, bank_account),
+        ).fetchall()
+
+
+def payout_report(
+    conn: Connection, *, book_id: int, business_date: dt.date | None = None, payee: str | None = None
+) -> list[Payout]:
+    """Every sealed payment with what it settled and where it stands, by date and payee."""
+    with translate_errors(), conn.cursor(row_factory=class_row(Payout)) as cursor:
+        return cursor.execute(
+            "SELECT payee, payee_name, bank_account, currency, exponent::int, business_date, execution_date,"
+            " owed_minor, amount_minor, remainder_minor, end_to_end_id, state, reason_code FROM settlement.payout"
+            " WHERE book_id = %s AND (%s::date IS NULL OR business_date = %s) AND (%s::text IS NULL OR payee = %s)"
+            " ORDER BY business_date, instruction_id",
+            (book_id, business_date, business_date, payee, payee),
+        ).fetchall()

@@ -1,0 +1,198 @@
+"""Applying a setup file: book, chart rules, banks, bank accounts with opening balances, payees.
+
+Lives here: turning a checked setup into calls of the declaring SQL functions, in one transaction.
+Must not live here: reading and checking (`setup_check`), rules about money (Postgres).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg.types.json import Jsonb
+
+from ledger import Connection
+from settlement.setup_check import CheckedSetup, minor, rail_limits, read_setup
+from settlement.setup_model import AccountRule, AccountType, Payee, Setup
+from settlement.transactions import transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupReport:
+    """What was declared and what of it is new. Applying the same file again: nothing is new."""
+
+    book_id: int
+    book: str
+    banks: int
+    bank_accounts: int
+    payees: int
+    new_payees: int
+    changed_payees: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    code: str
+    type: AccountType
+    currency: str
+    settleable: bool = False
+    control: str | None = None
+    floor_minor: int | None = None
+
+
+def apply_setup(conn: Connection, path: Path) -> SetupReport:
+    """Declare everything a setup file says, or nothing.
+
+    A change of a payee's details or of a bank profile is recorded as a new version; what never changes
+    (accounts, a payee's account, a bank account's IBAN and opening balance) is refused when it differs.
+    Raises `SetupError` with every fault of the file, and the ledger's errors (closed period, conflict).
+    """
+    checked = read_setup(path)
+    setup = checked.setup
+    with transaction(conn):
+        book_id = _int(conn, "SELECT ledger.define_book(%s, %s)", setup.book.name, setup.book.functional_currency)
+        _define_rules(conn, book_id, [rule for rule in setup.accounts if rule.control is None])
+        _open_accounts(conn, book_id, _accounts(checked))
+        changed = _declare_banks(conn, book_id, setup)
+        new_payees, versions = _declare_payees(conn, book_id, checked.payees)
+    return SetupReport(
+        book_id=book_id,
+        book=setup.book.name,
+        banks=len(setup.banks),
+        bank_accounts=len(setup.bank_accounts),
+        payees=len(checked.payees),
+        new_payees=new_payees,
+        changed_payees=versions - new_payees,
+        changed=changed or versions > 0,
+    )
+
+
+def _int(conn: Connection, query: str, *values: object) -> int:
+    row = conn.execute(query, values).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _bool(conn: Connection, query: str, *values: object) -> bool:
+    row = conn.execute(query, values).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _floor(rule: AccountRule, currency: str | None) -> int | None:
+    if rule.floor is None:
+        return None
+    return minor(rule.floor, currency) if currency is not None else 0
+
+
+def _define_rules(conn: Connection, book_id: int, rules: Sequence[AccountRule]) -> None:
+    conn.execute(
+        "SELECT ledger.define_account_rules(%s, %s, %s, %s, %s, %s::bigint[])",
+        (
+            book_id,
+            [rule.code for rule in rules],
+            [rule.type.value for rule in rules],
+            [rule.currency for rule in rules],
+            [rule.settleable for rule in rules],
+            [_floor(rule, rule.currency) for rule in rules],
+        ),
+    )
+
+
+def _accounts(checked: CheckedSetup) -> list[_Account]:
+    """Every account the setup opens itself: controls, N and T, opening equity, bank costs, payees'."""
+    setup = checked.setup
+    accounts = [
+        _Account(rule.code, rule.type, rule.currency, rule.settleable, rule.control, _floor(rule, rule.currency))
+        for rule in setup.accounts
+        if rule.control is not None and rule.currency is not None
+    ]
+    for own in setup.bank_accounts:
+        floor = None if own.overdraft is None else -minor(own.overdraft, own.currency)
+        accounts.append(
+            _Account(f"assets:bank:{own.code}", AccountType.ASSET, own.currency, control="nostro", floor_minor=floor)
+        )
+        transit = f"assets:transit:{own.code}"
+        accounts.append(_Account(transit, AccountType.ASSET, own.currency, control="cash_in_transit"))
+    for code in sorted({own.currency for own in setup.bank_accounts}):
+        end = code.lower()
+        accounts.append(_Account(f"equity:opening-balances:{end}", AccountType.EQUITY, code))
+        accounts.append(_Account(f"expenses:bank-fees:{end}", AccountType.EXPENSE, code))
+        accounts.append(_Account(f"expenses:acquirer-fees:{end}", AccountType.EXPENSE, code))
+        accounts.append(_Account(f"income:interest:{end}", AccountType.INCOME, code))
+    for payee, rule in zip(checked.payees, checked.payee_rules, strict=True):
+        floor = _floor(rule, payee.currency)
+        accounts.append(_Account(payee.account, rule.type, payee.currency, rule.settleable, None, floor))
+    return accounts
+
+
+def _open_accounts(conn: Connection, book_id: int, accounts: Sequence[_Account]) -> None:
+    conn.execute(
+        "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s, %s::bigint[])",
+        (
+            book_id,
+            [account.code for account in accounts],
+            [account.type.value for account in accounts],
+            [account.currency for account in accounts],
+            [account.settleable for account in accounts],
+            [account.control for account in accounts],
+            [account.floor_minor for account in accounts],
+        ),
+    )
+
+
+def _declare_banks(conn: Connection, book_id: int, setup: Setup) -> bool:
+    body = setup.model_dump(mode="json", include={"policies", "tolerances", "acquirers"})
+    changed = _bool(conn, "SELECT settlement.declare_setup(%s, %s)", book_id, Jsonb(body))
+    for code, bank in setup.banks.items():
+        profile = Jsonb(bank.model_dump(mode="json"))
+        changed |= _bool(conn, "SELECT settlement.declare_bank(%s, %s, %s)", book_id, code, profile)
+    for own in setup.bank_accounts:
+        minimum, maximum = rail_limits(setup.banks[own.bank], own)
+        changed |= _bool(
+            conn,
+            "SELECT settlement.declare_bank_account(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            book_id,
+            own.code,
+            own.bank,
+            own.iban,
+            own.currency,
+            own.rail.value,
+            Jsonb(own.holder.model_dump(mode="json")),
+            minimum,
+            maximum,
+            own.opening.date,
+            minor(own.opening.balance, own.currency),
+        )
+    return changed
+
+
+def _declare_payees(conn: Connection, book_id: int, payees: Sequence[Payee]) -> tuple[int, int]:
+    def amounts(texts: Sequence[str | None], default: int | None) -> list[int | None]:
+        pairs = zip(texts, payees, strict=True)
+        return [default if text is None else minor(text, payee.currency) for text, payee in pairs]
+
+    row = conn.execute(
+        "SELECT new_payees, new_versions FROM settlement.declare_payees("
+        "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[], %s::bigint[], %s::int[], %s)",
+        (
+            book_id,
+            [payee.payee_id for payee in payees],
+            [payee.account for payee in payees],
+            [payee.name for payee in payees],
+            [payee.iban for payee in payees],
+            [payee.bic for payee in payees],
+            [payee.country for payee in payees],
+            [payee.town for payee in payees],
+            [payee.street for payee in payees],
+            [payee.postcode for payee in payees],
+            [payee.pay_from for payee in payees],
+            amounts([payee.minimum for payee in payees], 0),
+            amounts([payee.maximum for payee in payees], None),
+            [payee.delay_days or 0 for payee in payees],
+            [bool(payee.hold) for payee in payees],
+        ),
+    ).fetchone()
+    assert row is not None
+    return int(str(row[0])), int(str(row[1]))

@@ -1,0 +1,281 @@
+"""Reading a setup file and checking it whole: every fault, with its place, before anything is applied.
+
+Lives here: reading YAML and CSV, faults of fields and between fields. Must not live here: the database.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from ledger import CURRENCIES, NostroError, parse_amount_minor
+from settlement.business_days import Calendar
+from settlement.errors import SetupError
+from settlement.iso20022 import RAIL_TERMS, Rail, iban_in_sepa, transliterate
+from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Payee, Setup
+
+_Item = TypeVar("_Item")
+_CONTROLS = ("nostro", "cash_in_transit")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSetup:
+    """A setup without faults, all payees read; `payee_accounts` holds each payee's account rule, in order."""
+
+    setup: Setup
+    payees: tuple[Payee, ...]
+    payee_rules: tuple[AccountRule, ...]
+
+
+def read_setup(path: Path) -> CheckedSetup:
+    """Read and check a setup file and the payees file it names.
+
+    Raises `SetupError` with all faults, each one sentence that starts with its place.
+    """
+    document = _load(path)
+    faults: list[str] = []
+    setup = _validated(document, path.name, faults)
+    if setup is None:
+        raise _refusal(path, faults)
+    payees, places = setup.payees, [f"payees[{n}]" for n in range(len(setup.payees))]
+    if setup.payees_file is not None:
+        from_file, lines = _read_payees(path.parent / setup.payees_file, faults)
+        payees, places = payees + from_file, places + lines
+    faults += _faults_between(setup)
+    rules = _payee_rules(setup, payees, places, faults)
+    if faults:
+        raise _refusal(path, faults)
+    return CheckedSetup(setup, payees, rules)
+
+
+def minor(text: str, code: str) -> int:
+    """Minor units of an amount in a currency. Raises `AmountError`."""
+    return parse_amount_minor(text, CURRENCIES[code].exponent)
+
+
+def rail_limits(bank: Bank, account: BankAccount) -> tuple[int, int]:
+    """Smallest and largest payment of a bank account, in minor units of its currency.
+
+    A rail's default limits are told with two decimals; where the currency has fewer they round inwards.
+    """
+    exponent = CURRENCIES[account.currency].exponent
+    terms = bank.rails[account.rail]
+    whole, _, fraction = terms.minimum.partition(".")
+    minimum = int(whole + fraction[:exponent].ljust(exponent, "0")) + bool(fraction[exponent:].strip("0"))
+    whole, _, fraction = terms.maximum.partition(".")
+    return max(1, minimum), int(whole + fraction[:exponent].ljust(exponent, "0"))
+
+
+def _refusal(path: Path, faults: Sequence[str]) -> SetupError:
+    count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
+    return SetupError(f"{path.name} was refused, nothing was changed: {count}; first: {faults[0]}", faults)
+
+
+class _TextLoader(yaml.CBaseLoader):  # every scalar stays text
+    pass
+
+
+def _unique_mapping(loader: _TextLoader, node: yaml.MappingNode) -> dict[str, object]:
+    seen: dict[str, object] = {}
+    for key_node, value_node in node.value:
+        key = str(loader.construct_object(key_node, deep=True))
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands there twice", key_node.start_mark)
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_TextLoader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
+
+
+def _load(path: Path) -> object:
+    if not path.is_file():
+        raise SetupError(f"{path} is not a file; give the path of a setup YAML.")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_TextLoader)
+    except UnicodeDecodeError:
+        raise _refusal(path, [f"{path.name}: is not UTF-8 text; save it as UTF-8."]) from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise _refusal(path, [f"{path.name} line {line}: {error.problem}; correct the YAML there."]) from None
+
+
+def _validated(document: object, name: str, faults: list[str]) -> Setup | None:
+    if not isinstance(document, dict):
+        faults.append(f"{name}: is not a mapping of book, accounts, banks, …; see the documentation.")
+        return None
+    try:
+        return Setup.model_validate(document)
+    except ValidationError as error:
+        faults.extend(_sentences(error))
+        return None
+
+
+_WORDS = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "is not a field; remove it or correct its name",
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "date_from_datetime_parsing": "must be a date such as 2026-11-01",
+    "date_parsing": "must be a date such as 2026-11-01",
+}
+
+
+def _sentences(error: ValidationError, place: str = "") -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        where = ".".join([place, *(str(part) for part in fault["loc"] if part != "[key]")]).strip(".")
+        words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        given = fault["input"]
+        shown = f" (it says {given!r})" if isinstance(given, str) and fault["type"] not in _PLAIN else ""
+        yield f"{where}: {words}{shown}."
+
+
+_PLAIN = ("value_error", "missing", "extra_forbidden")
+_COLUMNS = tuple(Payee.model_fields)
+_REQUIRED = tuple(name for name, field in Payee.model_fields.items() if field.is_required())
+
+
+def _read_payees(path: Path, faults: list[str]) -> tuple[tuple[Payee, ...], list[str]]:
+    if not path.is_file():
+        faults.append(f"payees_file: {path.name} does not exist beside the setup file.")
+        return (), []
+    payees: list[Payee] = []
+    places: list[str] = []
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.DictReader(stream, strict=True)
+        header = tuple(rows.fieldnames or ())
+        faults += [f"{path.name} line 1: column {name} is missing." for name in _REQUIRED if name not in header]
+        faults += [f"{path.name} line 1: column {name!r} is not known." for name in header if name not in _COLUMNS]
+        if any(name not in header for name in _REQUIRED):
+            return (), []
+        try:
+            for row in rows:
+                place = f"{path.name} line {rows.line_num}"
+                if None in row or None in row.values():
+                    faults.append(f"{place}: has not as many fields as the header.")
+                    continue
+                try:
+                    payees.append(Payee.model_validate({k: v for k, v in row.items() if k in _COLUMNS}))
+                    places.append(place)
+                except ValidationError as error:
+                    faults.extend(_sentences(error, place=f"{place}, "))
+        except (csv.Error, UnicodeDecodeError) as error:
+            faults.append(f"{path.name} line {rows.line_num}: cannot be read as UTF-8 CSV ({error}).")
+    return tuple(payees), places
+
+
+def _faults_between(setup: Setup) -> Iterator[str]:
+    yield from _rule_faults(setup.accounts)
+    for code, bank in setup.banks.items():
+        try:
+            Calendar(bank.holidays, bank.timezone)
+        except NostroError as error:
+            yield f"banks.{code}: {error}"
+    for n, account in enumerate(setup.bank_accounts):
+        yield from _bank_account_faults(setup, f"bank_accounts[{n}] ({account.code})", account)
+    yield from _repeats("bank_accounts", setup.bank_accounts, lambda a: a.code, "code")
+    yield from _repeats("bank_accounts", setup.bank_accounts, lambda a: (a.iban, a.currency), "IBAN and currency")
+    yield from _repeats("acquirers", setup.acquirers, lambda a: a.code, "code")
+
+
+def _rule_faults(rules: Sequence[AccountRule]) -> Iterator[str]:
+    for n, rule in enumerate(rules):
+        place = f"accounts[{n}] ({rule.code})"
+        if "*" in rule.code[:-1]:
+            yield f"{place}: '*' can only stand at the end of a code."
+        if rule.control is not None and rule.control not in _CONTROLS:
+            yield f"{place}: control {rule.control!r} is unknown; use {' or '.join(_CONTROLS)}."
+        if rule.control is not None and (rule.is_pattern or rule.currency is None):
+            yield f"{place}: a control account needs an exact code and a currency."
+        if rule.settleable and rule.type is not AccountType.LIABILITY:
+            yield f"{place}: only a liability is settleable (it is what we owe a payee)."
+        if rule.floor is not None:
+            yield from _amount_faults(place, "floor", rule.floor, rule.currency)
+    yield from _repeats("accounts", rules, lambda r: r.code, "code")
+
+
+def _bank_account_faults(setup: Setup, place: str, account: BankAccount) -> Iterator[str]:
+    bank = setup.banks.get(account.bank)
+    if bank is None:
+        yield f"{place}: bank {account.bank!r} is not under banks."
+    elif account.rail not in bank.rails:
+        yield f"{place}: bank {account.bank} has no rail {account.rail}; add it under banks.{account.bank}.rails."
+    elif rail_limits(bank, account)[0] > rail_limits(bank, account)[1]:
+        yield f"{place}: the rail's minimum is above its maximum."
+    only = RAIL_TERMS[account.rail].currency
+    if only is not None and account.currency != only:
+        yield f"{place}: rail {account.rail} carries {only} only, not {account.currency}."
+    yield from _amount_faults(place, "opening.balance", account.opening.balance, account.currency)
+    if account.overdraft is not None:
+        yield from _amount_faults(place, "overdraft", account.overdraft, account.currency)
+
+
+def _amount_faults(place: str, field: str, text: str, code: str | None) -> Iterator[str]:
+    if code is None:
+        if text.strip("-0."):
+            yield f"{place}: {field} {text} needs a currency to be exact in; add one, or use 0."
+        return
+    try:
+        minor(text, code)
+    except NostroError as error:
+        yield f"{place}: {field}: {error}."
+
+
+def _repeats(name: str, items: Iterable[_Item], key: Callable[[_Item], Hashable], what: str) -> Iterator[str]:
+    first: dict[Hashable, int] = {}
+    for n, item in enumerate(items):
+        if (earlier := first.setdefault(key(item), n)) != n:
+            yield f"{name}[{n}]: has the {what} of {name}[{earlier}]; each must be its own."
+
+
+def _payee_rules(
+    setup: Setup, payees: Sequence[Payee], places: Sequence[str], faults: list[str]
+) -> tuple[AccountRule, ...]:
+    """The account rule of each payee (longest match); adds what is wrong with payees to `faults`."""
+    accounts = {account.code: account for account in setup.bank_accounts}
+    by_length = sorted(setup.accounts, key=lambda rule: (not rule.is_pattern, len(rule.code)), reverse=True)
+    seen_ids: dict[str, str] = {}
+    seen_accounts: dict[str, str] = {}
+    rules: list[AccountRule] = []
+    for payee, place in zip(payees, places, strict=True):
+        for seen, value, what in ((seen_ids, payee.payee_id, "payee_id"), (seen_accounts, payee.account, "account")):
+            if (earlier := seen.setdefault(value, place)) != place:
+                faults.append(f"{place}: {what} {value} is that of {earlier}; each payee has its own.")
+        rule = next((rule for rule in by_length if rule.covers(payee.account)), None)
+        if rule is None or not rule.settleable or rule.currency not in (None, payee.currency):
+            faults.append(f"{place}: account {payee.account} is covered by no settleable rule of its currency.")
+        else:
+            rules.append(rule)
+        faults.extend(f"{place}: {fault}" for fault in _payee_faults(setup, accounts.get(payee.pay_from), payee))
+    return tuple(rules)
+
+
+def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> Iterator[str]:
+    if account is None:
+        yield f"pay_from {payee.pay_from!r} is not under bank_accounts."
+        return
+    if account.currency != payee.currency:
+        yield f"is paid in {payee.currency} from {account.code}, which holds {account.currency}."
+        return
+    limits = [text for text in (payee.minimum, payee.maximum) if text is not None]
+    amount_faults = [fault for text in limits for fault in _amount_faults("limit", "amount", text, payee.currency)]
+    yield from amount_faults
+    if len(limits) == 2 and not amount_faults and minor(limits[0], payee.currency) > minor(limits[1], payee.currency):
+        yield f"minimum {limits[0]} is above maximum {limits[1]}."
+    if account.rail is Rail.SEPA and not iban_in_sepa(payee.iban):
+        yield f"IBAN {payee.iban} is outside the SEPA zone; pay it from an account on rail DOMESTIC."
+    terms, bank = RAIL_TERMS[account.rail], setup.banks.get(account.bank)
+    if terms.creditor_bic and payee.bic is None:
+        yield f"has no bic; rail {account.rail} needs the bank's BIC."
+    if payee.town is not None and payee.country is None:
+        yield "has a town but no country; an address needs both."
+    if bank is not None:
+        written = transliterate(payee.name, bank.charset).written
+        if not any(c.isalnum() for c in written) or len(written) > terms.name_length_max:
+            yield f"name {written!r}, as written for the bank, must have 1 to {terms.name_length_max} characters."

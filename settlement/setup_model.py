@@ -1,0 +1,248 @@
+"""The setup file as typed values.
+
+Lives here: the shape of the YAML and of `payees.csv`, field by field; unknown fields are faults.
+Must not live here: rules between fields (`setup_check`), the database (`setup`).
+
+Every scalar is read as text (YAML's own guesses turn ``no`` into false and 0.10 into a binary float); amounts
+stay text until their currency is known.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ledger import currency as known_currency
+from ledger.errors import NostroError
+from settlement.iso20022 import AddressForm, Charset, MessageVersion, Rail, bic_fault, iban_fault
+
+
+def _blank_to_none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() in {"", "none", "null", "~"} else value
+
+
+def _currency(code: str) -> str:
+    try:
+        return known_currency(code).code
+    except NostroError as error:
+        raise ValueError(str(error)) from None
+
+
+def _iban(text: str) -> str:
+    iban = text.replace(" ", "")
+    if fault := iban_fault(iban):
+        raise ValueError(f"IBAN {iban!r} {fault}")
+    return iban
+
+
+def _bic(text: str) -> str:
+    if fault := bic_fault(text):
+        raise ValueError(f"BIC {text!r} {fault}")
+    return text
+
+
+def _amount(text: str) -> str:
+    if not text.isascii() or not text.replace(".", "", 1).isdigit():
+        raise ValueError(f"amount {text!r} is not a plain decimal number such as '12.50'")
+    return str(Decimal(text))
+
+
+def _signed_amount(text: str) -> str:
+    return "-" + _amount(text[1:]) if text.startswith("-") else _amount(text)
+
+
+def _code(text: str) -> str:
+    if not text or not all(c.isascii() and (c.islower() or c.isdigit() or c in "-_.") for c in text):
+        raise ValueError(f"code {text!r} must be lower-case letters, digits, '-', '_' or '.'")
+    return text
+
+
+def _relative(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"path {text!r} must lie inside the program's home folder")
+    return text
+
+
+def _clock(text: str) -> str:
+    return dt.time.fromisoformat(text).strftime("%H:%M")
+
+
+def _country(text: str) -> str:
+    if len(text) != 2 or not text.isalpha() or not text.isupper():
+        raise ValueError(f"country {text!r} must be two capitals (ISO 3166)")
+    return text
+
+
+Blank = BeforeValidator(_blank_to_none)
+Currency = Annotated[str, AfterValidator(_currency)]
+Iban = Annotated[str, AfterValidator(_iban)]
+Bic = Annotated[str, AfterValidator(_bic)]
+Amount = Annotated[str, AfterValidator(_amount)]
+SignedAmount = Annotated[str, AfterValidator(_signed_amount)]
+Code = Annotated[str, AfterValidator(_code)]
+Clock = Annotated[str, AfterValidator(_clock)]
+Country = Annotated[str, AfterValidator(_country)]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Text = Annotated[str, Field(min_length=1, max_length=140)]
+Handling = Literal["auto", "propose"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class AccountType(StrEnum):
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    INCOME = "income"
+    EXPENSE = "expense"
+
+
+class Book(_Model):
+    name: Text
+    functional_currency: Currency
+
+
+class AccountRule(_Model):
+    """An account, or with a trailing ``*`` a rule for accounts that a journal may open."""
+
+    code: str
+    type: AccountType
+    currency: Annotated[Currency | None, Blank] = None
+    settleable: bool = False
+    control: Annotated[str | None, Blank] = None
+    floor: Annotated[SignedAmount | None, Blank] = None
+
+    @property
+    def is_pattern(self) -> bool:
+        return self.code.endswith("*")
+
+    def covers(self, code: str) -> bool:
+        if self.is_pattern:
+            return code.startswith(self.code[:-1]) and len(code) >= len(self.code)
+        return code == self.code
+
+
+class RailTerms(_Model):
+    cutoff: Clock
+    sla_days: int = Field(default=1, ge=0)
+    minimum: Amount = "0.01"
+    maximum: Amount = "999999999.99"
+
+
+class TariffItem(_Model):
+    code: str
+    amount: Amount
+    currency: Currency
+
+
+class FolderTransport(_Model):
+    kind: Literal["folder"]
+    outbox: RelativePath
+    inbox: RelativePath
+
+
+class Bank(_Model):
+    """A bank profile: how this bank wants its files."""
+
+    bic: Bic
+    timezone: str
+    holidays: str
+    message: MessageVersion = MessageVersion.PAIN_001_001_09
+    charset: Charset = Charset.SEPA
+    address: AddressForm = AddressForm.STRUCTURED
+    batch_booking: bool = True
+    uetr: bool = True
+    max_transactions: int = Field(default=10_000, ge=1, le=999_999)
+    rails: dict[Rail, RailTerms]
+    refuses_duplicates: bool = False
+    tariff: tuple[TariffItem, ...] = ()
+    transport: FolderTransport
+
+
+class Holder(_Model):
+    name: Text
+    country: Country
+    town: Text
+    street: Annotated[Text | None, Blank] = None
+    postcode: Annotated[Text | None, Blank] = None
+
+
+class Opening(_Model):
+    date: dt.date
+    balance: SignedAmount
+
+
+class BankAccount(_Model):
+    """One of our accounts at a bank."""
+
+    code: Code
+    bank: str
+    iban: Iban
+    currency: Currency
+    rail: Rail
+    holder: Holder
+    opening: Opening
+    overdraft: Annotated[Amount | None, Blank] = None
+
+
+class Payee(_Model):
+    """A row of `payees.csv` (or of an inline list)."""
+
+    payee_id: Annotated[str, Field(min_length=1, max_length=64)]
+    name: Text
+    account: Annotated[str, Field(min_length=1)]
+    currency: Currency
+    iban: Iban
+    bic: Annotated[Bic | None, Blank] = None
+    country: Annotated[Country | None, Blank] = None
+    town: Annotated[Text | None, Blank] = None
+    street: Annotated[Text | None, Blank] = None
+    postcode: Annotated[Text | None, Blank] = None
+    pay_from: str
+    minimum: Annotated[Amount | None, Blank] = None
+    maximum: Annotated[Amount | None, Blank] = None
+    delay_days: Annotated[Annotated[int, Field(ge=0, le=3660)] | None, Blank] = None
+    hold: Annotated[bool | None, Blank] = None
+
+
+class Policies(_Model):
+    """Which routine classes post by themselves; the others are proposed to a person."""
+
+    returns: Handling = "auto"
+    tariffed_charges: Handling = "auto"
+    interest: Handling = "auto"
+    acquirer_fees: Handling = "auto"
+
+
+class Acquirer(_Model):
+    code: Code
+    name: Text
+    iban: Iban
+    receivable: str
+
+
+class Tolerances(_Model):
+    window_days: int = Field(default=1, ge=0)
+    rounding_minor: int = Field(default=1, ge=0)
+
+
+class Setup(_Model):
+    """A whole setup file."""
+
+    book: Book
+    accounts: tuple[AccountRule, ...] = ()
+    banks: dict[Code, Bank]
+    bank_accounts: tuple[BankAccount, ...]
+    payees_file: Annotated[str | None, Blank] = None
+    payees: tuple[Payee, ...] = ()
+    policies: Policies = Policies()
+    acquirers: tuple[Acquirer, ...] = ()
+    tolerances: Tolerances = Tolerances()

@@ -1,0 +1,185 @@
+"""Sending sealed files: SENDING is committed before any byte leaves, SENT after the file stands at the bank.
+
+Lives here: the dual-write protocol and what is done about an interrupted send: it is looked up; what cannot be
+found stays UNKNOWN until the bank answers or a person sends the identical file again.
+Must not live here: the states themselves (Postgres), moving bytes (`transport`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg.rows import kwargs_row
+
+from ledger import Connection, translate_errors
+from settlement.approval import seal
+from settlement.errors import FileStateError, FileTamperedError, NotKnownError, SendFailedError, SendUnknownError
+from settlement.model import AT_THE_BANK, FileState, StepResult
+from settlement.reading import file_content
+from settlement.setup_model import Bank
+from settlement.transactions import committed
+from settlement.transport import FolderTransport, NotDeliveredError, Transport
+
+_PARCEL = """
+SELECT f.file_id, f.msg_id, f.sha256, f.state, f.reason, p.body AS bank, f.session_pid, f.session_started
+  FROM settlement.file_current f
+  JOIN settlement.bank_account_root b USING (bank_account_id)
+  JOIN settlement.bank_profile p ON p.book_id = b.book_id AND p.code = b.bank
+ WHERE f.file_id = %s
+"""
+_INTERRUPTED = """
+SELECT file_id FROM settlement.file_current
+ WHERE book_id = %s AND state IN ('sending', 'unknown') ORDER BY file_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parcel:
+    """A file as its sender needs it."""
+
+    file_id: int
+    msg_id: str
+    sha256: str
+    state: FileState
+    reason: str | None
+    transport: Transport
+    session_pid: int
+    session_started: dt.datetime | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.msg_id}.xml"
+
+    def result(self, state: FileState, *, is_new: bool, reason: str | None = None) -> StepResult:
+        return StepResult(file_id=self.file_id, state=state, is_new=is_new, reason=reason)
+
+
+def release(
+    conn: Connection,
+    file_id: int,
+    *,
+    home: Path,
+    now: dt.datetime,
+    resend: bool = False,
+    transport: Transport | None = None,
+) -> StepResult:
+    """Seal an approved file when it is not sealed, and send it to its bank; again: nothing happens twice.
+
+    The result's state says what happened: ``sent`` (or further), or ``void`` with the reason when something
+    changed before sealing. An interrupted send is looked up first and never repeated by itself; `resend` is a
+    person's decision to send the identical bytes again to a bank that refuses duplicates.
+    `transport` replaces the bank profile's. Raises `SendFailedError` (nothing arrived, try again),
+    `SendUnknownError` (it may have arrived), `ResendRefusedError`, `FileStateError`, `AccessError`.
+    """
+    parcel = _parcel(conn, file_id, home, transport)
+    if parcel.state in (FileState.PROPOSED, FileState.APPROVED):
+        sealed = seal(conn, file_id, now=now)
+        if sealed.state is FileState.VOID:
+            return sealed
+        parcel = _parcel(conn, file_id, home, transport)
+    if parcel.state in (FileState.SENDING, FileState.UNKNOWN):
+        found = _look_up(conn, parcel)
+        if found.state in AT_THE_BANK or not resend:
+            return _known(parcel, found)
+        return _send(conn, parcel, again=True)
+    if parcel.state in (FileState.SEALED, FileState.FAILED):
+        return _send(conn, parcel, again=False)
+    if parcel.state in AT_THE_BANK or parcel.state is FileState.VOID:
+        return parcel.result(parcel.state, is_new=False, reason=parcel.reason)
+    raise FileStateError(f"file {file_id} is {parcel.state} and cannot be sent.")
+
+
+def resolve_interrupted(conn: Connection, *, book_id: int, home: Path) -> list[StepResult]:
+    """Look up every send that was interrupted; only files whose state changed are returned."""
+    with translate_errors():
+        rows = conn.execute(_INTERRUPTED, (book_id,)).fetchall()
+    resolved = []
+    for row in rows:
+        parcel = _parcel(conn, int(str(row[0])), home, None)
+        if not _sender_alive(conn, parcel):
+            result = _look_up(conn, parcel)
+            if result.is_new:
+                resolved.append(result)
+    return resolved
+
+
+def _parcel(conn: Connection, file_id: int, home: Path, transport: Transport | None) -> _Parcel:
+    def parcel(bank: object, state: str, **values: object) -> _Parcel:
+        carrier = transport or FolderTransport(home / Bank.model_validate(bank).transport.outbox)
+        return _Parcel(state=FileState(state), transport=carrier, **values)  # type: ignore[arg-type]
+
+    with translate_errors(), conn.cursor(row_factory=kwargs_row(parcel)) as cursor:
+        found = cursor.execute(_PARCEL, (file_id,)).fetchone()
+    if found is None:
+        raise NotKnownError(f"there is no payment file {file_id}; list them with `nostro settle show`.")
+    return found
+
+
+def _send(conn: Connection, parcel: _Parcel, *, again: bool) -> StepResult:
+    content = file_content(conn, parcel.file_id)
+    if hashlib.sha256(content).hexdigest() != parcel.sha256:
+        raise FileTamperedError(f"file {parcel.file_id} is not what was approved; do not send it.")
+    _begin(conn, parcel.file_id, again=again)
+    # From here on the books say SENDING. Whatever happens, the file is looked up before anything else is done.
+    try:
+        receipt = parcel.transport.deliver(parcel.name, content)
+    except NotDeliveredError as error:
+        _end(conn, parcel.file_id, FileState.FAILED, str(error))
+        raise SendFailedError(
+            f"file {parcel.file_id} was not delivered: {error}; nothing reached the bank, send it again."
+        ) from error
+    except OSError as error:
+        _end(conn, parcel.file_id, FileState.UNKNOWN, str(error))
+        raise SendUnknownError(f"file {parcel.file_id} may have been delivered ({error}); poll the bank.") from error
+    _end(conn, parcel.file_id, FileState.SENT, receipt)
+    return parcel.result(FileState.SENT, is_new=True, reason=receipt)
+
+
+def _begin(conn: Connection, file_id: int, *, again: bool) -> None:
+    begin = "SELECT settlement.begin_resending(%s, %s)" if again else "SELECT settlement.begin_sending(%s, %s)"
+    with committed(conn):
+        started = conn.execute("SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
+        assert started is not None
+        conn.execute(begin, (file_id, started[0]))
+
+
+def _end(conn: Connection, file_id: int, state: FileState, reason: str) -> bool:
+    with committed(conn):
+        row = conn.execute("SELECT settlement.end_sending(%s, %s, %s)", (file_id, state.value, reason)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _look_up(conn: Connection, parcel: _Parcel) -> StepResult:
+    """What became of an interrupted send. Absence proves nothing: banks take files away."""
+    if parcel.state is FileState.SENDING and _sender_alive(conn, parcel):
+        raise SendFailedError(f"file {parcel.file_id} is being sent by another session; ask again in a moment.")
+    there = parcel.transport.look_up(parcel.name)
+    if there == parcel.sha256:
+        is_new = _end(conn, parcel.file_id, FileState.SENT, f"found at the bank as {parcel.name}")
+        return parcel.result(FileState.SENT, is_new=is_new)
+    why = f"{parcel.name} is not in the outbox" if there is None else f"another file is in the outbox as {parcel.name}"
+    is_new = parcel.state is FileState.SENDING and _end(conn, parcel.file_id, FileState.UNKNOWN, why)
+    return parcel.result(FileState.UNKNOWN, is_new=is_new, reason=why)
+
+
+def _known(parcel: _Parcel, found: StepResult) -> StepResult:
+    if found.state is FileState.UNKNOWN:
+        raise SendUnknownError(
+            f"file {parcel.file_id} may have reached the bank ({found.reason}). Its status report or statement will "
+            "tell; a person may send the identical file again with --resend if the bank refuses duplicates."
+        )
+    return found
+
+
+def _sender_alive(conn: Connection, parcel: _Parcel) -> bool:
+    """Whether the session that committed SENDING still runs (this one does not count: it is not sending)."""
+    with translate_errors():
+        row = conn.execute(
+            "SELECT backend_start FROM pg_stat_activity WHERE pid = %s AND pid <> pg_backend_pid()",
+            (parcel.session_pid,),
+        ).fetchone()
+    # Another login's start time is hidden; then a session of that number counts as the sender.
+    return parcel.state is FileState.SENDING and row is not None and row[0] in (None, parcel.session_started)
