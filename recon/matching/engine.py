@@ -45,21 +45,38 @@ class Engine:
             raise ValueError(f"{name!r} is not a table name")
         self._load(name, frame)
 
-    def groups(self, query: str, parameters: Mapping[str, str] | None = None) -> pl.DataFrame:
-        """Rows (group_id, item_id) that a query finds among the open items, sorted, without conflicts.
+    def run(self, query: str) -> None:
+        """Execute a named script of this folder, e.g. more views."""
+        self._db.execute(rule_sql(query))
 
-        An item that two groups claim proves that neither is unique: both groups are dropped.
+    def groups(
+        self, query: str, parameters: Mapping[str, str] | None = None, *, merge: bool = False
+    ) -> pl.DataFrame:
+        """Rows (group_id, item_id) that a query finds among the open items, sorted, each item once.
+
+        An item that two groups claim proves that neither is unique. Clearing drops both; breaks (`merge`)
+        keep the item in the group with the smallest id, because every open item needs one place.
         """
         relation = self._db.execute(rule_sql(query), dict(parameters or {}))
-        found = pl.from_arrow(relation.to_arrow_table())
-        assert isinstance(found, pl.DataFrame)
-        found = found.select(
-            pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64)
-        ).unique()
+        found = _frame(relation.to_arrow_table())
+        found = found.select(pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64))
+        if merge:
+            return found.group_by("item_id").agg(pl.col("group_id").min()).select("group_id", "item_id").sort(
+                "group_id", "item_id"
+            )
+        found = found.unique()
         contested = (
-            found.group_by("item_id").len().filter(pl.col("len") > 1).join(found, on="item_id").select("group_id")
+            found.group_by("item_id")
+            .len()
+            .filter(pl.col("len") > 1)
+            .join(found, on="item_id")
+            .select("group_id")
         )
         return found.join(contested, on="group_id", how="anti").sort("group_id", "item_id")
+
+    def pairs(self, query: str) -> list[tuple[int, int]]:
+        """Rows of a query that gives two items each."""
+        return [(int(left), int(right)) for left, right in self._db.execute(rule_sql(query)).fetchall()]
 
     def take(self, groups: pl.DataFrame) -> None:
         """Remove the items of these groups from the open ones."""
@@ -69,9 +86,14 @@ class Engine:
 
     def open_items(self) -> pl.DataFrame:
         """Items that no query has taken yet, sorted by id."""
-        found = pl.from_arrow(self._db.execute("SELECT * FROM open_item").to_arrow_table())
-        assert isinstance(found, pl.DataFrame)
+        found = _frame(self._db.execute("SELECT * FROM open_item").to_arrow_table())
         return found.cast(dict(ITEM_SCHEMA)).sort("item_id")  # type: ignore[arg-type]
 
     def close(self) -> None:
         self._db.close()
+
+
+def _frame(table: object) -> pl.DataFrame:
+    frame = pl.from_arrow(table)  # type: ignore[arg-type]
+    assert isinstance(frame, pl.DataFrame)
+    return frame

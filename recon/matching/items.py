@@ -10,7 +10,9 @@ is positive. A set clears when its amounts add up to zero.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 
@@ -65,3 +67,32 @@ class Tolerances:
 def empty_items() -> pl.DataFrame:
     """A frame of the items' shape without rows."""
     return pl.DataFrame(schema=ITEM_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An open item as explanations see it; fields as in `ITEM_SCHEMA`."""
+
+    item_id: int
+    kind: str
+    account: str
+    currency: str
+    amount_minor: int
+    date: date
+    day: int
+    age_days: int
+    sla_days: int
+    reference: str
+    end_to_end_id: str | None
+    payment_information_id: str | None
+    party_name: str | None
+    bank_tx_code: str | None
+    return_reason: str | None
+    charges_minor: int | None
+    batch_count: int | None
+
+
+def items_from_frame(frame: pl.DataFrame) -> Iterator[Item]:
+    """The rows of a frame with `ITEM_SCHEMA`, in order."""
+    columns = [frame[name].to_list() for name in Item.__slots__]
+    return (Item(*values) for values in zip(*columns, strict=True))

@@ -1,0 +1,183 @@
+"""Breaks: every open item gets exactly one code, and the items that belong together form one break.
+
+Lives here: the ordered classification (pure: frames in, records out). Must not live here: databases, how a
+code reads to people (`recon.explain`), clearing (`recon.matching`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from recon.codes import ITEM_CODES, BreakCode, CodeRule
+from recon.explain import Proposal, explain
+from recon.matching.engine import Engine
+from recon.matching.items import ITEM_SCHEMA, LINE, Item, Tolerances, items_from_frame
+from recon.matching.rules import rule_sql
+
+CLEARED_LINE_SCHEMA: dict[str, pl.DataType] = {
+    name: ITEM_SCHEMA[name]
+    for name in (
+        "item_id",
+        "account",
+        "currency",
+        "amount_minor",
+        "end_to_end_id",
+        "uetr",
+        "servicer_ref",
+        "payment_information_id",
+        "batch_count",
+    )
+}
+ACQUIRER_SCHEMA: dict[str, pl.DataType] = {"name": pl.String(), "iban": pl.String()}
+OPEN_SCHEMA: dict[str, pl.DataType] = {
+    "item_id": pl.Int64(),
+    "kind": pl.String(),
+    "reference": pl.String(),
+    "date": pl.Date(),
+    "age_days": pl.Int32(),
+    "code": pl.String(),
+    "break_id": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """One thing that is wrong. `amount_minor` is what its items leave on T (debit +); `item_ref` how people
+    name it; `break_id` the same in every run while the anchor posting stays the same."""
+
+    break_id: str
+    code: BreakCode
+    item_ref: str
+    account: str
+    currency: str
+    amount_minor: int
+    item_ids: tuple[int, ...]
+    first_date: date | None
+    age_days: int
+    explanation: str
+    proposal: Proposal
+    finding_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """Breaks in order of anchor, and one row (`OPEN_SCHEMA`) for every open item, in order of id."""
+
+    breaks: tuple[Break, ...]
+    open_items: pl.DataFrame
+
+
+def classify(
+    open_items: pl.DataFrame,
+    *,
+    cleared_lines: pl.DataFrame,
+    acquirers: pl.DataFrame,
+    tolerances: Tolerances,
+    threads: int = 1,
+) -> Classification:
+    """Give each open item its code.
+
+    `open_items` has `ITEM_SCHEMA`; `cleared_lines` (`CLEARED_LINE_SCHEMA`) are lines that cleared, in this run
+    or before, and may be repeated by an open one; `acquirers` has `ACQUIRER_SCHEMA`. Row order is irrelevant.
+    """
+    engine = Engine(open_items, tolerances=tolerances, threads=threads)
+    try:
+        engine.add_table("cleared_line", cleared_lines.select(list(CLEARED_LINE_SCHEMA)))
+        engine.add_table("acquirer", acquirers.select(list(ACQUIRER_SCHEMA)))
+        engine.run("views_breaks")
+        coded = [_coded(engine, rule) for rule in ITEM_CODES]
+    finally:
+        engine.close()
+    groups = pl.concat(coded)
+    breaks = tuple(sorted(_breaks(open_items, groups, tolerances), key=_anchor_order))
+    return Classification(breaks=breaks, open_items=_open_rows(open_items, breaks))
+
+
+def taxonomy_digest_parts() -> tuple[str, ...]:
+    """What the digest of a run's rules covers besides the passes: every code with its query."""
+    shared = (rule_sql("views"), rule_sql("views_breaks"))
+    return shared + tuple(f"{rule.code}\x1f{rule_sql(rule.query)}" for rule in ITEM_CODES if rule.query)
+
+
+def _coded(engine: Engine, rule: CodeRule) -> pl.DataFrame:
+    assert rule.query is not None
+    if rule.code is BreakCode.AMBIGUOUS:
+        groups = components(engine.pairs(rule.query))
+    else:
+        groups = engine.groups(rule.query, merge=True)
+    engine.take(groups)
+    return groups.with_columns(pl.lit(rule.code.value).alias("code"))
+
+
+def components(pairs: Iterable[tuple[int, int]]) -> pl.DataFrame:
+    """Connected components of a graph, as (group_id, item_id); a group is named by its smallest item."""
+    parent: dict[int, int] = {}
+
+    def root(item: int) -> int:
+        while parent.setdefault(item, item) != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for left, right in pairs:
+        low, high = sorted((root(left), root(right)))
+        parent[high] = low
+    rows = sorted((root(item), item) for item in parent)
+    return pl.DataFrame(rows, schema={"group_id": pl.Int64(), "item_id": pl.Int64()}, orient="row")
+
+
+def _breaks(open_items: pl.DataFrame, groups: pl.DataFrame, tolerances: Tolerances) -> Iterable[Break]:
+    rows = groups.join(open_items, on="item_id", how="inner").sort("code", "group_id", "item_id")
+    grouped: dict[tuple[str, int], list[Item]] = {}
+    for item, code, group in zip(
+        items_from_frame(rows), rows["code"].to_list(), rows["group_id"].to_list(), strict=True
+    ):
+        grouped.setdefault((code, group), []).append(item)
+    for (code, _), items in grouped.items():
+        yield _break(BreakCode(code), items, tolerances)
+
+
+def _break(code: BreakCode, items: list[Item], tolerances: Tolerances) -> Break:
+    anchor = anchor_of(items)
+    explanation, proposal = explain(code, items, anchor, tolerances)
+    return Break(
+        break_id=f"B{anchor.item_id}",
+        code=code,
+        item_ref=anchor.reference,
+        account=anchor.account,
+        currency=anchor.currency,
+        amount_minor=sum(item.amount_minor for item in items),
+        item_ids=tuple(item.item_id for item in items),
+        first_date=min(item.date for item in items),
+        age_days=max(item.age_days for item in items),
+        explanation=explanation,
+        proposal=proposal,
+    )
+
+
+def anchor_of(items: Iterable[Item]) -> Item:
+    """The item that names a break: the bank line with the smallest reference, else the smallest item."""
+    return min(items, key=lambda item: (item.kind != LINE, item.reference, item.item_id))
+
+
+def _anchor_order(item: Break) -> tuple[str, str, str]:
+    return item.account, item.item_ref, item.break_id
+
+
+def _open_rows(open_items: pl.DataFrame, breaks: tuple[Break, ...]) -> pl.DataFrame:
+    places: Mapping[str, list[object]] = {
+        "item_id": [item for found in breaks for item in found.item_ids],
+        "code": [found.code.value for found in breaks for _ in found.item_ids],
+        "break_id": [found.break_id for found in breaks for _ in found.item_ids],
+    }
+    coded = pl.DataFrame(places, schema={name: OPEN_SCHEMA[name] for name in places})
+    return (
+        open_items.join(coded, on="item_id", how="left", validate="1:1")
+        .with_columns(pl.col("code").fill_null(BreakCode.TIMING.value))
+        .select([pl.col(name).cast(kind) for name, kind in OPEN_SCHEMA.items()])
+        .sort("item_id")
+    )

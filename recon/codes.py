@@ -1,0 +1,88 @@
+"""Break codes: the closed list, in the order in which they are tried.
+
+Lives here: names and the one-line meaning of each. Must not live here: how a code is found (the queries
+`recon/matching/break_*.sql`) or what to do about it (`recon.explain`). docs/breaks.md is the long form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+TAXONOMY_VERSION = 1
+
+
+class BreakCode(StrEnum):
+    """Why an item is open. Every open T posting has exactly one of these, or TIMING."""
+
+    STATEMENT_IMBALANCE = "STATEMENT_IMBALANCE"
+    STATEMENT_GAP = "STATEMENT_GAP"
+    STATEMENT_DUP = "STATEMENT_DUP"
+    STATEMENT_REVISED = "STATEMENT_REVISED"
+    LATE_CHANGE = "LATE_CHANGE"
+    DUP_BANK = "DUP_BANK"
+    DATE_OUT_OF_WINDOW = "DATE_OUT_OF_WINDOW"
+    FEE_DIFF = "FEE_DIFF"
+    ROUNDING = "ROUNDING"
+    PARTIAL = "PARTIAL"
+    OVERPAYMENT = "OVERPAYMENT"
+    AMOUNT_MISMATCH = "AMOUNT_MISMATCH"
+    WRONG_ACCOUNT = "WRONG_ACCOUNT"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    AMBIGUOUS = "AMBIGUOUS"
+    BATCH_RESIDUAL = "BATCH_RESIDUAL"
+    RETURN = "RETURN"
+    REVERSAL = "REVERSAL"
+    BANK_ORIGINATED = "BANK_ORIGINATED"
+    MISSING_LEDGER = "MISSING_LEDGER"
+    UNIDENTIFIED_RECEIPT = "UNIDENTIFIED_RECEIPT"
+    UNAUTHORISED_DEBIT = "UNAUTHORISED_DEBIT"
+    MISSING_BANK = "MISSING_BANK"
+    TIMING = "TIMING"
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRule:
+    """A code and the query that finds its groups among the items no earlier code took."""
+
+    code: BreakCode
+    query: str | None
+    meaning: str
+
+
+STATEMENT_CODES: tuple[CodeRule, ...] = (
+    CodeRule(BreakCode.STATEMENT_IMBALANCE, None, "opening + booked lines is not the closing balance"),
+    CodeRule(BreakCode.STATEMENT_GAP, None, "the statement does not follow the one before it"),
+    CodeRule(BreakCode.STATEMENT_DUP, None, "the same statement was delivered again in another file"),
+    CodeRule(BreakCode.STATEMENT_REVISED, None, "the same statement came with other content"),
+    CodeRule(BreakCode.LATE_CHANGE, None, "lines of a closed period posted on the first open date"),
+)
+
+ITEM_CODES: tuple[CodeRule, ...] = (
+    CodeRule(BreakCode.DUP_BANK, "break_dup_bank", "the bank booked a payment twice"),
+    CodeRule(
+        BreakCode.DATE_OUT_OF_WINDOW, "break_date_out_of_window", "reference and amount agree, the date does not"
+    ),
+    CodeRule(BreakCode.FEE_DIFF, "break_fee_diff", "the difference is the charges on the bank's line"),
+    CodeRule(BreakCode.ROUNDING, "break_rounding", "off by no more than the rounding tolerance"),
+    CodeRule(BreakCode.PARTIAL, "break_partial", "a payout came in parts that do not add up yet"),
+    CodeRule(BreakCode.OVERPAYMENT, "break_overpayment", "a known payer sent more than expected"),
+    CodeRule(
+        BreakCode.AMOUNT_MISMATCH, "break_amount_mismatch", "the reference agrees, the amount does not"
+    ),
+    CodeRule(BreakCode.WRONG_ACCOUNT, "break_wrong_account", "booked on another account of ours"),
+    CodeRule(BreakCode.CURRENCY_MISMATCH, "break_currency_mismatch", "booked in another currency"),
+    CodeRule(BreakCode.RETURN, "break_return", "money came back that policy did not post"),
+    CodeRule(BreakCode.REVERSAL, "break_reversal", "the bank reversed a booking of its own"),
+    CodeRule(
+        BreakCode.BANK_ORIGINATED, "break_bank_originated", "a charge or interest that no policy covers"
+    ),
+    CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well"),
+    CodeRule(BreakCode.BATCH_RESIDUAL, "break_batch_residual", "a batch line is not the sum of its members"),
+    CodeRule(
+        BreakCode.MISSING_LEDGER, "break_missing_ledger", "money of a known payer that no report announced"
+    ),
+    CodeRule(BreakCode.UNIDENTIFIED_RECEIPT, "break_unidentified_receipt", "money from somebody unknown"),
+    CodeRule(BreakCode.UNAUTHORISED_DEBIT, "break_unauthorised_debit", "money left without an instruction"),
+    CodeRule(BreakCode.MISSING_BANK, "break_missing_bank", "expected, overdue, and not at the bank"),
+)

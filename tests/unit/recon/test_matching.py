@@ -1,0 +1,185 @@
+"""Each pass clears exactly what it can prove, and nothing else."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from recon_items import frame, instruction, item, line, receipt, reconcile_items
+
+from recon.matching import RULES, SET_SCHEMA, Tolerances, clear, rules_sha256
+
+
+def test_end_to_end_and_amount_clear():
+    outcome = reconcile_items(frame(instruction(1, 500), line(2, 500, end_to_end_id="E2E-2026-1102-00000001")))
+    assert outcome.sets == {frozenset({1, 2}): "exact-end-to-end"}
+    assert outcome.breaks == []
+
+
+def test_end_to_end_does_not_clear_against_another_uetr():
+    outcome = reconcile_items(
+        frame(instruction(1, 500), line(2, 500, end_to_end_id="E2E-2026-1102-00000001", uetr="uetr-9"))
+    )
+    assert outcome.sets == {}
+
+
+def test_uetr_clears_a_truncated_reference():
+    outcome = reconcile_items(
+        frame(instruction(1, 500), instruction(3, 500), line(2, 500, end_to_end_id="E2E-2026", uetr="uetr-1"))
+    )
+    assert outcome.sets == {frozenset({1, 2}): "exact-uetr"}
+    assert outcome.in_flight == [3]
+
+
+def test_reject_undoes_its_instruction():
+    outcome = reconcile_items(frame(instruction(1, 500), item(2, "REJECT", 500, corrects_id=1)))
+    assert outcome.sets == {frozenset({1, 2}): "own-reject"}
+
+
+def test_rejected_instruction_is_not_part_of_the_batch_any_more():
+    outcome = reconcile_items(
+        frame(
+            instruction(1, 500),
+            instruction(2, 700),
+            item(3, "REJECT", 500, corrects_id=1),
+            line(4, 700, payment_information_id="PMT-1", batch_count=1),
+        )
+    )
+    assert outcome.sets == {frozenset({1, 3}): "own-reject", frozenset({2, 4}): "batch-sum"}
+
+
+@pytest.mark.parametrize("keys", [{"payment_information_id": "PMT-1"}, {"msg_id": "MSG-1"}])
+def test_batch_line_clears_all_open_members(keys: dict[str, str]):
+    outcome = reconcile_items(
+        frame(instruction(1, 500), instruction(2, 700), line(3, 1200, batch_count=2, **keys))
+    )
+    assert outcome.sets == {frozenset({1, 2, 3}): "batch-sum"}
+
+
+def test_batch_line_with_another_count_clears_nothing():
+    outcome = reconcile_items(
+        frame(instruction(1, 500), instruction(2, 700), line(3, 1200, batch_count=3, payment_information_id="PMT-1"))
+    )
+    assert outcome.sets == {}
+    assert outcome.codes == {frozenset({1, 2, 3}): "BATCH_RESIDUAL"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"end_to_end_id": "PO-77"},
+        {"structured_ref": "PO-77"},
+        {"remittance": "Payout PO-77, thank you"},
+    ],
+)
+def test_payout_clears_by_its_id(fields: dict[str, str]):
+    outcome = reconcile_items(frame(receipt(1, 900, "PO-77"), line(2, -900, **fields)))
+    assert outcome.sets == {frozenset({1, 2}): "receipt-reference"}
+
+
+def test_payout_in_parts_clears_when_all_parts_are_there():
+    outcome = reconcile_items(
+        frame(
+            receipt(1, 900, "PO-77"),
+            line(2, -400, end_to_end_id="PO-77"),
+            line(3, -500, remittance="PO-77 2/2"),
+        )
+    )
+    assert outcome.sets == {frozenset({1, 2, 3}): "receipt-sum"}
+
+
+def test_amount_and_party_clear_when_unique():
+    outcome = reconcile_items(
+        frame(instruction(1, 500), instruction(2, 500), line(3, 500, party_account="DE00PAYEE2"))
+    )
+    assert outcome.sets == {frozenset({2, 3}): "amount-party"}
+
+
+def test_amount_and_party_do_not_clear_twice_the_same():
+    outcome = reconcile_items(
+        frame(
+            instruction(1, 500, party_account="DE00X"),
+            instruction(2, 500, party_account="DE00X"),
+            line(3, 500, party_account="DE00X"),
+        )
+    )
+    assert outcome.sets == {}
+    assert outcome.codes == {frozenset({1, 2, 3}): "AMBIGUOUS"}
+
+
+def test_another_payments_reference_speaks_against_amount_and_party():
+    outcome = reconcile_items(
+        frame(
+            instruction(1, 500, party_account="DE00X"),
+            instruction(2, 700),
+            line(3, 500, party_account="DE00X", end_to_end_id="E2E-2026-1102-00000002"),
+        )
+    )
+    assert outcome.sets == {}
+
+
+def test_truncated_reference_clears_when_it_begins_one_only():
+    cut = "E2E-2026-1102-0000000"
+    one = reconcile_items(
+        frame(instruction(1, 500, end_to_end_id=f"{cut}1"), line(3, 500, end_to_end_id=cut))
+    )
+    assert one.sets == {frozenset({1, 3}): "prefix-end-to-end"}
+    two = reconcile_items(
+        frame(
+            instruction(1, 500, end_to_end_id=f"{cut}1"),
+            instruction(2, 600, end_to_end_id=f"{cut}2"),
+            line(3, 500, end_to_end_id=cut),
+        )
+    )
+    assert two.sets == {}
+
+
+def test_short_prefix_clears_nothing():
+    outcome = reconcile_items(frame(instruction(1, 500), line(3, 500, end_to_end_id="E2E-2026-1102-0")))
+    assert outcome.sets == {}
+
+
+def test_nothing_clears_outside_the_window():
+    rows = frame(instruction(1, 500, day=7), line(2, 500, end_to_end_id="E2E-2026-1102-00000001"))
+    assert reconcile_items(rows).sets == {}
+    wide = reconcile_items(rows, tolerances=Tolerances(window_days=3))
+    assert wide.sets == {frozenset({1, 2}): "exact-end-to-end"}
+
+
+@pytest.mark.parametrize("rule", ["routine-return", "routine-charge", "routine-interest"])
+def test_line_clears_with_what_policy_posted(rule: str):
+    outcome = reconcile_items(
+        frame(line(1, -500, return_reason="AC04"), item(2, "ROUTINE", 500, corrects_id=1, rule=rule))
+    )
+    assert outcome.sets == {frozenset({1, 2}): rule}
+
+
+def test_net_return_clears_with_payable_and_charge():
+    outcome = reconcile_items(
+        frame(
+            line(1, -480, return_reason="AC04"),
+            item(2, "ROUTINE", 500, corrects_id=1, rule="routine-return"),
+            item(3, "ROUTINE", -20, corrects_id=1, rule="routine-return"),
+        )
+    )
+    assert outcome.sets == {frozenset({1, 2, 3}): "routine-return"}
+
+
+def test_other_account_or_currency_never_clears():
+    outcome = reconcile_items(
+        frame(
+            instruction(1, 500),
+            line(2, 500, end_to_end_id="E2E-2026-1102-00000001", account="eur-2"),
+            instruction(3, 600),
+            line(4, 600, end_to_end_id="E2E-2026-1102-00000003", account="usd", currency="USD"),
+        )
+    )
+    assert outcome.sets == {}
+    assert outcome.codes == {frozenset({1, 2}): "WRONG_ACCOUNT", frozenset({3, 4}): "CURRENCY_MISMATCH"}
+
+
+def test_sets_have_their_schema_and_rules_are_distinct():
+    cascade = clear(frame(), tolerances=Tolerances())
+    assert cascade.sets.schema == pl.Schema(SET_SCHEMA)
+    assert cascade.sets.height == 0
+    assert len({rule.code for rule in RULES}) == len(RULES)
+    assert rules_sha256() != rules_sha256(("x",))
