@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from recon.formats.camt import read_camt
+from recon.formats.proof import prove_pages
+from recon.formats.psp import PspFault, PspPayout, PspReport, PspReportRefused, read_psp_report
 from recon.formats.rules import ENTRY_RULES, FILE_RULES, FINDING_RULES, StatementRefused
 from recon.model import StatementFile
 
@@ -18,7 +20,13 @@ __all__ = [
     "ENTRY_RULES",
     "FILE_RULES",
     "FINDING_RULES",
+    "PspFault",
+    "PspPayout",
+    "PspReport",
+    "PspReportRefused",
     "StatementRefused",
+    "prove_pages",
+    "read_psp_report",
     "read_statement_file",
 ]
 

@@ -1,7 +1,7 @@
 """The streaming reader of camt.052, camt.053 and camt.054, every version.
 
 Lives here: one pass over the elements, which statement an entry belongs to, and the assembly of the file.
-Must not live here: the meaning of entries (`camt_lines`), of balances (`camt_statement`), of bytes (`safe_xml`).
+Must not live here: the meaning of entries (`camt_entry`), of balances (`camt_statement`), of bytes (`safe_xml`).
 
 Memory is bounded by one statement's head, one batch of rows and the finished columns; entries are cleared
 as soon as they are read. Nothing of a file is used unless all of it could be read to the end.
@@ -20,8 +20,11 @@ from typing import Any, BinaryIO, Final
 import polars as pl
 from lxml import etree
 
-from recon.formats.camt_lines import Notes, Row, StatementInProgress, entry_rows, set_aside_foreign
-from recon.formats.camt_shape import RawEntry, RawHeader, RawStatement, Tables, fill, tables
+from recon.formats.camt_entry import entry_rows, set_aside_foreign
+from recon.formats.camt_progress import Notes, StatementInProgress
+from recon.formats.camt_records import RawEntry, RawHeader, RawStatement
+from recon.formats.camt_rows import Row
+from recon.formats.camt_shape import Tables, fill, tables
 from recon.formats.camt_statement import Origin, accepted_currencies, finish_statement, stated_day
 from recon.formats.rules import StatementRefused
 from recon.formats.safe_xml import ByteSource, element_ends, open_bytes, root_tag
@@ -358,5 +361,3 @@ def _foreign(element: Any) -> StatementRefused:
         element.sourceline or 1,
         f"{_local(element)} is in another namespace than its Document: ask the bank for a corrected file",
     )
-
-

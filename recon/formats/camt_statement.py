@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 
-from recon.formats.camt_lines import Notes, StatementInProgress
-from recon.formats.camt_shape import RawBalance, RawHeader, RawStatement
+from recon.formats.camt_progress import Notes, StatementInProgress
+from recon.formats.camt_records import RawBalance, RawHeader, RawStatement
 from recon.formats.proof import BOOK_KINDS, Bracket, bracket, prove
 from recon.formats.values import (
+    SIGNS,
     Fault,
     clean,
     parse_count,
@@ -24,8 +24,6 @@ from recon.formats.values import (
     shown,
 )
 from recon.model import Balance, Quarantined, Statement
-
-_SIGNS: Final = {"CRDT": 1, "DBIT": -1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +118,7 @@ def _balance(raw: RawBalance, progress: StatementInProgress) -> Balance | None:
     kind = clean(raw.code) or clean(raw.proprietary) or ""
     currency = clean(raw.currency)
     amount = parse_money(raw.amount, currency)
-    sign = 1 if clean(raw.sign) is None else _SIGNS.get(clean(raw.sign) or "", 0)
+    sign = 1 if clean(raw.sign) is None else SIGNS.get(clean(raw.sign) or "", 0)
     fault = _balance_fault(raw, amount, sign)
     if fault is not None or isinstance(amount, Fault) or currency is None:
         _set_aside(raw, kind, fault or Fault("currency-missing", "no currency"), progress)

@@ -57,7 +57,7 @@ def prove(
 ) -> tuple[Proof, ...]:
     """One proof a currency that has book balances or booked entries; at least one."""
     book = {balance.currency for balance in balances if balance.kind in BOOK_KINDS}
-    currencies: list[str | None] = sorted(book | {code for code in booked_minor})
+    currencies: list[str | None] = [*sorted(book | set(booked_minor))]
     if not currencies:
         currencies = [account_currency or _only({balance.currency for balance in balances})]
     return tuple(
@@ -91,9 +91,7 @@ def _joint(ordered: Sequence[Statement], currency: str) -> Proof | None:
     closing, _ = _last_of([b for b in ordered[-1].balances if b.currency == currency], CLOSING)
     if opening is None or closing is None:
         return None
-    booked = sum(
-        proof.booked_minor for page in ordered for proof in page.proofs if proof.currency == currency
-    )
+    booked = sum(proof.booked_minor for page in ordered for proof in page.proofs if proof.currency == currency)
     difference = closing.amount_minor - opening.amount_minor - booked
     return Proof(
         state=ProofState.VIOLATED if difference else ProofState.PROVEN,

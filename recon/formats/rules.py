@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ledger.errors import RefusedError
+from recon.errors import FileRefusedError
 
 FILE_RULES: Final[dict[str, str]] = {
     "file-unreadable": "the file cannot be opened or read",
@@ -74,7 +74,7 @@ FINDING_RULES: Final[dict[str, str]] = {
 }
 
 
-class StatementRefused(RefusedError):  # noqa: N818
+class StatementRefused(FileRefusedError):  # noqa: N818
     """The whole file is refused by a named rule of `FILE_RULES`; nothing of it is used.
 
     `line` is the line in the file (1 when the file has no lines). `message` says what and what to do.

@@ -43,9 +43,18 @@ class _Prolog:
     def doctype(self, name: str | None, public: str | None, system: str | None) -> None:
         raise _DoctypeFoundError
 
-    def start(self, tag: str, attributes: object) -> None:
-        self.root = tag
+    def start(self, tag: Any, attrib: Any) -> None:
+        self.root = str(tag)
         raise _RootFoundError
+
+    def end(self, tag: Any) -> None:
+        """Never reached: the start of the root ends the look."""
+
+    def data(self, data: Any) -> None:
+        """White space before the root."""
+
+    def comment(self, text: Any) -> None:
+        """A comment before the root."""
 
     def close(self) -> None:
         return None
@@ -96,9 +105,7 @@ def root_tag(stream: BinaryIO) -> tuple[str, int]:
     head = stream.read(PIECE_BYTES)
     _refuse_what_is_not_xml(head)
     target = _Prolog()
-    parser = etree.XMLParser(
-        target=target, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
+    parser = etree.XMLParser(target=target, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     seen, piece = b"", head
     try:
         while piece:

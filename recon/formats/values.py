@@ -12,8 +12,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Final
 
-from ledger.errors import AmountError, UnknownCurrencyError
-from ledger.money import currency, parse_amount_minor
+from ledger import AmountError, UnknownCurrencyError, currency, parse_amount_minor
 
 # XML Schema: 18 digits at most in any version; far above that only to say "too large" and not "garbled".
 _AMOUNT_CHARACTERS_MAX: Final = 60
@@ -22,6 +21,8 @@ _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DAY: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.:][0-9]*)?)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
+# CdtDbtInd; credit is positive: the account holder's view.
+SIGNS: Final = {"CRDT": 1, "DBIT": -1}
 _NOT_PROVIDED: Final = frozenset({"NOTPROVIDED", "NOT PROVIDED", "NOT-PROVIDED", "NOT_PROVIDED"})
 
 
@@ -137,4 +138,3 @@ def _unusual(text: str, code: str, exponent: int) -> int | Fault:
         if fraction[exponent:].strip("0"):
             return Fault("amount-decimals", f"amount {shown(text)} has more than the {exponent} decimals of {code}")
         return Fault("amount-too-large", f"amount {shown(whole)} {code} does not fit in 64 bits of minor units")
-

@@ -1,213 +1,27 @@
-"""From one raw entry to rows of `StatementLines`, or to the faults that quarantine it.
+"""Posting units of an entry: its transactions when they explain it exactly, else the entry itself.
 
-Lives here: the meaning of an entry and of its transactions. Must not live here: XML, balances, proofs.
+Lives here: which transactions stand for an entry, whose references a row carries, and the row's columns.
+Must not live here: what makes an entry unreadable.
 
-The sign is CdtDbtInd of the entry alone; RvslInd is information. An entry is split into its transactions
-only when all their amounts are given and sum to it exactly; otherwise the entry stays one row.
+An entry is split only when all its transactions' amounts are given and sum to it; otherwise it stays one
+row, and carries references of a transaction only when there is exactly one that stands for the whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date
 from functools import lru_cache
 from typing import Final
 
-from recon.formats.camt_shape import RawAmount, RawDetail, RawEntry, RawGroup
-from recon.formats.values import Fault, clean, parse_count, parse_day, parse_money, reference, shown
-from recon.model import EntryStatus, Finding, Quarantined
+from recon.formats.camt_progress import Entry, StatementInProgress
+from recon.formats.camt_records import RawAmount, RawDetail, RawEntry, RawGroup
+from recon.formats.values import SIGNS, Fault, clean, parse_count, parse_money, reference
 
 Row = tuple[object, ...]
 
-_SIGNS: Final = {"CRDT": 1, "DBIT": -1}
-_STATUSES: Final = {status.value: status for status in EntryStatus}
-_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
-
-class Notes:
-    """Findings of one statement, each rule once: first message, first line, how often."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[str, int, int]] = {}
-
-    def add(self, rule: str, message: str, line: int) -> None:
-        first, at, count = self._found.get(rule, (message, line, 0))
-        self._found[rule] = (first, at, count + 1)
-
-    def findings(self) -> tuple[Finding, ...]:
-        return tuple(
-            Finding(rule=rule, message=message, source_line=line, count=count)
-            for rule, (message, line, count) in sorted(self._found.items())
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class DoubtfulEntry:
-    """An entry in a currency that its statement had not stated when the entry was read."""
-
-    line_ordinal: int
-    currency: str
-    source_line: int
-    reference: str | None
-
-
-@dataclass(slots=True)
-class StatementInProgress:
-    """What the entries of a statement need to know, and what they leave behind."""
-
-    ordinal: int
-    own_account: str | None
-    missing_status: EntryStatus
-    notes: Notes = field(default_factory=Notes)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    booked_minor: dict[str, int] = field(default_factory=dict)
-    row_count: dict[str, int] = field(default_factory=dict)
-    entry_count: int = 0
-    # Currencies stated before the first entry, and entries in any other: judged when all balances are read.
-    stated_currencies: frozenset[str] = frozenset()
-    doubtful: list[DoubtfulEntry] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Entry:
-    line_ordinal: int
-    amount_minor: int
-    currency: str
-    status: EntryStatus
-    is_reversal: bool
-    booking_date: date | None
-    value_date: date | None
-    batch_count: int | None
-
-
-def entry_rows(raw: RawEntry, statement: StatementInProgress) -> Sequence[Row]:
-    """Rows of the next entry of a statement; none when it is quarantined."""
-    statement.entry_count += 1
-    ordinal = statement.entry_count
-    if raw.repeated:
-        _quarantine(raw, statement, "field-repeated", "amount, sign or status is given twice")
-        return ()
-    bad_before = len(statement.quarantined)
-    currency = clean(raw.currency)
-    amount = parse_money(raw.amount, currency)
-    if isinstance(amount, Fault):
-        _quarantine(raw, statement, amount.rule, amount.message)
-    sign = _sign(raw, statement)
-    status = _status(raw, statement)
-    booking_date = _day(raw, raw.booking_day, "booking", statement)
-    value_date = _day(raw, raw.value_day, "value", statement)
-    if len(statement.quarantined) > bad_before or isinstance(amount, Fault) or currency is None:
-        return ()
-    entry = _Entry(
-        line_ordinal=ordinal,
-        amount_minor=sign * amount,
-        currency=currency,
-        status=status,
-        is_reversal=_is_reversal(raw, statement),
-        booking_date=booking_date,
-        value_date=value_date,
-        batch_count=None,
-    )
-    rows = _rows(raw, entry, statement)
-    if currency not in statement.stated_currencies:
-        statement.doubtful.append(DoubtfulEntry(ordinal, currency, raw.line, _name(raw)))
-    if status is EntryStatus.BOOK:
-        if booking_date is None:
-            message = "entry without BookgDt takes the day of the closing balance, else the period's end"
-            statement.notes.add("booking-date-missing", message, raw.line)
-        statement.booked_minor[currency] = statement.booked_minor.get(currency, 0) + entry.amount_minor
-    statement.row_count[currency] = statement.row_count.get(currency, 0) + len(rows)
-    return rows
-
-
-def _quarantine(raw: RawEntry, statement: StatementInProgress, rule: str, message: str) -> None:
-    statement.quarantined.append(
-        Quarantined(
-            line_ordinal=statement.entry_count,
-            rule=f"entry-{rule}",
-            message=f"entry {statement.entry_count}: {message}; ask the bank for a corrected statement",
-            source_line=raw.line,
-            reference=_name(raw),
-        )
-    )
-
-
-def set_aside_foreign(statement: StatementInProgress, accepted: frozenset[str]) -> frozenset[int]:
-    """Quarantine entries whose currency is neither the account's nor one of its book balances'.
-
-    Returns their line ordinals; their rows are to be dropped. `accepted` is empty when nothing was stated.
-    """
-    foreign = [entry for entry in statement.doubtful if accepted and entry.currency not in accepted]
-    for entry in foreign:
-        statement.quarantined.append(
-            Quarantined(
-                line_ordinal=entry.line_ordinal,
-                rule="entry-currency-differs",
-                message=(
-                    f"entry {entry.line_ordinal}: currency {entry.currency} is not the account's "
-                    f"({', '.join(sorted(accepted))}) and has no balance of its own; ask the bank for the "
-                    "booked amount"
-                ),
-                source_line=entry.source_line,
-                reference=entry.reference,
-            )
-        )
-        statement.booked_minor.pop(entry.currency, None)
-        statement.row_count.pop(entry.currency, None)
-    statement.quarantined.sort(key=lambda bad: bad.line_ordinal)
-    return frozenset(entry.line_ordinal for entry in foreign)
-
-
-def _name(raw: RawEntry) -> str | None:
-    return clean(raw.servicer_ref) or clean(raw.reference)
-
-
-def _sign(raw: RawEntry, statement: StatementInProgress) -> int:
-    text = clean(raw.sign)
-    if text is None:
-        _quarantine(raw, statement, "sign-missing", "no CdtDbtInd, so credit and debit cannot be told apart")
-        return 0
-    sign = _SIGNS.get(text, 0)
-    if sign == 0:
-        _quarantine(raw, statement, "sign-unknown", f"CdtDbtInd {shown(text)} is neither CRDT nor DBIT")
-    return sign
-
-
-def _status(raw: RawEntry, statement: StatementInProgress) -> EntryStatus:
-    text = clean(raw.status)
-    if text is None and clean(raw.proprietary_status) is None:
-        default = statement.missing_status
-        statement.notes.add("status-missing", f"entry without Sts, read as {default}", raw.line)
-        return default
-    status = _STATUSES.get(text or "")
-    if status is None:
-        named = shown(text or clean(raw.proprietary_status) or "")
-        _quarantine(raw, statement, "status-unknown", f"status {named} is not BOOK, PDNG, INFO or FUTR")
-        return EntryStatus.INFO
-    return status
-
-
-def _day(raw: RawEntry, text: str | None, which: str, statement: StatementInProgress) -> date | None:
-    if text is None:
-        return None
-    day = parse_day(text)
-    if day is None:
-        _quarantine(raw, statement, "date-garbled", f"{which} date {shown(text.strip())} is not a date")
-    return day
-
-
-def _is_reversal(raw: RawEntry, statement: StatementInProgress) -> bool:
-    text = clean(raw.reversal)
-    if text is None:
-        return False
-    found = _BOOLEANS.get(text)
-    if found is None:
-        statement.notes.add("reversal-unreadable", f"RvslInd {shown(text)} is not a boolean", raw.line)
-    return bool(found)
-
-
-def _rows(raw: RawEntry, entry: _Entry, statement: StatementInProgress) -> list[Row]:
+def posting_rows(raw: RawEntry, entry: Entry, statement: StatementInProgress) -> list[Row]:
+    """Rows of an entry: one a transaction when they explain it exactly, else one."""
     groups = raw.groups or []
     pairs = [(group, detail) for group in groups for detail in group.details or ()]
     entry.batch_count = _batch_count(groups, len(pairs), raw, statement)
@@ -228,9 +42,7 @@ def _rows(raw: RawEntry, entry: _Entry, statement: StatementInProgress) -> list[
     return [_row(raw, entry, group, detail, 0, entry.amount_minor, statement)]
 
 
-def _batch_count(
-    groups: Sequence[RawGroup], details: int, raw: RawEntry, statement: StatementInProgress
-) -> int | None:
+def _batch_count(groups: Sequence[RawGroup], details: int, raw: RawEntry, statement: StatementInProgress) -> int | None:
     counts = [parse_count(group.count) for group in groups if group.count is not None]
     if not counts or None in counts:
         return None
@@ -255,13 +67,13 @@ def _detail_amount(detail: RawDetail, currency: str) -> int | None:
     return None
 
 
-def _is_whole(detail: RawDetail, entry: _Entry) -> bool:
+def _is_whole(detail: RawDetail, entry: Entry) -> bool:
     amount = _detail_amount(detail, entry.currency)
     return amount is None or amount == abs(entry.amount_minor)
 
 
 def _detail_amounts(
-    details: Sequence[RawDetail], entry: _Entry, raw: RawEntry, statement: StatementInProgress
+    details: Sequence[RawDetail], entry: Entry, raw: RawEntry, statement: StatementInProgress
 ) -> list[int] | None:
     """Signed amounts that sum to the entry; None when they are not all given or do not."""
     own = -1 if clean(raw.sign) == "DBIT" else 1
@@ -273,7 +85,7 @@ def _detail_amounts(
                 "detail-amount-missing", "not every transaction has an amount in the entry's currency", detail.line
             )
             return None
-        amounts.append(minor * _SIGNS.get(clean(detail.sign) or "", own))
+        amounts.append(minor * SIGNS.get(clean(detail.sign) or "", own))
     total = sum(amounts)
     if total == entry.amount_minor:
         return amounts
@@ -308,7 +120,7 @@ def _agreed(texts: Sequence[str | None]) -> str | None:
 
 def _row(
     raw: RawEntry,
-    entry: _Entry,
+    entry: Entry,
     group: RawGroup,
     transaction: RawDetail | None,
     ordinal: int,
