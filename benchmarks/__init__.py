@@ -1,0 +1,1 @@
+"""What `nostro bench` runs: ours and a reference, in turns, in one process."""
