@@ -131,6 +131,13 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "account_same": IdempotencyConflictError,
     "book_same": IdempotencyConflictError,
     "period_order": ClosedPeriodError,
+    "entry_text_with_entry": AppendOnlyError,
+    "entry_reverses_earlier": RefusedError,
+    "entry_batch": RefusedError,
+    "posting_batch": RefusedError,
+    "read_committed": RefusedError,
+    "batch_shape": RefusedError,
+    "book_known": RefusedError,
     "entry_known": RefusedError,
 }
 

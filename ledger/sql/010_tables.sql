@@ -106,6 +106,7 @@ CREATE TABLE ledger.entry (
     idempotency_key   text   NOT NULL CHECK (idempotency_key <> ''),
     CONSTRAINT entry_book_key UNIQUE (book_id, idempotency_key),
     CONSTRAINT entry_posting_count CHECK (posting_count >= 2),
+    CONSTRAINT entry_reverses_earlier CHECK (reverses_entry_id < entry_id),
     CONSTRAINT entry_batch CHECK (entry_id >> 20 = first_posting_id >> 20)
 );
 CREATE UNIQUE INDEX entry_reverses_once ON ledger.entry (reverses_entry_id) WHERE reverses_entry_id IS NOT NULL;

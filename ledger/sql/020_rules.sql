@@ -160,6 +160,18 @@ CREATE TRIGGER b_fold_into_balances AFTER INSERT ON ledger.posting
 ALTER TABLE ledger.posting ENABLE ALWAYS TRIGGER a_check_postings;
 ALTER TABLE ledger.posting ENABLE ALWAYS TRIGGER b_fold_into_balances;
 
+-- A lock protects only those who look again after waiting for it; a snapshot taken before the wait does not.
+-- So at REPEATABLE READ a post could miss the close it has just waited for.
+CREATE FUNCTION ledger.require_read_committed() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', CONSTRAINT = 'read_committed',
+            MESSAGE = format('The books are written at isolation level read committed, not %s.', current_setting('transaction_isolation')),
+            HINT = 'Begin the transaction without an isolation level.';
+    END IF;
+END $$;
+
 -- Invariants 1 (at least two postings, complete) and 7 (open period, honest reversal).
 CREATE FUNCTION ledger.check_entries() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -176,6 +188,7 @@ BEGIN
     END IF;
 
     -- Closing takes FOR UPDATE on the same row: a post and a close never overlap.
+    PERFORM ledger.require_read_committed();
     PERFORM FROM ledger.book b WHERE b.book_id IN (SELECT DISTINCT book_id FROM new_entry) ORDER BY b.book_id FOR KEY SHARE;
     SELECT e.entry_id, e.idempotency_key, e.effective_date, c.through_date INTO v_bad
       FROM new_entry e JOIN (SELECT book_id, max(through_date) AS through_date FROM ledger.period_close GROUP BY book_id) c
@@ -204,3 +217,51 @@ END $$;
 CREATE TRIGGER check_entries AFTER INSERT ON ledger.entry
     REFERENCING NEW TABLE AS new_entry FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_entries();
 ALTER TABLE ledger.entry ENABLE ALWAYS TRIGGER check_entries;
+
+-- A text belongs to its entry from the start: nobody words an entry afterwards (invariant 2).
+CREATE FUNCTION ledger.check_entry_texts() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_bad record;
+BEGIN
+    SELECT t.batch_id INTO v_bad FROM (SELECT DISTINCT entry_id >> 20 AS batch_id FROM new_text) t
+      LEFT JOIN ledger.batch b ON b.batch_id = t.batch_id AND b.xid = pg_current_xact_id() WHERE b.batch_id IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_text_with_entry', SCHEMA = 'ledger', TABLE = 'entry_text',
+            MESSAGE = 'A description or reference is written with its entry, never later.',
+            HINT = 'Post a correction instead.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER check_entry_texts AFTER INSERT ON ledger.entry_text
+    REFERENCING NEW TABLE AS new_text FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_entry_texts();
+ALTER TABLE ledger.entry_text ENABLE ALWAYS TRIGGER check_entry_texts;
+
+-- Invariant 7: a period closes in order, certified or overridden by a second person, and never beside a post.
+CREATE FUNCTION ledger.check_close() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_closed date; v_missing text;
+BEGIN
+    PERFORM ledger.require_read_committed();
+    PERFORM FROM ledger.book WHERE book_id = NEW.book_id FOR UPDATE;
+    SELECT max(through_date) INTO v_closed FROM ledger.period_close WHERE book_id = NEW.book_id;
+    IF v_closed >= NEW.through_date THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_order', SCHEMA = 'ledger', TABLE = 'period_close',
+            MESSAGE = format('The books are closed through %s already.', v_closed);
+    END IF;
+    SELECT string_agg(a.code, ', ' ORDER BY a.code) INTO v_missing FROM ledger.account a
+     WHERE a.book_id = NEW.book_id AND a.control = 'nostro' AND NOT EXISTS (
+           SELECT FROM ledger.certified_through c
+            WHERE c.book_id = a.book_id AND c.account_id = a.account_id AND c.through_date >= NEW.through_date);
+    IF v_missing IS NOT NULL AND NOT EXISTS (
+           SELECT FROM ledger.period_override o WHERE (o.book_id, o.through_date) = (NEW.book_id, NEW.through_date)
+              AND (o.reason, o.requested_by) = (NEW.override_reason, NEW.override_by)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_certified', SCHEMA = 'ledger', TABLE = 'period_close',
+            MESSAGE = format('The period through %s cannot close: %s is not certified through that day.', NEW.through_date, v_missing),
+            HINT = 'Reconcile the missing days, or let a second person request an override with a reason.';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER check_close BEFORE INSERT ON ledger.period_close FOR EACH ROW EXECUTE FUNCTION ledger.check_close();
+ALTER TABLE ledger.period_close ENABLE ALWAYS TRIGGER check_close;

@@ -144,6 +144,17 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'A batch holds at most 1,048,575 postings.',
             HINT = 'Send several batches.';
     END IF;
+    IF (cardinality(p_dates) = cardinality(p_keys)
+        AND coalesce(cardinality(p_descriptions), cardinality(p_keys)) = cardinality(p_keys)
+        AND coalesce(cardinality(p_references), cardinality(p_keys)) = cardinality(p_keys)
+        AND coalesce(cardinality(p_source_lines), cardinality(p_keys)) = cardinality(p_keys)
+        AND coalesce(cardinality(p_reverses), cardinality(p_keys)) = cardinality(p_keys)
+        AND cardinality(p_leg_account) = cardinality(p_leg_entry) AND cardinality(p_leg_amount) = cardinality(p_leg_entry)
+        AND (SELECT coalesce(min(n) >= 1 AND max(n) <= cardinality(p_keys), true) FROM unnest(p_leg_entry) AS l (n))) IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'batch_shape',
+            MESSAGE = 'The columns of a batch differ in length, or a posting names an entry that is not in it.',
+            HINT = 'Give one date (and text) a key, and one account and amount a posting.';
+    END IF;
     SELECT l.account INTO v_bad FROM (SELECT DISTINCT account FROM unnest(p_leg_account) l (account)) l
       LEFT JOIN ledger.account a ON a.account_id = l.account AND a.book_id = p_book_id WHERE a.account_id IS NULL LIMIT 1;
     IF FOUND THEN
