@@ -59,6 +59,14 @@ def session(person: str | None = None, book: str | None = None) -> Iterator[Sess
         yield Session(settings=settings, database=database, conn=conn, book_id=book_id(conn, book))
 
 
+@contextmanager
+def open_database(person: str | None = None) -> Iterator[Connection]:
+    """A connection without a book, for the command that declares one."""
+    settings = Settings()
+    with locate(settings).login(person or settings.user or "app") as conn:
+        yield conn
+
+
 def exit_status(error: NostroError) -> int:
     """The exit status that a refusal means (the contract of docs/operations.md)."""
     if isinstance(error, UnavailableError):

@@ -1,0 +1,414 @@
+"""Commands of settlement: propose, look, approve, release; and the banks' side of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger import format_amount
+from ledger.errors import OutcomeUnknownError, RefusedError
+from nostro.cli.common import (
+    AsOption,
+    BookOption,
+    JsonOption,
+    Session,
+    console,
+    emit,
+    open_database,
+    parse_date,
+    parse_moment,
+    progress,
+    session,
+    table,
+)
+from settlement import (
+    FileState,
+    PaymentFileStatus,
+    StepResult,
+    apply_setup,
+    approve,
+    file_content,
+    netting,
+    payment_file,
+    payment_files,
+    payout_report,
+    poll,
+    propose,
+    reject,
+    release,
+    release_hold,
+    resolve_interrupted,
+    run_status,
+)
+
+settle_app = typer.Typer(no_args_is_help=True, help="Pay out what the books say is owed.")
+bank_app = typer.Typer(no_args_is_help=True, help="Move files to and from the banks.")
+
+DateOption = Annotated[str | None, typer.Option("--date", help="Business date (default: today, UTC).")]
+NowOption = Annotated[
+    str | None, typer.Option("--now", help="The moment to act at, with time zone (default: the clock).")
+]
+FilesArgument = Annotated[list[int] | None, typer.Argument(help="Payment file numbers.", metavar="[FILE…]")]
+AllOption = Annotated[bool, typer.Option("--all", help="Every file that waits for this step.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command("setup")(setup_command)
+    app.add_typer(settle_app, name="settle")
+    app.add_typer(bank_app, name="bank")
+
+
+def _business_date(text: str | None) -> date:
+    return parse_date(text) or datetime.now(UTC).date()
+
+
+def _now(text: str | None) -> datetime:
+    return parse_moment(text) or datetime.now(UTC)
+
+
+def setup_command(
+    file: Annotated[Path, typer.Argument(help="The YAML file that declares book, accounts, banks and payees.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Declare the book, its accounts, banks, bank accounts, payees and opening balances. Harmless to repeat.
+
+    Example: `nostro setup setup.yaml`
+    """
+    with open_database() as conn:
+        report = apply_setup(conn, file)
+    emit(report, lambda: console.print(str(report)), as_json=as_json)
+
+
+def file_rows(files: list[PaymentFileStatus]) -> list[tuple[object, ...]]:
+    """Payment files as rows of the table people read."""
+    return [
+        (
+            f.file_id,
+            f.business_date,
+            f.bank_account,
+            f.instruction_count,
+            f.total,
+            f.currency,
+            f.state.value,
+            f.prepared_by,
+            f.approved_by,
+            f.reason,
+        )
+        for f in files
+    ]
+
+
+FILE_COLUMNS = ("file", "date", "bank account", "count", "total", "ccy", "state", "prepared", "approved", "reason")
+
+
+def _print_files(files: list[PaymentFileStatus]) -> None:
+    if files:
+        table(None, FILE_COLUMNS, file_rows(files), right=(0, 3, 4))
+    else:
+        console.print("no payment files")
+
+
+@settle_app.command("propose")
+def propose_command(
+    day: DateOption = None,
+    bank_account: Annotated[str | None, typer.Option("--bank-account", help="Only this bank account.")] = None,
+    now: NowOption = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Cut, net and render what is owed; nothing is paid before another person approves.
+
+    Example: `nostro settle propose --date 2026-11-02 --as alice`
+    """
+    with session(person, book) as s, progress("proposing", quiet=as_json):
+        files = propose(
+            s.conn,
+            book_id=s.book_id,
+            business_date=_business_date(day),
+            now=_now(now),
+            bank_account=bank_account,
+        )
+
+    def text() -> None:
+        _print_files([f.file for f in files])
+        if not files:
+            console.print("nothing new is owed")
+
+    emit({"files": files}, text, as_json=as_json)
+
+
+@settle_app.command("show")
+def show_command(
+    file_id: Annotated[int | None, typer.Argument(help="A payment file; without it, the files that wait.")] = None,
+    xml: Annotated[bool, typer.Option("--xml", help="Print the file's bytes.")] = False,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Look at a payment file, or at all that are not finished.
+
+    Example: `nostro settle show 3 --xml`
+    """
+    with session(book=book) as s:
+        if file_id is not None and xml:
+            typer.echo(file_content(s.conn, file_id).decode("utf-8"), nl=False)
+            return
+        waiting = set(FileState) - {FileState.RECONCILED, FileState.VOID}
+        files = (
+            [payment_file(s.conn, file_id)]
+            if file_id is not None
+            else payment_files(s.conn, book_id=s.book_id, states=waiting)
+        )
+    emit({"files": files}, lambda: _print_files(files), as_json=as_json)
+
+
+def _wanted(s: Session, files: list[int] | None, everything: bool, states: set[FileState], verb: str) -> list[int]:
+    if files and not everything:
+        return files
+    if everything and not files:
+        return [f.file_id for f in payment_files(s.conn, book_id=s.book_id, states=states)]
+    raise typer.BadParameter(f"say which files to {verb}, or --all")
+
+
+@settle_app.command("approve")
+def approve_command(
+    files: FilesArgument = None,
+    everything: AllOption = False,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Sign files prepared by somebody else: their hash, count, total and payees.
+
+    Example: `nostro settle approve 3 4 --as bob`
+    """
+    with session(person, book) as s:
+        done = [approve(s.conn, f) for f in _wanted(s, files, everything, {FileState.PROPOSED}, "approve")]
+
+    def text() -> None:
+        _print_files([a.file for a in done])
+        for a in done:
+            if a.warning is not None:
+                console.print(f"warning: {a.warning}")
+
+    emit({"approvals": done}, text, as_json=as_json)
+
+
+@settle_app.command("reject")
+def reject_command(
+    file_id: Annotated[int, typer.Argument(help="The payment file.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")],
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Refuse a file before it is sealed; what it would have paid stays owed.
+
+    Example: `nostro settle reject 3 --reason "wrong cut-off" --as bob`
+    """
+    with session(person, book) as s:
+        result = reject(s.conn, file_id, reason=reason)
+    emit(result, lambda: _print_steps([result]), as_json=as_json)
+
+
+def _print_steps(results: list[StepResult]) -> None:
+    for r in results:
+        said = "" if r.is_new else " (was already)"
+        console.print(f"file {r.file_id}: {r.state.value}{said}{f': {r.reason}' if r.reason else ''}")
+    if not results:
+        console.print("no files waited for this")
+
+
+def _release(
+    files: list[int] | None,
+    everything: bool,
+    resend: bool,
+    now: str | None,
+    as_json: bool,
+    book: str | None,
+    person: str | None,
+) -> None:
+    states = {FileState.APPROVED, FileState.SEALED, FileState.FAILED}
+    results: list[StepResult] = []
+    with session(person, book) as s:
+        for file_id in _wanted(s, files, everything, states, "release"):
+            results.append(release(s.conn, file_id, home=s.home, now=_now(now), resend=resend))
+    emit({"files": results}, lambda: _print_steps(results), as_json=as_json)
+    if void := [r for r in results if r.state is FileState.VOID]:
+        raise RefusedError(f"file {void[0].file_id} is void ({void[0].reason}); propose again.")
+    if unknown := [r for r in results if r.state is FileState.UNKNOWN]:
+        raise OutcomeUnknownError(
+            f"whether file {unknown[0].file_id} reached the bank is unknown; its status report or statement will tell, "
+            "see `nostro settle status`."
+        )
+
+
+@settle_app.command("release")
+def release_command(
+    files: FilesArgument = None,
+    everything: AllOption = False,
+    resend: Annotated[
+        bool,
+        typer.Option("--resend", help="Send the identical bytes of an unknown file again (bank refuses duplicates)."),
+    ] = False,
+    now: NowOption = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Seal approved files and send them to their banks. Again: nothing is sent twice.
+
+    Example: `nostro settle release --all --as alice`
+    """
+    _release(files, everything, resend, now, as_json, book, person)
+
+
+@settle_app.command("status")
+def status_command(day: DateOption = None, as_json: JsonOption = False, book: BookOption = None) -> None:
+    """Runs, files and where they stand.
+
+    Example: `nostro settle status --date 2026-11-02`
+    """
+    with session(book=book) as s:
+        runs = run_status(s.conn, book_id=s.book_id, business_date=parse_date(day))
+
+    def text() -> None:
+        _print_files([f for run in runs for f in run.files])
+
+    emit({"runs": runs}, text, as_json=as_json)
+
+
+@settle_app.command("netting")
+def netting_command(
+    day: DateOption = None,
+    bank_account: Annotated[str | None, typer.Option("--bank-account", help="Only this bank account.")] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """What a proposal made now would do with each payee, and why. Changes nothing.
+
+    Example: `nostro settle netting --date 2026-11-02`
+    """
+    with session(book=book) as s:
+        rows = netting(s.conn, book_id=s.book_id, business_date=_business_date(day), bank_account=bank_account)
+    columns = ("payee", "ccy", "owed (minor)", "pays (minor)", "outcome", "items")
+    cells = [(r.payee, r.currency, r.owed_minor, r.pay_minor, r.outcome, r.item_count) for r in rows]
+    emit({"payees": rows}, lambda: table(None, columns, cells, right=(2, 3, 5)), as_json=as_json)
+
+
+@settle_app.command("payout-report")
+def payout_report_command(
+    day: DateOption = None,
+    payee: Annotated[str | None, typer.Option("--payee", help="Only this payee.")] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Every sealed payment: what it settled, its bank reference, where it stands.
+
+    Example: `nostro settle payout-report --payee P000001`
+    """
+    with session(book=book) as s:
+        rows = payout_report(s.conn, book_id=s.book_id, business_date=parse_date(day), payee=payee)
+    columns = ("date", "payee", "name", "amount", "ccy", "EndToEndId", "state", "reason")
+    cells = [
+        (
+            r.business_date,
+            r.payee,
+            r.payee_name,
+            format_amount(r.amount_minor, r.exponent),
+            r.currency,
+            r.end_to_end_id,
+            r.state,
+            r.reason_code,
+        )
+        for r in rows
+    ]
+    emit({"payouts": rows}, lambda: table(None, columns, cells, right=(3,)), as_json=as_json)
+
+
+@settle_app.command("unhold")
+def unhold_command(
+    end_to_end_id: Annotated[str, typer.Argument(help="EndToEndId of the payment that came back.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it may be paid again.")],
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Let a rejected or returned payment be paid again in the next run.
+
+    Example: `nostro settle unhold E2E… --reason "payee confirmed the account" --as alice`
+    """
+    with session(person, book) as s:
+        is_new = release_hold(s.conn, end_to_end_id=end_to_end_id, reason=reason)
+    said = "released" if is_new else "was released before"
+    emit({"end_to_end_id": end_to_end_id, "released": is_new}, lambda: console.print(said), as_json=as_json)
+
+
+@bank_app.command("send")
+def send_command(
+    now: NowOption = None, as_json: JsonOption = False, book: BookOption = None, person: AsOption = None
+) -> None:
+    """Look up interrupted sends, then seal and send every approved file.
+
+    Example: `nostro bank send --as alice`
+    """
+    with session(person, book) as s:
+        resolve_interrupted(s.conn, book_id=s.book_id, home=s.home)
+    _release(None, True, False, now, as_json, book, person)
+
+
+@bank_app.command("poll")
+def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
+    """Read new status reports (pain.002) from the banks' inboxes.
+
+    Example: `nostro bank poll`
+    """
+    with session(book=book) as s, progress("reading status reports", quiet=as_json):
+        report = poll(s.conn, home=s.home, book_id=s.book_id)
+    new = [m for m in report.messages if m.is_new]
+
+    def text() -> None:
+        console.print(f"{len(new)} new status reports, {sum(m.rejected for m in new)} payments rejected")
+        for finding in report.findings:
+            console.print(f"{finding.code}: {finding.message}", markup=False)
+
+    emit(report, text, as_json=as_json)
+
+
+@bank_app.command("simulate")
+def simulate_command(
+    day: Annotated[str, typer.Option("--date", help="The day the simulated banks close.")],
+    setup: Annotated[Path, typer.Option("--setup", help="The same YAML that `nostro setup` read.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything the banks decide.")] = 1,
+    rejects: Annotated[int, typer.Option("--rejects-per-mille", help="Payments the banks reject.")] = 0,
+    returns: Annotated[int, typer.Option("--returns-per-mille", help="Payments that come back later.")] = 0,
+    charges: Annotated[bool, typer.Option("--charges", help="Book tariffed charges.")] = False,
+    interest: Annotated[bool, typer.Option("--interest", help="Book weekly interest.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The sandbox bank: take new orders, answer them, execute, and write the day's statements.
+
+    Example: `nostro bank simulate --date 2026-11-02 --setup setup.yaml`
+    """
+    from nostro.settings import Settings
+    from sandbox import Bank, BankBehaviour, read_setup
+
+    wanted = parse_date(day)
+    assert wanted is not None
+    behaviour = BankBehaviour(rejects_per_mille=rejects, returns_per_mille=returns, charges=charges, interest=interest)
+    with Bank(Settings().home_path, read_setup(setup), seed=seed, behaviour=behaviour) as bank:
+        received = bank.receive()
+        report = bank.close_day(wanted)
+
+    def text() -> None:
+        console.print(
+            f"{len(received)} orders received, {report.executed} payments executed, {report.returned} returned"
+        )
+        columns = ("account", "statement", "lines")
+        table(None, columns, [(s.account, s.statement_id, s.lines) for s in report.statements], right=(2,))
+
+    emit({"received": received, "day": report}, text, as_json=as_json)
