@@ -127,7 +127,6 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "balance_by_posting": AppendOnlyError,
     "period_certified": NotCertifiedError,
     "period_second_person": AccessError,
-    "account_known": UnknownAccountError,
     "account_same": IdempotencyConflictError,
     "book_same": IdempotencyConflictError,
     "period_order": ClosedPeriodError,
