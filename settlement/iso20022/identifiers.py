@@ -14,6 +14,8 @@ from schwifty.domain import IBANSpec
 
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{1,30}")
 _BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")  # ISO 20022 BICFIDec2014Identifier
+# Joined in 2024 and 2025 (EPC409-09, list of SEPA scheme countries); schwifty's registry does not say so yet.
+_SEPA_SINCE_2024 = frozenset({"AL", "MD", "ME", "MK", "RS"})
 _DIGITS = str.maketrans({chr(65 + i): str(10 + i) for i in range(26)})
 
 
@@ -48,7 +50,7 @@ def iban_fault(iban: str) -> str | None:
 def iban_in_sepa(iban: str) -> bool:
     """Whether the IBAN's country is in the SEPA zone."""
     spec = _spec(iban[:2])
-    return spec is not None and bool(spec.in_sepa_zone)
+    return spec is not None and (spec.in_sepa_zone or spec.country in _SEPA_SINCE_2024)
 
 
 def bic_fault(bic: str) -> str | None:

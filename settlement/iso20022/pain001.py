@@ -1,7 +1,7 @@
 """Writing pain.001 credit transfer files.
 
 Lives here: the fast writer. It writes the very bytes of `pain001_model.render_model`, the model of record,
-about eighty times faster and in the memory of one chunk.
+about seventy times faster and in the memory of one chunk.
 Must not live here: rules about the payments (`validate`), ids (`ids`), transports, any XML by hand.
 
 The writer renders the file once with a single marked payment and cuts the result at the marks: what stands

@@ -18,6 +18,7 @@ from iso_samples import PROFILES, Profile, changed, credit_transfers, payment_fi
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
+from benchmarks.pain001 import run as run_benchmark
 from ledger.money import currency
 from settlement.iso20022 import (
     CreditTransfer,
@@ -177,3 +178,12 @@ def test_a_header_outside_the_character_set_is_refused() -> None:
     file = replace(payment_file(PROFILES[0]), initiating_party_name="Zoë & Co")
     with pytest.raises(PaymentFileError, match="'ë&'"):
         render(file, credit_transfers(PROFILES[0]))
+
+
+def test_the_benchmark_checks_what_it_measures_and_says_all_it_must() -> None:
+    result = run_benchmark(rows=300, repeats=1)
+    assert result.keys() >= {"bench", "rows", "reference", "ratio", "peak_rss_mb", "others"}
+    assert result["rows"] == 300
+    for field in ("ours_per_s", "reference_per_s", "gate_per_s"):
+        assert isinstance(result[field], int)
+        assert result[field] > 0

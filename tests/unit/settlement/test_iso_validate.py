@@ -187,6 +187,7 @@ def test_every_single_transposition_of_an_iban_is_found() -> None:
 
 def test_sepa_zone_and_bic_shape() -> None:
     assert iban_in_sepa(IBANS[0])
+    assert iban_in_sepa("RS35260005601001611379")
     assert not iban_in_sepa("TR330006100519786457841326")
     assert not iban_in_sepa("??")
     assert bic_fault("NORDDEFF") is None
