@@ -81,6 +81,7 @@ def finish_statement(raw: RawStatement, progress: StatementInProgress, origin: O
             account_currency=account_currency,
             intraday=origin.is_intraday,
             has_quarantined=bool(progress.quarantined),
+            is_one_page_of_several=is_last is False or (page or 1) > 1,
         ),
         entry_count=progress.entry_count,
         row_count=sum(progress.row_count.values()),

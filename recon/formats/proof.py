@@ -12,7 +12,7 @@ forward and informational balances (OPAV, CLAV, ITAV, FWAV, INFO, XPCD, the bank
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from recon.model import Balance, Proof, ProofReason, ProofState, Statement
@@ -20,6 +20,9 @@ from recon.model import Balance, Proof, ProofReason, ProofState, Statement
 OPENING: Final = ("OPBD", "PRCD")
 CLOSING: Final = ("CLBD",)
 INTERIM: Final = "ITBD"
+_NEEDS_OTHER_PAGES: Final = frozenset(
+    {ProofReason.BALANCES_DIFFER, ProofReason.OPENING_MISSING, ProofReason.CLOSING_MISSING}
+)
 BOOK_KINDS: Final = frozenset({*OPENING, *CLOSING, INTERIM})
 
 
@@ -54,13 +57,14 @@ def prove(
     account_currency: str | None,
     intraday: bool,
     has_quarantined: bool,
+    is_one_page_of_several: bool,
 ) -> tuple[Proof, ...]:
     """One proof a currency that has book balances or booked entries; at least one."""
     book = {balance.currency for balance in balances if balance.kind in BOOK_KINDS}
     currencies: list[str | None] = [*sorted(book | set(booked_minor))]
     if not currencies:
         currencies = [account_currency or _only({balance.currency for balance in balances})]
-    return tuple(
+    proofs = tuple(
         _equation(
             bracket(balances, currency, intraday=intraday),
             booked_minor.get(currency, 0) if currency else 0,
@@ -68,6 +72,7 @@ def prove(
         )
         for currency in currencies
     )
+    return tuple(_page_alone(proof) for proof in proofs) if is_one_page_of_several else proofs
 
 
 def prove_pages(pages: Sequence[Statement]) -> tuple[Proof, ...] | None:
@@ -84,6 +89,13 @@ def prove_pages(pages: Sequence[Statement]) -> tuple[Proof, ...] | None:
     currencies = sorted({proof.currency for page in ordered for proof in page.proofs if proof.currency})
     joint = [_joint(ordered, currency) for currency in currencies]
     return tuple(proof for proof in joint if proof is not None) or None
+
+
+def _page_alone(proof: Proof) -> Proof:
+    """A page that does not tie alone proves nothing against its statement."""
+    if proof.reason not in _NEEDS_OTHER_PAGES:
+        return proof
+    return replace(proof, state=ProofState.IMPOSSIBLE, reason=ProofReason.PAGES_MISSING)
 
 
 def _joint(ordered: Sequence[Statement], currency: str) -> Proof | None:
