@@ -1,0 +1,1 @@
+"""When things run, and what finance operations see. Holds no SQL and no rules; delete it and everything still runs."""

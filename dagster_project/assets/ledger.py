@@ -1,0 +1,54 @@
+"""Group ledger: the day's journal files into the books, and the trial balance after them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from dagster_project import display, rooms
+from dagster_project.assets.common import Run, check, step
+from dagster_project.resources import Session
+
+
+@step("ledger")
+def journal_files(run: Run) -> display.Shown:
+    """Journal files of the day and the closed days before it, each whole or not at all; again changes nothing."""
+    with run.books.preparer() as session:
+        imported = rooms.import_journals(session, run.day)
+    return {
+        **display.numbers(
+            files=len(imported),
+            entries=sum(file.report.entries for file in imported),
+            new_entries=sum(file.report.new_entries for file in imported),
+            accounts_opened=sum(file.report.accounts_opened for file in imported),
+        ),
+        **display.table(rooms.imported_table(imported)),
+        **display.path("inbox", rooms.journal_inbox(run.books.home_path)),
+    }
+
+
+@step("ledger", deps=[journal_files])
+def trial_balance(run: Run) -> display.Shown:
+    """Debits and credits of every account through the day, and their sums, which are zero."""
+    with run.books.preparer() as session:
+        summary = rooms.trial_balance(session, run.day)
+    return {
+        **display.numbers(accounts=summary.accounts),
+        **display.texts({f"debits less credits {code}": text for code, text in summary.totals.items()}),
+        **display.table(summary.table),
+    }
+
+
+@check(trial_balance, blocking=True)
+def debits_equal_credits(session: Session, day: dt.date) -> rooms.Verdict:
+    """Σ postings = 0 in every currency."""
+    return rooms.debits_equal_credits(session)
+
+
+@check(trial_balance, blocking=True)
+def books_verify(session: Session, day: dt.date) -> rooms.Verdict:
+    """Every invariant of the books, recomputed from entries and postings (`nostro verify`)."""
+    return rooms.books_verify(session)
+
+
+ASSETS = [journal_files, trial_balance]
+CHECKS = [debits_equal_credits, books_verify]

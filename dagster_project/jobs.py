@@ -1,0 +1,34 @@
+"""The day in three jobs: the night proposes, an approval releases, the morning proves."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dagster_project.assets import analytics, bank, ledger, recon, settlement
+from dagster_project.partitions import days
+
+nightly_settlement_job = dg.define_asset_job(
+    "nightly_settlement_job",
+    selection=dg.AssetSelection.assets(*ledger.ASSETS, settlement.payment_proposal),
+    partitions_def=days,
+    executor_def=dg.in_process_executor,
+    description="Journal files into the books, then payment files proposed for approval.",
+)
+
+release_job = dg.define_asset_job(
+    "release_job",
+    selection=dg.AssetSelection.assets(settlement.released_files),
+    partitions_def=days,
+    executor_def=dg.in_process_executor,
+    description="Approved payment files sealed and sent.",
+)
+
+morning_reconciliation_job = dg.define_asset_job(
+    "morning_reconciliation_job",
+    selection=dg.AssetSelection.assets(*bank.ASSETS, *recon.ASSETS, *analytics.ASSETS),
+    partitions_def=days,
+    executor_def=dg.in_process_executor,
+    description="The banks' answers and statements read, cash in transit cleared, breaks named, the day certified.",
+)
+
+JOBS = [nightly_settlement_job, release_job, morning_reconciliation_job]

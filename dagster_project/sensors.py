@@ -1,0 +1,104 @@
+"""What reacts to the world: files that arrive, approvals, and runs that fail.
+
+A sensor only notices and asks for a run; each step finds out by itself what there is to do, so a run too many
+changes nothing. The cursor remembers what was seen, to keep quiet about it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+
+from dagster_project import rooms
+from dagster_project.assets.common import FILE_TAG
+from dagster_project.jobs import morning_reconciliation_job, release_job
+from dagster_project.partitions import FIRST_DAY, day_of, local_date
+from dagster_project.resources import Books, Session
+
+ALERTS = "alerts.log"
+
+
+def _look(file: Path) -> str:
+    found = file.stat()
+    return f"{found.st_size}:{found.st_mtime_ns}"
+
+
+def _content_key(files: Iterable[Path]) -> str:
+    digests = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
+
+
+def _day_to_reconcile(books: Books, session: Session) -> dt.date:
+    """Files that arrive speak of the last open day; with a simulated bank, of the last day that was settled."""
+    if books.is_simulated:
+        return rooms.last_settled_day(session) or day_of(FIRST_DAY)
+    return rooms.last_open_day(session, local_date(dt.datetime.now(dt.UTC)))
+
+
+@dg.sensor(
+    job=morning_reconciliation_job,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def statement_inbox(context: dg.SensorEvaluationContext, books: Books) -> dg.SensorResult | dg.SkipReason:
+    """New files in the banks' inboxes: one run for all of them, keyed by their content."""
+    seen: dict[str, str] = json.loads(context.cursor or "{}")
+    with books.reader() as session:
+        looks = {str(file.relative_to(books.home_path)): _look(file) for file in rooms.inbox_files(session)}
+        new = sorted(name for name, look in looks.items() if seen.get(name) != look)
+        if not new:
+            return dg.SkipReason(f"nothing new; {len(looks)} files in the inboxes.")
+        day = _day_to_reconcile(books, session)
+    request = dg.RunRequest(
+        run_key=f"inbox:{_content_key(books.home_path / name for name in new)}",
+        partition_key=day.isoformat(),
+        tags={"nostro/business_date": day.isoformat(), "nostro/files": str(len(new))},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=json.dumps(looks, sort_keys=True))
+
+
+@dg.sensor(job=release_job, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+def approved_files(context: dg.SensorEvaluationContext, books: Books) -> dg.SensorResult | dg.SkipReason:
+    """Each payment file that waits to be sent: one run a file and attempt."""
+    asked: list[str] = json.loads(context.cursor or "[]")
+    with books.reader() as session:
+        waiting = {file.run_key: file for file in rooms.waiting_files(session, dt.datetime.now(dt.UTC))}
+    requests = [
+        dg.RunRequest(
+            run_key=key,
+            partition_key=file.business_date.isoformat(),
+            tags={"nostro/business_date": file.business_date.isoformat(), FILE_TAG: str(file.file_id)},
+        )
+        for key, file in sorted(waiting.items())
+        if key not in asked
+    ]
+    if not requests:
+        return dg.SkipReason(f"no new approval; {len(waiting)} files on their way.")
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(sorted(waiting)))
+
+
+@dg.run_failure_sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def alerts(context: dg.RunFailureSensorContext, books: Books) -> None:
+    """Every failed run as a line of `alerts.log`: when, which job, which day, which run, why."""
+    run = context.dagster_run
+    day = run.tags.get("dagster/partition", "-")
+    errors = [event.step_failure_data.error for event in context.get_step_failure_events()]
+    why = " | ".join(_reason(error) for error in errors if error) or context.failure_event.message or "no reason given"
+    moment = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    with (books.home_path / ALERTS).open("a", encoding="utf-8") as log:
+        log.write(f"{moment}\t{run.job_name}\t{day}\t{run.run_id}\t{' '.join(why.split())}\n")
+
+
+def _reason(error: object) -> str:
+    """The sentence of a step's refusal, without the stack."""
+    cause = getattr(error, "cause", None)
+    message = str(getattr(cause or error, "message", error))
+    return message.partition(": ")[2] or message
+
+
+SENSORS = [statement_inbox, approved_files, alerts]
