@@ -60,28 +60,20 @@ STATEMENT_CODES: tuple[CodeRule, ...] = (
 
 ITEM_CODES: tuple[CodeRule, ...] = (
     CodeRule(BreakCode.DUP_BANK, "break_dup_bank", "the bank booked a payment twice"),
-    CodeRule(
-        BreakCode.DATE_OUT_OF_WINDOW, "break_date_out_of_window", "reference and amount agree, the date does not"
-    ),
+    CodeRule(BreakCode.DATE_OUT_OF_WINDOW, "break_date_out_of_window", "reference and amount agree, the date does not"),
     CodeRule(BreakCode.FEE_DIFF, "break_fee_diff", "the difference is the charges on the bank's line"),
     CodeRule(BreakCode.ROUNDING, "break_rounding", "off by no more than the rounding tolerance"),
     CodeRule(BreakCode.PARTIAL, "break_partial", "a payout came in parts that do not add up yet"),
     CodeRule(BreakCode.OVERPAYMENT, "break_overpayment", "a known payer sent more than expected"),
-    CodeRule(
-        BreakCode.AMOUNT_MISMATCH, "break_amount_mismatch", "the reference agrees, the amount does not"
-    ),
+    CodeRule(BreakCode.AMOUNT_MISMATCH, "break_amount_mismatch", "the reference agrees, the amount does not"),
     CodeRule(BreakCode.WRONG_ACCOUNT, "break_wrong_account", "booked on another account of ours"),
     CodeRule(BreakCode.CURRENCY_MISMATCH, "break_currency_mismatch", "booked in another currency"),
     CodeRule(BreakCode.RETURN, "break_return", "money came back that policy did not post"),
     CodeRule(BreakCode.REVERSAL, "break_reversal", "the bank reversed a booking of its own"),
-    CodeRule(
-        BreakCode.BANK_ORIGINATED, "break_bank_originated", "a charge or interest that no policy covers"
-    ),
+    CodeRule(BreakCode.BANK_ORIGINATED, "break_bank_originated", "a charge or interest that no policy covers"),
     CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well"),
     CodeRule(BreakCode.BATCH_RESIDUAL, "break_batch_residual", "a batch line is not the sum of its members"),
-    CodeRule(
-        BreakCode.MISSING_LEDGER, "break_missing_ledger", "money of a known payer that no report announced"
-    ),
+    CodeRule(BreakCode.MISSING_LEDGER, "break_missing_ledger", "money of a known payer that no report announced"),
     CodeRule(BreakCode.UNIDENTIFIED_RECEIPT, "break_unidentified_receipt", "money from somebody unknown"),
     CodeRule(BreakCode.UNAUTHORISED_DEBIT, "break_unauthorised_debit", "money left without an instruction"),
     CodeRule(BreakCode.MISSING_BANK, "break_missing_bank", "expected, overdue, and not at the bank"),

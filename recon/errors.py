@@ -1,13 +1,13 @@
 """Every way reconciliation can refuse, one class a cause.
 
-    ReconError
-    ├── FileRefusedError         a file was refused whole; the original is kept
-    ├── StatementChainError      a statement does not follow the one before it
-    ├── ExclusiveLegError        a posting is in a live set already (another run was faster; retryable)
-    ├── SetNotZeroError          a set does not add up to zero, or is not whole
-    ├── ReconCheckError          a proof did not hold: conservation, certificate, lines against postings
-    ├── NoRunError               this day has not been reconciled
-    └── BreakUnknownError        no such break
+ReconError
+├── FileRefusedError         a file was refused whole; the original is kept
+├── StatementChainError      a statement does not follow the one before it
+├── ExclusiveLegError        a posting is in a live set already (another run was faster; retryable)
+├── SetNotZeroError          a set does not add up to zero, or is not whole
+├── ReconCheckError          a proof did not hold: conservation, certificate, lines against postings
+├── NoRunError               this day has not been reconciled
+└── BreakUnknownError        no such break
 """
 
 from __future__ import annotations

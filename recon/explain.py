@@ -74,9 +74,7 @@ class Case:
         return Proposal(text, tuple(legs))
 
 
-def explain(
-    code: BreakCode, items: Sequence[Item], anchor: Item, tolerances: Tolerances
-) -> tuple[str, Proposal]:
+def explain(code: BreakCode, items: Sequence[Item], anchor: Item, tolerances: Tolerances) -> tuple[str, Proposal]:
     """The explanation and the proposal of one break."""
     return _EXPLAIN[code](Case(items, anchor, tolerances))
 
@@ -135,17 +133,13 @@ def _partial(case: Case) -> tuple[str, Proposal]:
 
 def _overpayment(case: Case) -> tuple[str, Proposal]:
     text = f"A known payer sent {case.money(case.residual_minor)} more than its report said."
-    return text, case.closing_entry(
-        "Book the excess as owed to the payer.", case.account("liabilities:unallocated")
-    )
+    return text, case.closing_entry("Book the excess as owed to the payer.", case.account("liabilities:unallocated"))
 
 
 def _amount_mismatch(case: Case) -> tuple[str, Proposal]:
     residual = abs(case.residual_minor)
     hint = " Divisible by 9: digits may be transposed." if residual % 9 == 0 else ""
-    text = (
-        f"The reference agrees; bank and books differ by {case.money(residual)}, and nothing explains it.{hint}"
-    )
+    text = f"The reference agrees; bank and books differ by {case.money(residual)}, and nothing explains it.{hint}"
     return text, case.closing_entry(
         "Book the difference to suspense and ask the bank.", case.account("assets:suspense")
     )
@@ -182,9 +176,8 @@ def _batch_residual(case: Case) -> tuple[str, Proposal]:
     named = f" {fits[0].reference} is exactly that amount." if len(fits) == 1 else ""
     count = sum(line.batch_count or 0 for line in case.lines)
     counted = f" The bank counts {count} payments, we {len(case.expected)}." if count else ""
-    text = (
-        f"The batch is {case.money(residual)} {'less' if residual < 0 else 'more'} than its open members.{counted}{named}"
-    )
+    side = "less" if residual < 0 else "more"
+    text = f"The batch is {case.money(residual)} {side} than its open members.{counted}{named}"
     return text, case.closing_entry(
         "Clear the batch, leave the difference in suspense until the bank names the payment.",
         case.account("assets:suspense"),
@@ -228,7 +221,8 @@ def _missing_ledger(case: Case) -> tuple[str, Proposal]:
 
 
 def _unidentified_receipt(case: Case) -> tuple[str, Proposal]:
-    text = f"{case.money(case.anchor.amount_minor)} from {case.anchor.party_name or 'an unnamed payer'}, whom we do not know."
+    payer = case.anchor.party_name or "an unnamed payer"
+    text = f"{case.money(case.anchor.amount_minor)} from {payer}, whom we do not know."
     return text, case.closing_entry(
         "Book as unallocated receipt until the payer is known.", case.account("liabilities:unallocated")
     )
@@ -245,9 +239,7 @@ def _unauthorised_debit(case: Case) -> tuple[str, Proposal]:
 def _missing_bank(case: Case) -> tuple[str, Proposal]:
     item = case.anchor
     late = item.age_days - item.sla_days
-    text = (
-        f"Due {item.date}, {item.age_days} business days ago, {late} more than agreed; the bank has not booked it."
-    )
+    text = f"Due {item.date}, {item.age_days} business days ago, {late} more than agreed; the bank has not booked it."
     if item.kind == INSTRUCTION:
         return text, Proposal("Ask the bank. If it failed: reverse the payout, so that the payee is owed again.")
     return text, Proposal("Ask the payer or the bank where the money is.")

@@ -61,8 +61,7 @@ def _numbered(found: list[pl.DataFrame]) -> pl.DataFrame:
     if not found:
         return pl.DataFrame(schema=SET_SCHEMA)
     ranked = [
-        frame.with_columns(pl.lit(position, dtype=pl.Int32).alias("position"))
-        for position, frame in enumerate(found)
+        frame.with_columns(pl.lit(position, dtype=pl.Int32).alias("position")) for position, frame in enumerate(found)
     ]
     return (
         pl.concat(ranked)

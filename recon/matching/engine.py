@@ -27,9 +27,7 @@ class Engine:
         self._db.execute("SET preserve_insertion_order = false")
         self._load("item", items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()]))
         self._db.execute("CREATE TABLE parameter (window_days INTEGER, rounding_minor BIGINT)")
-        self._db.execute(
-            "INSERT INTO parameter VALUES (?, ?)", [tolerances.window_days, tolerances.rounding_minor]
-        )
+        self._db.execute("INSERT INTO parameter VALUES (?, ?)", [tolerances.window_days, tolerances.rounding_minor])
         self._db.execute("CREATE TABLE taken (item_id BIGINT)")
         self._db.execute(rule_sql("views"))
 
@@ -49,28 +47,24 @@ class Engine:
         """Execute a named script of this folder, e.g. more views."""
         self._db.execute(rule_sql(query))
 
-    def groups(
-        self, query: str, parameters: Mapping[str, str] | None = None, *, merge: bool = False
-    ) -> pl.DataFrame:
+    def groups(self, query: str, parameters: Mapping[str, str] | None = None, *, merge: bool = False) -> pl.DataFrame:
         """Rows (group_id, item_id) that a query finds among the open items, sorted, each item once.
 
         An item that two groups claim proves that neither is unique. Clearing drops both; breaks (`merge`)
         keep the item in the group with the smallest id, because every open item needs one place.
         """
-        relation = self._db.execute(rule_sql(query), dict(parameters or {}))
-        found = _frame(relation.to_arrow_table())
+        found = _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
         found = found.select(pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64))
         if merge:
-            return found.group_by("item_id").agg(pl.col("group_id").min()).select("group_id", "item_id").sort(
-                "group_id", "item_id"
+            return (
+                found.group_by("item_id")
+                .agg(pl.col("group_id").min())
+                .select("group_id", "item_id")
+                .sort("group_id", "item_id")
             )
         found = found.unique()
         contested = (
-            found.group_by("item_id")
-            .len()
-            .filter(pl.col("len") > 1)
-            .join(found, on="item_id")
-            .select("group_id")
+            found.group_by("item_id").len().filter(pl.col("len") > 1).join(found, on="item_id").select("group_id")
         )
         return found.join(contested, on="group_id", how="anti").sort("group_id", "item_id")
 
@@ -86,7 +80,7 @@ class Engine:
 
     def open_items(self) -> pl.DataFrame:
         """Items that no query has taken yet, sorted by id."""
-        found = _frame(self._db.execute("SELECT * FROM open_item").to_arrow_table())
+        found = _frame(self._db.sql("SELECT * FROM open_item").to_arrow_table())
         return found.cast(dict(ITEM_SCHEMA)).sort("item_id")  # type: ignore[arg-type]
 
     def close(self) -> None:
@@ -94,6 +88,6 @@ class Engine:
 
 
 def _frame(table: object) -> pl.DataFrame:
-    frame = pl.from_arrow(table)  # type: ignore[arg-type]
+    frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame

@@ -1,0 +1,317 @@
+"""What a run found, for people and programs: the report of a day, and its breaks.
+
+Lives here: reading published runs into records, and their text. Must not live here: finding anything out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger import Connection, currency, format_amount, translate_errors
+from recon.accounts import bank_accounts
+from recon.certificate import SignOff
+from recon.errors import BreakUnknownError, NoRunError
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """What one rule cleared in a run."""
+
+    rule: str
+    version: int
+    set_count: int
+    leg_count: int
+
+    @property
+    def is_routine(self) -> bool:
+        return self.rule.startswith("routine-")
+
+
+@dataclass(frozen=True, slots=True)
+class BreakRow:
+    """One break of a run. `amount_minor` is what its items leave on T, debit +."""
+
+    break_id: str
+    code: str
+    item_ref: str
+    bank_account: str
+    currency: str
+    amount_minor: int
+    item_count: int
+    first_date: dt.date | None
+    age_days: int
+    explanation: str
+    proposal: str
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """Items within their time on one bank account."""
+
+    bank_account: str
+    currency: str
+    item_count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedItem:
+    """A bank line that policy answered. `amount_minor` is the bank's view, credit +."""
+
+    rule: str
+    bank_account: str
+    currency: str
+    reference: str | None
+    amount_minor: int
+    payee: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A published run. `is_new` is False when the same inputs had been reconciled before."""
+
+    run_id: int
+    book_id: int
+    business_date: dt.date
+    input_sha256: str
+    is_new: bool
+    rules: tuple[RuleCount, ...]
+    breaks: tuple[BreakRow, ...]
+    in_flight: tuple[InFlight, ...]
+    explained: tuple[ExplainedItem, ...]
+    sign_offs: tuple[SignOff, ...]
+
+    @property
+    def certified(self) -> tuple[SignOff, ...]:
+        return tuple(done for done in self.sign_offs if done.sha256 is not None)
+
+    @property
+    def uncertified(self) -> tuple[SignOff, ...]:
+        """Accounts whose day should have a certificate and has none."""
+        return tuple(s for s in self.sign_offs if s.sha256 is None and s.is_expected)
+
+    def render(self) -> Iterator[str]:
+        """The report as text lines."""
+        yield f"Reconciliation of {self.business_date} (run {self.run_id})"
+        yield "Cleared"
+        for rule in self.rules:
+            yield f"  {rule.rule:<20} {rule.set_count:>8} sets {rule.leg_count:>9} postings"
+        yield "In flight, within their time" if self.in_flight else "Nothing in flight"
+        for row in self.in_flight:
+            yield f"  {row.bank_account:<20} {row.item_count:>8} items {_money(row.amount_minor, row.currency)}"
+        if self.explained:
+            yield "Explained by policy"
+            for item in self.explained:
+                amount = _money(item.amount_minor, item.currency)
+                yield f"  {item.rule:<20} {item.reference or '':<22} {amount} {item.payee or ''}".rstrip()
+        yield f"Breaks: {len(self.breaks)}"
+        for found in self.breaks:
+            yield f"  {found.break_id:<16} {found.code:<22} {found.item_ref:<22} {_money(found.amount_minor, found.currency)}"
+            yield f"    {found.explanation}"
+        yield "Sign-off"
+        for done in self.sign_offs:
+            said = f"certified, residual 0, {done.sha256[:12]}" if done.sha256 else f"not certified: {done.reason}"
+            yield f"  {done.account:<20} {said}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItemRow:
+    """One item of a break. `amount_minor` in T's sign, debit +."""
+
+    posting_id: int
+    kind: str
+    bank_account: str
+    reference: str
+    item_date: dt.date
+    age_days: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedLeg:
+    """One leg of a proposed adjusting entry, debit +."""
+
+    account: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakDetail:
+    """A break with its items and the entry that would close it."""
+
+    head: BreakRow
+    business_date: dt.date
+    items: tuple[OpenItemRow, ...]
+    legs: tuple[ProposedLeg, ...]
+
+    def render(self) -> Iterator[str]:
+        """The break as text lines: what it is, its items, what to do."""
+        head = self.head
+        yield f"{head.break_id} {head.code} {head.item_ref} {_money(head.amount_minor, head.currency)} ({self.business_date})"
+        yield head.explanation
+        for item in self.items[:_ITEMS_SHOWN]:
+            amount = _money(item.amount_minor, head.currency)
+            yield f"  {item.kind:<12} {item.reference:<36} {item.item_date} {amount:>18} {item.age_days} days"
+        if len(self.items) > _ITEMS_SHOWN:
+            yield f"  … and {len(self.items) - _ITEMS_SHOWN} more"
+        yield f"Proposed: {head.proposal}"
+        for leg in self.legs:
+            side = "Dr" if leg.amount_minor > 0 else "Cr"
+            yield f"  {side} {leg.account:<40} {_money(abs(leg.amount_minor), head.currency)}"
+
+
+_ITEMS_SHOWN = 20
+_BREAK_COLUMNS = (
+    "b.break_id, b.code, b.item_ref, a.code, b.currency, b.amount_minor, b.item_count, b.first_date, b.age_days,"
+    " b.explanation, b.proposal"
+)
+
+
+def run_report(
+    conn: Connection, *, book_id: int, business_date: dt.date | None = None, is_new: bool = False
+) -> RunReport:
+    """The latest run of a day (of the last reconciled day when none is given).
+
+    Raises `NoRunError` when that day has not been reconciled.
+    """
+    with translate_errors():
+        run_id, date, digest = _run_of(conn, book_id, business_date)
+        return RunReport(
+            run_id=run_id,
+            book_id=book_id,
+            business_date=date,
+            input_sha256=digest,
+            is_new=is_new,
+            rules=tuple(_rules(conn, run_id)),
+            breaks=tuple(_breaks(conn, run_id)),
+            in_flight=tuple(_in_flight(conn, run_id)),
+            explained=tuple(_explained(conn, run_id)),
+            sign_offs=tuple(_sign_offs(conn, book_id, run_id, date)),
+        )
+
+
+def breaks_list(
+    conn: Connection, *, book_id: int, business_date: dt.date | None = None, code: str | None = None
+) -> list[BreakRow]:
+    """The breaks of a day's latest run, of one code when given, by account and reference."""
+    with translate_errors():
+        run_id, _, _ = _run_of(conn, book_id, business_date)
+        return [found for found in _breaks(conn, run_id) if code is None or found.code == code]
+
+
+def break_show(conn: Connection, *, book_id: int, break_id: str, business_date: dt.date | None = None) -> BreakDetail:
+    """One break with its items and proposed entry.
+
+    Raises `BreakUnknownError` when the run has no such break.
+    """
+    with translate_errors():
+        run_id, date, _ = _run_of(conn, book_id, business_date)
+        head = next((found for found in _breaks(conn, run_id) if found.break_id == break_id), None)
+        if head is None:
+            raise BreakUnknownError(f"the run for {date} has no break {break_id!r}; see `nostro breaks list`.")
+        items = conn.execute(
+            "SELECT o.posting_id, o.kind, a.code, coalesce(o.reference, ''), o.item_date, o.age_days, o.amount_minor"
+            " FROM recon.open_item o JOIN settlement.bank_account_root a USING (bank_account_id)"
+            " WHERE o.run_id = %s AND o.break_id = %s ORDER BY o.kind DESC, o.reference, o.posting_id",
+            (run_id, break_id),
+        ).fetchall()
+        legs = conn.execute(
+            "SELECT l ->> 'account', (l ->> 'amount_minor')::bigint FROM recon.break_run b,"
+            " jsonb_array_elements(b.proposal_legs) l WHERE b.run_id = %s AND b.break_id = %s",
+            (run_id, break_id),
+        ).fetchall()
+    return BreakDetail(
+        head=head,
+        business_date=date,
+        items=tuple(OpenItemRow(*row) for row in items),  # type: ignore[arg-type]
+        legs=tuple(ProposedLeg(*row) for row in legs),  # type: ignore[arg-type]
+    )
+
+
+def break_explain(conn: Connection, *, book_id: int, break_id: str, business_date: dt.date | None = None) -> str:
+    """Why the break is open, the smallest change that would close it, and what to do, as one paragraph."""
+    head = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date).head
+    return f"{head.code}: {head.explanation} {head.proposal}"
+
+
+def _run_of(conn: Connection, book_id: int, business_date: dt.date | None) -> tuple[int, dt.date, str]:
+    row = conn.execute(
+        "SELECT run_id, business_date, input_sha256 FROM recon.run_current"
+        " WHERE book_id = %(book)s AND business_date = coalesce(%(date)s::date, (SELECT max(business_date)"
+        "   FROM recon.run WHERE book_id = %(book)s))",
+        {"book": book_id, "date": business_date},
+    ).fetchone()
+    if row is None:
+        day = business_date or "any day"
+        raise NoRunError(f"{day} has not been reconciled; run `nostro recon run` first.")
+    assert isinstance(row[1], dt.date)
+    return int(str(row[0])), row[1], str(row[2])
+
+
+def _rules(conn: Connection, run_id: int) -> Iterator[RuleCount]:
+    for row in conn.execute(
+        "SELECT rule, rule_version, set_count::int, leg_count::int FROM recon.rule_summary"
+        " WHERE run_id = %s ORDER BY rule, rule_version",
+        (run_id,),
+    ).fetchall():
+        yield RuleCount(*row)  # type: ignore[arg-type]
+
+
+def _breaks(conn: Connection, run_id: int) -> Iterator[BreakRow]:
+    query = (
+        "SELECT " + _BREAK_COLUMNS + " FROM recon.break_run b JOIN settlement.bank_account_root a"
+        " USING (bank_account_id) WHERE b.run_id = %s ORDER BY a.code, b.item_ref, b.break_id"
+    )
+    for row in conn.execute(query, (run_id,)).fetchall():
+        yield BreakRow(*row)  # type: ignore[arg-type]
+
+
+def _in_flight(conn: Connection, run_id: int) -> Iterator[InFlight]:
+    for row in conn.execute(
+        "SELECT a.code, c.code, count(*)::int, sum(o.amount_minor)::bigint FROM recon.open_item o"
+        " JOIN settlement.bank_account_root a USING (bank_account_id) JOIN ledger.currency c USING (currency_id)"
+        " WHERE o.run_id = %s AND o.code = 'TIMING' GROUP BY 1, 2 ORDER BY 1",
+        (run_id,),
+    ).fetchall():
+        yield InFlight(*row)  # type: ignore[arg-type]
+
+
+def _explained(conn: Connection, run_id: int) -> Iterator[ExplainedItem]:
+    for row in conn.execute(
+        "SELECT rule, bank_account, currency, reference, amount_minor, payee FROM recon.explained_item"
+        " WHERE run_id = %s ORDER BY rule, bank_account, reference, amount_minor",
+        (run_id,),
+    ).fetchall():
+        yield ExplainedItem(*row)  # type: ignore[arg-type]
+
+
+def _sign_offs(conn: Connection, book_id: int, run_id: int, date: dt.date) -> Iterator[SignOff]:
+    rows = conn.execute(
+        "SELECT a.code, c.sha256 FROM recon.certificate c JOIN settlement.bank_account_root a USING (bank_account_id)"
+        " WHERE c.run_id = %s",
+        (run_id,),
+    ).fetchall()
+    certified = {str(code): str(digest) for code, digest in rows}
+    reasons = {
+        str(code): f"{kind}: {text}"
+        for code, kind, text in conn.execute(
+            "SELECT DISTINCT ON (a.code) a.code, b.code, b.explanation FROM recon.break_run b"
+            " JOIN settlement.bank_account_root a USING (bank_account_id)"
+            " WHERE b.run_id = %s AND b.code IN ('STATEMENT_IMBALANCE', 'STATEMENT_GAP', 'STATEMENT_REVISED')"
+            " ORDER BY a.code, b.break_id",
+            (run_id,),
+        ).fetchall()
+    }
+    for account in bank_accounts(conn, book_id):
+        digest = certified.get(account.code)
+        reason = None
+        if digest is None:
+            reason = reasons.get(account.code, f"no proven statement of {account.code} closes on {date}")
+        expected = account.code in reasons or (account.calendar.is_open(date) and date >= account.opening_date)
+        yield SignOff(account.code, date, digest, reason, digest is not None or expected)
+
+
+def _money(amount_minor: int, code: str) -> str:
+    return f"{format_amount(amount_minor, currency(code).exponent)} {code}"

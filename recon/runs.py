@@ -1,0 +1,225 @@
+"""One reconciliation: everything that is open on a day, cleared, explained, published, certified.
+
+Lives here: the order of the steps and the one transaction around them. Must not live here: any rule.
+
+The same inputs are the same run: a second call finds it and writes an attempt row, nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from psycopg import sql
+
+from ledger import Connection
+from recon.accounts import BankAccount, bank_accounts, tolerances
+from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, classify, taxonomy_digest_parts
+from recon.certificate import certify, write_certificates
+from recon.codes import BreakCode
+from recon.explain import explain_statement
+from recon.matching import ITEM_SCHEMA, Tolerances, clear, rules_sha256
+from recon.matching.items import RECEIPT
+from recon.report import RunReport, run_report
+from recon.staging import fetch, stage
+from settlement.transactions import transaction
+
+_FETCHED = {name: kind for name, kind in ITEM_SCHEMA.items() if name not in {"day", "age_days"}} | {
+    "is_cleared_later": pl.Boolean()
+}
+
+
+def reconcile(conn: Connection, *, book_id: int, business_date: dt.date, home: Path, threads: int = 2) -> RunReport:
+    """Reconcile every bank account of the book as of a day and certify what can be certified.
+
+    Raises `ReconCheckError` when a proof does not hold (nothing is published then), `ExclusiveLegError` when
+    another run published at the same time (run again).
+    """
+    with transaction(conn):
+        conn.execute("SELECT recon.post_routine(%s, %s)", (book_id, business_date))
+        rules = rules_sha256(taxonomy_digest_parts())
+        digest = _input_sha256(conn, book_id, business_date, rules)
+        run_id = _known_run(conn, book_id, business_date, digest)
+        is_new = run_id is None
+        if run_id is None:
+            run_id = _publish(conn, book_id, business_date, digest, rules, threads)
+        conn.execute("SELECT recon.log_run(%s, %s)", (run_id, is_new))
+        report = run_report(conn, book_id=book_id, business_date=business_date, is_new=is_new)
+    write_certificates(conn, run_id=run_id, home=home)
+    return report
+
+
+def _input_sha256(conn: Connection, book_id: int, business_date: dt.date, rules: str) -> str:
+    row = conn.execute("SELECT recon.run_input(%s, %s)", (book_id, business_date)).fetchone()
+    assert row is not None
+    return hashlib.sha256(f"{rules}\n{row[0]}".encode()).hexdigest()
+
+
+def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: str) -> int | None:
+    row = conn.execute(
+        "SELECT run_id FROM recon.run WHERE book_id = %s AND business_date = %s AND input_sha256 = %s",
+        (book_id, business_date, digest),
+    ).fetchone()
+    return None if row is None else int(str(row[0]))
+
+
+def _publish(conn: Connection, book_id: int, business_date: dt.date, digest: str, rules: str, threads: int) -> int:
+    accounts = bank_accounts(conn, book_id)
+    allowed = tolerances(conn, book_id)
+    items, cleared_later = open_items(conn, book_id, business_date, accounts, allowed)
+    cascade = clear(items, tolerances=allowed, threads=threads)
+    still_open = pl.concat([cascade.open_items, cleared_later])
+    found = classify(
+        still_open,
+        cleared_lines=_cleared_lines(conn, book_id, business_date, items, cascade.sets, still_open),
+        acquirers=fetch(conn, _ACQUIRERS, (book_id,), ACQUIRER_SCHEMA),
+        tolerances=allowed,
+        threads=threads,
+    )
+    breaks = [*found.breaks, *_statement_breaks(conn, book_id, business_date, accounts)]
+    _stage(conn, cascade.sets, breaks, found.open_items)
+    row = conn.execute("SELECT recon.publish_run(%s, %s, %s, %s)", (book_id, business_date, digest, rules)).fetchone()
+    assert row is not None
+    run_id = int(str(row[0]))
+    conn.execute("SELECT recon.mark_files(%s)", (book_id,))
+    for account in accounts:
+        certify(conn, run_id=run_id, business_date=business_date, account=account)
+    return run_id
+
+
+_ACQUIRERS = sql.SQL("SELECT name, iban FROM settlement.acquirer WHERE book_id = {} ORDER BY code")
+_CLEARED = sql.SQL("SELECT * FROM recon.cleared_lines({}, {}, {}, {}, {}, {})")
+
+
+def open_items(
+    conn: Connection,
+    book_id: int,
+    business_date: dt.date,
+    accounts: Sequence[BankAccount],
+    allowed: Tolerances,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is open on T as of the day (`ITEM_SCHEMA`): what may be matched, and what a later day's set took."""
+    columns = ", ".join(_FETCHED)
+    query = sql.SQL("SELECT " + columns + " FROM recon.transit_items({}, {})")
+    frame = fetch(conn, query, (book_id, business_date), _FETCHED)
+    ages = _ages(frame, accounts, business_date)
+    frame = (
+        frame.join(ages, on=["account", "date"], how="left", validate="m:1")
+        .with_columns(
+            (-pl.col("age_days")).alias("day"),
+            pl.when(pl.col("kind") == RECEIPT)
+            .then(pl.lit(allowed.window_days, dtype=pl.Int32))
+            .otherwise(pl.col("sla_days"))
+            .alias("sla_days"),
+            pl.col("reference").fill_null(pl.format("posting {}", "item_id")),
+        )
+        .sort("item_id")
+    )
+    later = frame["is_cleared_later"]
+    shaped = frame.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()])
+    return shaped.filter(~later), shaped.filter(later)
+
+
+def _ages(frame: pl.DataFrame, accounts: Sequence[BankAccount], business_date: dt.date) -> pl.DataFrame:
+    """Business days from each date to the run's, by the account's own calendar."""
+    calendars = {account.code: account.calendar for account in accounts}
+    pairs = frame.select("account", "date").unique().sort("account", "date").rows()
+    rows = [(code, date, calendars[code].days_between(date, business_date)) for code, date in pairs]
+    schema = {"account": pl.String(), "date": pl.Date(), "age_days": pl.Int32()}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _cleared_lines(
+    conn: Connection,
+    book_id: int,
+    business_date: dt.date,
+    items: pl.DataFrame,
+    sets: pl.DataFrame,
+    still_open: pl.DataFrame,
+) -> pl.DataFrame:
+    """Lines that cleared now or before, which an open line may repeat."""
+    now = items.join(sets.select("item_id"), on="item_id", how="semi").filter(pl.col("kind") == "LINE")
+    lines = still_open.filter(pl.col("kind") == "LINE")
+    keys = [
+        lines[name].drop_nulls().unique().sort().to_list()
+        for name in ("end_to_end_id", "uetr", "servicer_ref", "payment_information_id")
+    ]
+    before = fetch(conn, _CLEARED, (book_id, business_date, *keys), CLEARED_LINE_SCHEMA)
+    return pl.concat([now.select(list(CLEARED_LINE_SCHEMA)), before])
+
+
+def _statement_breaks(
+    conn: Connection, book_id: int, business_date: dt.date, accounts: Sequence[BankAccount]
+) -> list[Break]:
+    calendars = {account.code: account.calendar for account in accounts}
+    breaks = []
+    for finding_id, account, currency, code, item_ref, message, closing_date in conn.execute(
+        "SELECT finding_id, account, currency, code, item_ref, message, closing_date FROM recon.findings_at(%s, %s)",
+        (book_id, business_date),
+    ).fetchall():
+        assert closing_date is None or isinstance(closing_date, dt.date)
+        explanation, proposal = explain_statement(BreakCode(str(code)), str(message))
+        age = calendars[str(account)].days_between(closing_date, business_date) if closing_date else 0
+        breaks.append(
+            Break(
+                break_id=f"S{finding_id}",
+                code=BreakCode(str(code)),
+                item_ref=str(item_ref),
+                account=str(account),
+                currency=str(currency),
+                amount_minor=0,
+                item_ids=(),
+                first_date=closing_date,
+                age_days=age,
+                explanation=explanation,
+                proposal=proposal,
+                finding_id=int(str(finding_id)),
+            )
+        )
+    return breaks
+
+
+def _stage(conn: Connection, sets: pl.DataFrame, breaks: Sequence[Break], open_rows: pl.DataFrame) -> None:
+    stage(conn, "stage_leg", sets.rename({"item_id": "posting_id"}))
+    stage(conn, "stage_break", pl.DataFrame([_break_row(b) for b in breaks], schema=_BREAK_SCHEMA, orient="row"))
+    stage(conn, "stage_open", open_rows.rename({"item_id": "posting_id", "date": "item_date"}))
+
+
+_BREAK_SCHEMA: dict[str, pl.DataType] = {
+    "break_id": pl.String(),
+    "code": pl.String(),
+    "item_ref": pl.String(),
+    "account": pl.String(),
+    "currency": pl.String(),
+    "amount_minor": pl.Int64(),
+    "item_count": pl.Int32(),
+    "first_date": pl.Date(),
+    "age_days": pl.Int32(),
+    "explanation": pl.String(),
+    "proposal": pl.String(),
+    "proposal_legs": pl.String(),
+    "finding_id": pl.Int64(),
+}
+
+
+def _break_row(found: Break) -> tuple[object, ...]:
+    legs = json.dumps([{"account": leg.account, "amount_minor": leg.amount_minor} for leg in found.proposal.legs])
+    return (
+        found.break_id,
+        found.code.value,
+        found.item_ref,
+        found.account,
+        found.currency,
+        found.amount_minor,
+        len(found.item_ids),
+        found.first_date,
+        found.age_days,
+        found.explanation,
+        found.proposal.text,
+        legs,
+        found.finding_id,
+    )

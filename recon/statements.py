@@ -1,0 +1,166 @@
+"""Statement proofs against the chain of an account, and the booking of what is proven.
+
+Lives here: does this statement follow the last one, and staging its lines for the function that books them.
+Must not live here: reading files (`recon.formats`), deciding outcomes of files (`recon.ingest`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ledger import Connection, format_amount
+from recon.accounts import BankAccount
+from recon.formats import read_statement_file
+from recon.model import StatementFile
+from recon.staging import stage
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStatement:
+    """A statement that is recorded and not booked. `sequence`, `from_date` only when the bank gives them."""
+
+    statement_id: int
+    file_id: int
+    ordinal: int
+    stmt_id: str
+    sequence: int | None
+    from_date: dt.date | None
+    closing_date: dt.date
+    opening_minor: int
+    closing_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnd:
+    """The last booked statement of an account."""
+
+    statement_id: int
+    sequence: int | None
+    closing_date: dt.date
+    closing_minor: int
+
+
+def chain_fault(statement: StoredStatement, last: ChainEnd | None, account: BankAccount) -> str | None:
+    """Why this statement cannot be the next of its account, in one sentence; None when it can."""
+    money = _money(account)
+    if last is None:
+        if statement.opening_minor != account.opening_minor:
+            return (
+                f"the first statement opens at {money(statement.opening_minor)}, set-up says"
+                f" {money(account.opening_minor)}: get the statements before it, or correct the set-up"
+            )
+        return None
+    if statement.opening_minor != last.closing_minor:
+        return (
+            f"it opens at {money(statement.opening_minor)}, the statement before closed at"
+            f" {money(last.closing_minor)} on {last.closing_date}: get the missing statement"
+        )
+    if statement.closing_date < last.closing_date:
+        return f"it closes on {statement.closing_date}, before the last one ({last.closing_date})"
+    return _sequence_fault(statement, last, account)
+
+
+def _sequence_fault(statement: StoredStatement, last: ChainEnd, account: BankAccount) -> str | None:
+    if statement.sequence is not None and last.sequence is not None:
+        new_year = statement.sequence == 1 and statement.closing_date.year > last.closing_date.year
+        if statement.sequence == last.sequence + 1 or new_year:
+            return None
+        return f"its number is {statement.sequence} after {last.sequence}: a statement is missing or repeated"
+    # Without numbers only the calendar can tell that a day is missing.
+    next_open = account.calendar.next_open(last.closing_date)
+    covered_from = statement.from_date or statement.closing_date
+    if statement.closing_date > last.closing_date and covered_from > next_open:
+        return f"no statement covers {next_open}, a business day: get the missing statement"
+    return None
+
+
+def _money(account: BankAccount) -> _Money:
+    return _Money(account.currency, account.exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Money:
+    code: str
+    exponent: int
+
+    def __call__(self, amount_minor: int) -> str:
+        return f"{format_amount(amount_minor, self.exponent)} {self.code}"
+
+
+def chain_end(conn: Connection, account: BankAccount) -> ChainEnd | None:
+    """The end of the account's chain of booked statements."""
+    row = conn.execute(
+        "SELECT b.statement_id, s.sequence, b.closing_date, b.closing_minor"
+        " FROM recon.statement_booking b JOIN recon.statement s USING (statement_id)"
+        " WHERE b.bank_account_id = %s AND NOT EXISTS (SELECT FROM recon.statement_booking n"
+        "   WHERE n.previous_id = b.statement_id)",
+        (account.bank_account_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    statement_id, sequence, closing_date, closing_minor = row
+    assert isinstance(closing_date, dt.date)
+    return ChainEnd(
+        statement_id=int(str(statement_id)),
+        sequence=None if sequence is None else int(str(sequence)),
+        closing_date=closing_date,
+        closing_minor=int(str(closing_minor)),
+    )
+
+
+def waiting(conn: Connection, account: BankAccount) -> list[StoredStatement]:
+    """Proven statements of the account that are not booked, oldest first; none that revises a booked one."""
+    rows = conn.execute(
+        "SELECT s.statement_id, s.file_id, s.ordinal, s.stmt_id, s.sequence, s.from_date, s.closing_date,"
+        " s.opening_minor, s.closing_minor"
+        " FROM recon.statement s WHERE s.bank_account_id = %s AND s.kind = 'camt.053' AND s.proof = 'proven'"
+        " AND NOT EXISTS (SELECT FROM recon.statement_booking b JOIN recon.statement o USING (statement_id)"
+        "   WHERE o.bank_account_id = s.bank_account_id AND o.kind = s.kind AND o.stmt_id = s.stmt_id)"
+        " ORDER BY s.closing_date, s.sequence NULLS FIRST, s.statement_id",
+        (account.bank_account_id,),
+    ).fetchall()
+    return [StoredStatement(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def book_ready(
+    conn: Connection, account: BankAccount, read: Mapping[int, StatementFile]
+) -> list[tuple[StoredStatement, int]]:
+    """Book every waiting statement that follows the chain, as long as there is one.
+
+    `read` has files of this delivery by file id; others are read again from their stored bytes. Gives each
+    booked statement with the number of its lines that posted later than they were booked.
+    """
+    booked: list[tuple[StoredStatement, int]] = []
+    while True:
+        last = chain_end(conn, account)
+        ready = [s for s in waiting(conn, account) if chain_fault(s, last, account) is None]
+        if not ready:
+            return booked
+        booked.append((ready[0], _book(conn, ready[0], read)))
+
+
+def _book(conn: Connection, statement: StoredStatement, read: Mapping[int, StatementFile]) -> int:
+    file = read.get(statement.file_id) or stored_file(conn, statement.file_id)
+    lines = file.lines_of(file.statements[statement.ordinal - 1]).drop("statement_ordinal")
+    stage(conn, "stage_line", lines)
+    row = conn.execute("SELECT recon.book_statement(%s)", (statement.statement_id,)).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def stored_bytes(conn: Connection, file_id: int) -> tuple[str, bytes]:
+    """Name and original bytes of a file that was kept."""
+    row = conn.execute(
+        "SELECT name, content_zlib FROM recon.source_file WHERE file_id = %s", (file_id,), binary=True
+    ).fetchone()
+    assert row is not None and isinstance(row[1], bytes)
+    return str(row[0]), zlib.decompress(row[1])
+
+
+def stored_file(conn: Connection, file_id: int) -> StatementFile:
+    """A kept file, read again."""
+    name, content = stored_bytes(conn, file_id)
+    return read_statement_file(content, name=name)

@@ -1,0 +1,197 @@
+"""The independent verifier: numbers of a certificate from raw statement bytes and raw postings.
+
+Lives here: a second, minimal reading of camt.053 and a few sums. Must not live here: anything of the matcher,
+the break rules or the statement reader (`recon.matching`, `recon.breaks`, `recon.formats`); a fault there must
+not be repeated here. An import contract holds the first two.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lxml import etree
+
+from ledger import Connection
+from recon.errors import ReconCheckError
+
+
+@dataclass(frozen=True, slots=True)
+class RawStatement:
+    """One Stmt element by itself, minor units, credit +."""
+
+    stmt_id: str
+    opening_minor: int
+    closing_minor: int
+    lines_minor: int
+    booked_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Both sides of one bank account on one day, minor units. `residual_minor` is 0 or the proof fails."""
+
+    opening_minor: int
+    lines_minor: int
+    closing_minor: int
+    nostro_minor: int
+    transit_minor: int
+    open_minor: int
+    open_count: int
+    cleared_leg_count: int
+
+    @property
+    def residual_minor(self) -> int:
+        return (
+            abs(self.opening_minor + self.lines_minor - self.closing_minor)
+            + abs(self.nostro_minor - self.closing_minor)
+            + abs(self.transit_minor - self.open_minor)
+        )
+
+
+def read_raw_statement(content: bytes, *, ordinal: int, exponent: int) -> RawStatement:
+    """The `ordinal`-th (from 1) statement of a camt.053, from its bytes alone.
+
+    Raises `ReconCheckError` when it has no single opening and closing balance.
+    """
+    lines_minor = booked = seen = 0
+    balances: dict[str, set[int]] = {}
+    stmt_id = ""
+    wanted = seen + 1 == ordinal
+    source = etree.iterparse(
+        io.BytesIO(content),
+        events=("end",),
+        tag=("{*}Ntry", "{*}Bal", "{*}Stmt"),
+        resolve_entities=False,
+        huge_tree=True,
+    )
+    for _, element in source:
+        local = etree.QName(element).localname
+        if local == "Stmt":
+            seen += 1
+            if wanted:
+                stmt_id = _text(element, "Id") or ""
+                break
+            wanted = seen + 1 == ordinal
+        elif wanted and local == "Ntry" and (_text(element, "Sts", "Cd") or _text(element, "Sts") or "BOOK") == "BOOK":
+            lines_minor += _signed_minor(element, exponent)
+            booked += 1
+        elif wanted and local == "Bal" and _text(element, "Tp", "SubTp", "Cd") is None:
+            kind = _text(element, "Tp", "CdOrPrtry", "Cd") or ""
+            balances.setdefault(kind, set()).add(_signed_minor(element, exponent))
+        element.clear()
+    opening = balances.get("OPBD") or balances.get("PRCD") or set()
+    closing = balances.get("CLBD") or set()
+    if len(opening) != 1 or len(closing) != 1:
+        raise ReconCheckError(f"statement {ordinal} of the file has no single opening and closing balance.")
+    return RawStatement(stmt_id, opening.pop(), closing.pop(), lines_minor, booked)
+
+
+def _text(element: etree._Element, *path: str) -> str | None:
+    for name in path:
+        found = next((child for child in element if etree.QName(child).localname == name), None)
+        if found is None:
+            return None
+        element = found
+    return (element.text or "").strip() or None
+
+
+def _signed_minor(element: etree._Element, exponent: int) -> int:
+    minor = Decimal(_text(element, "Amt") or "0").scaleb(exponent)
+    if minor != minor.to_integral_value():
+        raise ReconCheckError(f"line {element.sourceline}: more decimals than the currency has.")
+    return int(minor) if _text(element, "CdtDbtInd") == "CRDT" else -int(minor)
+
+
+def prove_account(
+    conn: Connection, *, run_id: int, bank_account_id: int, statement_id: int, business_date: dt.date
+) -> Proof:
+    """Recompute a bank account's day from raw bytes and raw postings.
+
+    Raises `ReconCheckError` when a cleared set does not add up to zero, or a posting is both cleared and open
+    or neither. The residual is the caller's to judge.
+    """
+    head = conn.execute(
+        "SELECT f.content_zlib, s.ordinal, c.exponent, a.nostro_account_id, a.transit_account_id, s.stmt_id"
+        " FROM recon.statement s JOIN recon.source_file f USING (file_id)"
+        " JOIN settlement.bank_account_root a USING (bank_account_id) JOIN ledger.currency c USING (currency_id)"
+        " WHERE s.statement_id = %s AND a.bank_account_id = %s",
+        (statement_id, bank_account_id),
+        binary=True,
+    ).fetchone()
+    if head is None or not isinstance(head[0], bytes):
+        raise ReconCheckError(f"statement {statement_id} is not one of bank account {bank_account_id}.")
+    raw = read_raw_statement(zlib.decompress(head[0]), ordinal=_int(head[1]), exponent=_int(head[2]))
+    nostro = _balance(conn, _int(head[3]), bank_account_id, business_date)
+    transit = _balance(conn, _int(head[4]), bank_account_id, business_date)
+    open_row = conn.execute(
+        "SELECT coalesce(sum(p.amount_minor), 0)::bigint, count(*), count(*) FILTER (WHERE p.account_id <> %s)"
+        " FROM recon.open_item o JOIN ledger.posting p USING (posting_id)"
+        " WHERE o.run_id = %s AND o.bank_account_id = %s",
+        (head[4], run_id, bank_account_id),
+    ).fetchone()
+    assert open_row is not None
+    if _int(open_row[2]) != 0:
+        raise ReconCheckError("an open item is not on the cash-in-transit account it is listed under.")
+    cleared = _cleared_legs(conn, _int(head[4]), business_date)
+    return Proof(
+        opening_minor=raw.opening_minor,
+        lines_minor=raw.lines_minor,
+        closing_minor=raw.closing_minor,
+        nostro_minor=nostro,
+        transit_minor=transit,
+        open_minor=_int(open_row[0]),
+        open_count=_int(open_row[1]),
+        cleared_leg_count=cleared,
+    )
+
+
+# A posting counts from its effective date; a bank line, and what policy answered to it, from its statement's.
+_BALANCE = """
+SELECT coalesce(sum(p.amount_minor), 0)::bigint
+  FROM ledger.posting p
+  LEFT JOIN (SELECT u.posting_id, max(b.closing_date) AS closing_date
+               FROM recon.statement_booking b
+               JOIN recon.statement_line l USING (statement_id)
+               LEFT JOIN recon.routine_posting r ON r.line_posting_id = l.t_posting_id,
+                    unnest(ARRAY[l.n_posting_id, l.t_posting_id, r.posting_id]) AS u (posting_id)
+              WHERE b.bank_account_id = %s AND u.posting_id IS NOT NULL
+              GROUP BY u.posting_id) d USING (posting_id)
+ WHERE p.account_id = %s AND coalesce(d.closing_date, p.effective_date) <= %s
+"""
+
+_SETS = """
+SELECT count(*) FILTER (WHERE p.account_id = %s),
+       (SELECT min(x.match_set_id) FROM (
+            SELECT l.match_set_id FROM recon.match_leg l JOIN ledger.posting q ON q.posting_id = l.posting_id
+             WHERE l.match_set_id IN (SELECT k.match_set_id FROM recon.match_leg k JOIN ledger.posting t USING (posting_id)
+                                       WHERE t.account_id = %s)
+             GROUP BY l.match_set_id, q.currency_id HAVING sum(q.amount_minor) <> 0) x)
+  FROM recon.match_leg l
+  JOIN recon.match_set s USING (match_set_id)
+  JOIN ledger.posting p ON p.posting_id = l.posting_id
+ WHERE s.as_of_date <= %s
+   AND NOT EXISTS (SELECT FROM recon.unmatch u WHERE (u.book_id, u.posting_id, u.generation) = (l.book_id, l.posting_id, l.generation))
+"""
+
+
+def _balance(conn: Connection, account_id: int, bank_account_id: int, business_date: dt.date) -> int:
+    row = conn.execute(_BALANCE, (bank_account_id, account_id, business_date)).fetchone()
+    assert row is not None
+    return _int(row[0])
+
+
+def _cleared_legs(conn: Connection, transit_account_id: int, business_date: dt.date) -> int:
+    row = conn.execute(_SETS, (transit_account_id, transit_account_id, business_date)).fetchone()
+    assert row is not None
+    if row[1] is not None:
+        raise ReconCheckError(f"cleared set {row[1]} does not add up to zero.")
+    return _int(row[0])
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
