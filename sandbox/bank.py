@@ -60,8 +60,8 @@ class Bank:
     """All simulated banks of one home.
 
     State lives in `<home>/sandbox/bank.sqlite`; a `Bank` opened again on the same home goes on where the
-    last one stopped. `behaviour` and `anomalies` given the first time are remembered when left out later;
-    a plan, once adopted, stays. Same set-up, seed, plan and orders give the same bytes.
+    last one stopped. `seed` (1) and `behaviour` (plain) are remembered when left out later; a plan, once
+    adopted, stays. Same set-up, seed, plan and orders give the same bytes.
     """
 
     def __init__(
@@ -69,20 +69,21 @@ class Bank:
         home: Path,
         setup: BankSetup,
         *,
-        seed: int = 1,
+        seed: int | None = None,
         behaviour: BankBehaviour | None = None,
         anomalies: AnomalyPlan | None = None,
     ) -> None:
         self._home = home
         self._setup = setup
-        self._seed = seed
         self._book = BankBook(home / "sandbox" / "bank.sqlite", setup)
         self._folders = Folders(home)
         if anomalies is not None:
             with self._book.transaction():
                 self._book.adopt(anomalies)
-        self._behaviour = self._remember(behaviour)
-        self._fates = Fates(seed=seed, behaviour=self._behaviour)
+        self._seed = int(self._remember("seed", None if seed is None else str(seed)) or "1")
+        told = self._remember("behaviour", None if behaviour is None else behaviour.to_text())
+        self._behaviour = BankBehaviour() if told is None else BankBehaviour.from_text(told)
+        self._fates = Fates(seed=self._seed, behaviour=self._behaviour)
         self._reception = Reception(setup, self._book, self._folders, self._fates)
 
     def __enter__(self) -> Bank:
@@ -112,20 +113,22 @@ class Bank:
         same report. Raises `SandboxError` for a day before one already closed.
         """
         stored = self._book.report(day)
-        if stored is not None:
-            return _report_from(stored)
-        last = self._book.last_closed_day()
-        if last is not None and day < last:
-            raise SandboxError(f"the bank has closed {last} already; it cannot go back to {day}.")
-        with self._book.transaction():
-            report = self._close(day)
-            self._book.add_report(day, json.dumps(asdict(report), default=str))
+        report = self._close_once(day) if stored is None else _report_from(stored)
         truth = truth_path(self._home)
         truth.parent.mkdir(parents=True, exist_ok=True)
         truth.write_text(truth_text(self._book.truths()), encoding="utf-8")
         return report
 
     # The day -----------------------------------------------------------------------------------------
+
+    def _close_once(self, day: dt.date) -> DayReport:
+        last = self._book.last_closed_day()
+        if last is not None and day < last:
+            raise SandboxError(f"the bank has closed {last} already; it cannot go back to {day}.")
+        with self._book.transaction():
+            report = self._close(day)
+            self._book.add_report(day, json.dumps(asdict(report), default=str))
+        return report
 
     def _close(self, day: dt.date) -> DayReport:
         work = DayWork(day, {})
@@ -327,17 +330,17 @@ class Bank:
         self._book.remember("executions_bytes", str(committed + len(content)))
         return len(rows)
 
-    def _remember(self, behaviour: BankBehaviour | None) -> BankBehaviour:
-        if behaviour is not None:
-            with self._book.transaction():
-                self._book.remember("behaviour", behaviour.to_text())
-            return behaviour
-        stored = self._book.setting("behaviour")
-        return BankBehaviour() if stored is None else BankBehaviour.from_text(stored)
+    def _remember(self, key: str, value: str | None) -> str | None:
+        """The value, kept for the next opening; or what was kept when none is given."""
+        if value is None or value == self._book.setting(key):
+            return self._book.setting(key)
+        with self._book.transaction():
+            self._book.remember(key, value)
+        return value
 
 
 def simulate_day(
-    home: Path, setup_file: Path, day: dt.date, *, seed: int = 1, behaviour: BankBehaviour | None = None
+    home: Path, setup_file: Path, day: dt.date, *, seed: int | None = None, behaviour: BankBehaviour | None = None
 ) -> tuple[tuple[Received, ...], DayReport]:
     """What `nostro bank simulate --date` does with any set-up: take new orders, then close the day.
 

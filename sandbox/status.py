@@ -29,7 +29,7 @@ class RejectedPayment:
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """One `PmtInf`: its status, how many of its payments have it, and the rejected ones."""
+    """One `PmtInf`: its payments, the status of those that are not listed as rejected, and the rejected."""
 
     payment_information_id: str
     count: int
@@ -39,7 +39,7 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """A whole report. `status` of the group is a code, or None when batches speak for themselves."""
+    """A whole report; `status` is the group's (PART when its payments differ)."""
 
     report_id: str
     created: str
@@ -72,7 +72,6 @@ def _batch(batch: BatchStatus) -> str:
     tally = ""
     if batch.rejected and len(batch.rejected) < batch.count:
         tally = _tally(batch.count - len(batch.rejected), status) + _tally(len(batch.rejected), "RJCT")
-        status = "PART"
     elif batch.rejected:
         status = "RJCT"
     return (

@@ -248,3 +248,12 @@ def test_a_victim_has_one_anomaly_and_is_neither_rejected_nor_returned(week: Wee
             victims.append(str(text(unit(week, truth), "EndToEndId")))
     assert len(victims) == len(set(victims))
     assert not set(victims) & (refused | returned)
+
+
+def test_the_product_does_not_know_where_the_truth_is() -> None:
+    root = Path(__file__).parents[3]
+    words = re.compile(r"truth\.jsonl|read_truth|sandbox/|^\s*(from|import) sandbox", re.MULTILINE)
+    sources = [path for package in ("ledger", "settlement", "recon") for path in (root / package).rglob("*.py")]
+    assert sources
+    for path in sources:
+        assert not words.search(path.read_text(encoding="utf-8")), path
