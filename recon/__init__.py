@@ -1,1 +1,77 @@
-"""Reconciliation: bank statements proven, cleared against the books, open items explained."""
+"""Reconciliation: bank statements proven and booked, cleared against the books, what is open explained.
+
+ingest_files, arrived_files     statements and acquirer reports in; proven statements book themselves
+check_files                     read and prove without booking
+reconcile                       clear, classify, publish, certify: one business day
+run_report, breaks_list, break_show, break_explain
+build_warehouse                 nostro.duckdb for analysts
+"""
+
+from recon.breaks import Break
+from recon.certificate import SignOff, write_certificates
+from recon.check import CheckReport, check_files
+from recon.codes import BreakCode
+from recon.errors import (
+    BreakUnknownError,
+    ExclusiveLegError,
+    FileRefusedError,
+    NoRunError,
+    ReconCheckError,
+    ReconError,
+    SetNotZeroError,
+    StatementChainError,
+)
+from recon.ingest import FileResult, IngestReport, StatementResult, arrived_files, ingest_files
+from recon.report import (
+    BreakDetail,
+    BreakRow,
+    ExplainedItem,
+    InFlight,
+    OpenItemRow,
+    ProposedLeg,
+    RuleCount,
+    RunReport,
+    break_explain,
+    break_show,
+    breaks_list,
+    run_report,
+)
+from recon.runs import reconcile
+from recon.warehouse import WarehouseReport, build_warehouse
+
+__all__ = [
+    "Break",
+    "BreakCode",
+    "BreakDetail",
+    "BreakRow",
+    "BreakUnknownError",
+    "CheckReport",
+    "ExclusiveLegError",
+    "ExplainedItem",
+    "FileRefusedError",
+    "FileResult",
+    "InFlight",
+    "IngestReport",
+    "NoRunError",
+    "OpenItemRow",
+    "ProposedLeg",
+    "ReconCheckError",
+    "ReconError",
+    "RuleCount",
+    "RunReport",
+    "SetNotZeroError",
+    "SignOff",
+    "StatementChainError",
+    "StatementResult",
+    "WarehouseReport",
+    "arrived_files",
+    "break_explain",
+    "break_show",
+    "breaks_list",
+    "build_warehouse",
+    "check_files",
+    "ingest_files",
+    "reconcile",
+    "run_report",
+    "write_certificates",
+]

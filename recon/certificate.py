@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def write_certificates(conn: Connection, *, run_id: int, home: Path) -> list[Pat
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(str(body), encoding="utf-8", newline="\n")
-        os.replace(part, path)
+        part.replace(path)
         written.append(path)
     return written
 
@@ -193,14 +192,7 @@ def _cleared(conn: Connection, run_id: int, account: BankAccount) -> list[dict[s
 
 def _breaks(conn: Connection, run_id: int, account: BankAccount) -> list[dict[str, str | int]]:
     """Breaks with items on this account (their amount here), and breaks of its statements."""
-    rows = conn.execute(
-        "SELECT b.code, b.item_ref, coalesce(o.items, 0), coalesce(o.amount_minor, 0), b.age_days, b.explanation"
-        " FROM recon.break_run b LEFT JOIN (SELECT break_id, count(*) AS items, sum(amount_minor)::bigint AS amount_minor"
-        "   FROM recon.open_item WHERE run_id = %(run)s AND bank_account_id = %(account)s GROUP BY break_id) o USING (break_id)"
-        " WHERE b.run_id = %(run)s AND (o.break_id IS NOT NULL OR b.finding_id IS NOT NULL AND b.bank_account_id = %(account)s)"
-        " ORDER BY b.code, b.item_ref, b.break_id",
-        {"run": run_id, "account": account.bank_account_id},
-    ).fetchall()
+    rows = conn.execute(_BREAKS, {"run": run_id, "account": account.bank_account_id}).fetchall()
     return [
         {
             "code": str(code),
@@ -212,6 +204,18 @@ def _breaks(conn: Connection, run_id: int, account: BankAccount) -> list[dict[st
         }
         for code, ref, items, amount, age, explanation in rows
     ]
+
+
+_BREAKS = """
+SELECT b.code, b.item_ref, coalesce(o.items, 0), coalesce(o.amount_minor, 0), b.age_days, b.explanation
+  FROM recon.break_run b
+  LEFT JOIN (SELECT break_id, count(*) AS items, sum(amount_minor)::bigint AS amount_minor
+               FROM recon.open_item WHERE run_id = %(run)s AND bank_account_id = %(account)s
+              GROUP BY break_id) o USING (break_id)
+ WHERE b.run_id = %(run)s
+   AND (o.break_id IS NOT NULL OR b.finding_id IS NOT NULL AND b.bank_account_id = %(account)s)
+ ORDER BY b.code, b.item_ref, b.break_id
+"""
 
 
 def _in_flight(conn: Connection, run_id: int, account: BankAccount) -> dict[str, str | int]:

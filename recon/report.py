@@ -108,7 +108,8 @@ class RunReport:
                 yield f"  {item.rule:<20} {item.reference or '':<22} {amount} {item.payee or ''}".rstrip()
         yield f"Breaks: {len(self.breaks)}"
         for found in self.breaks:
-            yield f"  {found.break_id:<16} {found.code:<22} {found.item_ref:<22} {_money(found.amount_minor, found.currency)}"
+            amount = _money(found.amount_minor, found.currency)
+            yield f"  {found.break_id:<16} {found.code:<22} {found.item_ref:<22} {amount}"
             yield f"    {found.explanation}"
         yield "Sign-off"
         for done in self.sign_offs:
@@ -149,7 +150,8 @@ class BreakDetail:
     def render(self) -> Iterator[str]:
         """The break as text lines: what it is, its items, what to do."""
         head = self.head
-        yield f"{head.break_id} {head.code} {head.item_ref} {_money(head.amount_minor, head.currency)} ({self.business_date})"
+        left = _money(head.amount_minor, head.currency)
+        yield f"{head.break_id} {head.code} {head.item_ref} {left} ({self.business_date})"
         yield head.explanation
         for item in self.items[:_ITEMS_SHOWN]:
             amount = _money(item.amount_minor, head.currency)

@@ -164,17 +164,22 @@ SELECT coalesce(sum(p.amount_minor), 0)::bigint
 """
 
 _SETS = """
-SELECT count(*) FILTER (WHERE p.account_id = %s),
-       (SELECT min(x.match_set_id) FROM (
-            SELECT l.match_set_id FROM recon.match_leg l JOIN ledger.posting q ON q.posting_id = l.posting_id
-             WHERE l.match_set_id IN (SELECT k.match_set_id FROM recon.match_leg k JOIN ledger.posting t USING (posting_id)
-                                       WHERE t.account_id = %s)
-             GROUP BY l.match_set_id, q.currency_id HAVING sum(q.amount_minor) <> 0) x)
+SELECT count(*) FILTER (WHERE p.account_id = %(transit)s),
+       (SELECT min(x.match_set_id)
+          FROM (SELECT l.match_set_id
+                  FROM recon.match_leg l
+                  JOIN ledger.posting q ON q.posting_id = l.posting_id
+                 WHERE l.match_set_id IN (SELECT k.match_set_id
+                                            FROM recon.match_leg k JOIN ledger.posting t USING (posting_id)
+                                           WHERE t.account_id = %(transit)s)
+                 GROUP BY l.match_set_id, q.currency_id
+                HAVING sum(q.amount_minor) <> 0) x)
   FROM recon.match_leg l
   JOIN recon.match_set s USING (match_set_id)
   JOIN ledger.posting p ON p.posting_id = l.posting_id
- WHERE s.as_of_date <= %s
-   AND NOT EXISTS (SELECT FROM recon.unmatch u WHERE (u.book_id, u.posting_id, u.generation) = (l.book_id, l.posting_id, l.generation))
+ WHERE s.as_of_date <= %(date)s
+   AND NOT EXISTS (SELECT FROM recon.unmatch u
+                    WHERE (u.book_id, u.posting_id, u.generation) = (l.book_id, l.posting_id, l.generation))
 """
 
 
@@ -185,7 +190,7 @@ def _balance(conn: Connection, account_id: int, bank_account_id: int, business_d
 
 
 def _cleared_legs(conn: Connection, transit_account_id: int, business_date: dt.date) -> int:
-    row = conn.execute(_SETS, (transit_account_id, transit_account_id, business_date)).fetchone()
+    row = conn.execute(_SETS, {"transit": transit_account_id, "date": business_date}).fetchone()
     assert row is not None
     if row[1] is not None:
         raise ReconCheckError(f"cleared set {row[1]} does not add up to zero.")

@@ -1,0 +1,85 @@
+"""`nostro.duckdb`: the books for analysts, as a file of their own.
+
+Lives here: building the file anew and swapping it in. Must not live here: SQL (the `warehouse_*.sql` beside
+this file), any rule. An open reader keeps the file it has; the next one sees the new file.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+from psycopg import sql
+
+from ledger import Connection
+from settlement.transactions import transaction
+
+_MARK = "-- table: "
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseReport:
+    """The file that was built: rows of each table, and the comment of each view."""
+
+    path: Path
+    tables: dict[str, int]
+    views: dict[str, str]
+
+
+def build_warehouse(conn: Connection, path: Path) -> WarehouseReport:
+    """Build the DuckDB file from one snapshot of the books and put it in place at once.
+
+    The content is the same for the same books, view by view. `path` gets a new file; its folder is created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".warehouse-") as folder:
+        built = Path(folder) / "nostro.duckdb"
+        with duckdb.connect(str(built)) as target:
+            target.execute(_script("warehouse_schema.sql"))
+            with transaction(conn):
+                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                tables = {name: _copy(conn, target, name, query, Path(folder)) for name, query in _queries()}
+            target.execute(_script("warehouse_views.sql"))
+            views = _views(target)
+        built.replace(path)
+    return WarehouseReport(path=path, tables=tables, views=views)
+
+
+def _script(name: str) -> str:
+    return resources.files("recon").joinpath(name).read_text(encoding="utf-8")
+
+
+def _queries() -> list[tuple[str, str]]:
+    """Table name and query of everything that is copied."""
+    parts = (part.partition("\n") for part in _script("warehouse_tables.sql").split(_MARK)[1:])
+    return [(name.strip(), query.strip()) for name, _, query in parts]
+
+
+def _copy(conn: Connection, target: duckdb.DuckDBPyConnection, name: str, query: str, folder: Path) -> int:
+    """Move one table through a CSV file whose NULLs and texts cannot be confused. Gives its rows."""
+    file = folder / f"{name}.csv"
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, NULL '\\N', FORCE_QUOTE *)").format(sql.SQL(query))
+    with file.open("wb") as out, conn.cursor().copy(statement) as copy:
+        for block in copy:
+            out.write(block)
+    if file.stat().st_size:
+        into = duckdb.ColumnExpression(name)
+        target.execute(
+            "INSERT INTO " + str(into) + " SELECT * FROM read_csv(?, header = false, all_varchar = true,"
+            " nullstr = '\\N', quote = '\"', escape = '\"', delim = ',', auto_detect = true)",
+            [str(file)],
+        )
+    file.unlink()
+    row = target.execute("SELECT count(*) FROM " + str(duckdb.ColumnExpression(name))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _views(target: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    rows = target.execute(
+        "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
+    ).fetchall()
+    return {str(name): str(comment) for name, comment in rows}

@@ -1,0 +1,34 @@
+-- The DuckDB file: typed tables, and one documented view a question. Amounts are BIGINT minor units, debit
+-- positive on our books, credit positive on the bank's side; money(minor, exponent) gives an exact decimal.
+
+CREATE MACRO money(minor, exponent) AS
+    CAST(minor AS DECIMAL(20, 0)) * CASE exponent WHEN 0 THEN 1.0000 WHEN 2 THEN 0.0100 WHEN 3 THEN 0.0010 ELSE 0.0001 END;
+
+CREATE TABLE account (book VARCHAR, account_id INTEGER, account VARCHAR, type VARCHAR, normal_side SMALLINT, currency VARCHAR,
+    exponent SMALLINT, control VARCHAR, settleable BOOLEAN);
+CREATE TABLE entry (entry_id BIGINT, effective_date DATE, entry_key VARCHAR, reverses_entry_id BIGINT);
+CREATE TABLE posting (posting_id BIGINT, entry_id BIGINT, account_id INTEGER, effective_date DATE, amount_minor BIGINT);
+CREATE TABLE bank_account (book VARCHAR, bank_account VARCHAR, bank VARCHAR, iban VARCHAR, currency VARCHAR, exponent SMALLINT,
+    nostro_account_id INTEGER, transit_account_id INTEGER, opening_date DATE, opening_minor BIGINT);
+CREATE TABLE payout (book VARCHAR, instruction_id BIGINT, end_to_end_id VARCHAR, payee VARCHAR, payee_name VARCHAR, payee_iban VARCHAR,
+    bank_account VARCHAR, currency VARCHAR, exponent SMALLINT, business_date DATE, execution_date DATE, amount_minor BIGINT,
+    state VARCHAR, reason_code VARCHAR, msg_id VARCHAR, transit_posting_id BIGINT);
+CREATE TABLE statement (book VARCHAR, bank_account VARCHAR, currency VARCHAR, kind VARCHAR, stmt_id VARCHAR, sequence BIGINT,
+    closing_date DATE, opening_minor BIGINT, closing_minor BIGINT, entry_count INTEGER, proof VARCHAR, is_booked BOOLEAN,
+    booked_count INTEGER, booked_minor BIGINT, file_name VARCHAR, file_sha256 VARCHAR, findings VARCHAR);
+CREATE TABLE statement_line (bank_account VARCHAR, stmt_id VARCHAR, line_ordinal INTEGER, detail_ordinal INTEGER, booking_date DATE,
+    amount_minor BIGINT, currency VARCHAR, account_servicer_ref VARCHAR, end_to_end_id VARCHAR, file_name VARCHAR, source_line INTEGER,
+    n_posting_id BIGINT, t_posting_id BIGINT);
+CREATE TABLE cleared_leg (match_set_id BIGINT, business_date DATE, rule VARCHAR, rule_version INTEGER, is_routine BOOLEAN,
+    posting_id BIGINT, amount_minor BIGINT);
+CREATE TABLE run (book VARCHAR, run_id BIGINT, business_date DATE, item_count INTEGER, input_sha256 VARCHAR);
+CREATE TABLE break (book VARCHAR, business_date DATE, break_id VARCHAR, code VARCHAR, item_ref VARCHAR, bank_account VARCHAR,
+    currency VARCHAR, amount_minor BIGINT, item_count INTEGER, first_date DATE, age_days INTEGER, explanation VARCHAR, proposal VARCHAR);
+CREATE TABLE open_item (book VARCHAR, business_date DATE, posting_id BIGINT, bank_account VARCHAR, currency VARCHAR, amount_minor BIGINT,
+    kind VARCHAR, reference VARCHAR, item_date DATE, age_days INTEGER, code VARCHAR, break_id VARCHAR);
+CREATE TABLE certificate (book VARCHAR, bank_account VARCHAR, currency VARCHAR, business_date DATE, opening_minor BIGINT,
+    lines_minor BIGINT, closing_minor BIGINT, nostro_minor BIGINT, transit_minor BIGINT, open_minor BIGINT, residual_minor BIGINT,
+    sha256 VARCHAR);
+CREATE TABLE expected_receipt (book VARCHAR, payout_id VARCHAR, acquirer VARCHAR, bank_account VARCHAR, currency VARCHAR,
+    exponent SMALLINT, payout_date DATE, gross_minor BIGINT, refunds_minor BIGINT, chargebacks_minor BIGINT, fees_minor BIGINT,
+    net_minor BIGINT, t_posting_id BIGINT);
