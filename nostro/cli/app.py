@@ -10,7 +10,7 @@ import click
 import typer
 
 from ledger.errors import NostroError
-from nostro.cli import books, deployment, settle
+from nostro.cli import books, deployment, reconciliation, runs, settle
 from nostro.cli.common import EXIT_INTERNAL, errors, exit_status, print_error
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
 books.register(app)
 deployment.register(app)
 settle.register(app)
+reconciliation.register(app)
+runs.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

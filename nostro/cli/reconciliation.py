@@ -1,0 +1,228 @@
+"""Commands of reconciliation: statements in, runs, breaks, exports."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger import format_amount
+from ledger.errors import RefusedError
+from ledger.money import CURRENCIES
+from nostro.cli.common import BookOption, JsonOption, console, emit, parse_date, progress, session, table
+from recon import (
+    arrived_files,
+    break_explain,
+    break_show,
+    breaks_list,
+    build_warehouse,
+    check_files,
+    ingest_files,
+    reconcile,
+    run_report,
+)
+
+recon_app = typer.Typer(no_args_is_help=True, help="Prove that the bank did what the books say.")
+breaks_app = typer.Typer(no_args_is_help=True, help="What is open and why.")
+export_app = typer.Typer(no_args_is_help=True, help="The books for other programs.")
+
+DayOption = Annotated[str | None, typer.Option("--date", help="Business date (default: the last reconciled).")]
+BreakArgument = Annotated[str, typer.Argument(help="A break, as `nostro breaks list` names it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.add_typer(recon_app, name="recon")
+    app.add_typer(breaks_app, name="breaks")
+    app.add_typer(export_app, name="export")
+
+
+@recon_app.command("ingest")
+def ingest_command(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Statements (camt) and acquirer reports (csv).", metavar="[FILE…]")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read and prove only; book nothing, whatever the account.")
+    ] = False,
+    inbox: Annotated[bool, typer.Option("--inbox", help="Take what arrived in the banks' inboxes.")] = False,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Take in statement files: prove each, book the proven ones, keep every original.
+
+    Status 1 when a file was refused (the others are taken in).
+
+    Example: `nostro recon ingest statement.xml`
+    """
+    if (check and not files) or (not files and not inbox):
+        raise typer.BadParameter("say which files to read, or --inbox for what arrived from the banks")
+    if check:
+        _check(files or [], as_json)
+        return
+    with session(book=book) as s, progress("ingesting", quiet=as_json) as report:
+        paths = [*(files or []), *(arrived_files(s.conn, book_id=s.book_id, home=s.home) if inbox else [])]
+        done = 0
+
+        def count(_: object) -> None:
+            nonlocal done
+            done += 1
+            report(done, len(paths))
+
+        taken = ingest_files(s.conn, book_id=s.book_id, paths=paths, on_progress=count)
+
+    def text() -> None:
+        for file in taken.files:
+            console.print(f"{file.name}: {file.outcome}{f' ({file.reason})' if file.reason else ''}", markup=False)
+            for each in file.statements:
+                said = f": {each.message}" if each.message else ""
+                console.print(
+                    f"  {each.account} {each.stmt_id}: {each.state}, {each.line_count} lines{said}", markup=False
+                )
+        console.print(
+            f"{len(taken.files)} files, {len(taken.refused)} refused, {taken.booked_lines:,} lines booked, "
+            f"{taken.receipts} receipts announced"
+        )
+
+    emit(taken, text, as_json=as_json)
+    if taken.refused:
+        first = taken.refused[0]
+        raise RefusedError(
+            f"{len(taken.refused)} of {len(taken.files)} files were refused; first: {first.name}: {first.reason}"
+        )
+
+
+def _check(files: list[Path], as_json: bool) -> None:
+    with progress("checking", quiet=as_json) as report:
+        done = 0
+
+        def count(_: object) -> None:
+            nonlocal done
+            done += 1
+            report(done, len(files))
+
+        result = check_files(files, on_progress=count)
+
+    def text() -> None:
+        for line in result.render():
+            console.print(line, markup=False)
+
+    emit(result.as_json(), text, as_json=as_json)
+
+
+@recon_app.command("run")
+def run_command(
+    day: Annotated[str, typer.Option("--date", help="Business date to reconcile through.")],
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the matching engine.")] = os.cpu_count()
+    or 2,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Clear cash in transit, name every break, certify every proven bank day. The same inputs: the same run.
+
+    Example: `nostro recon run --date 2026-11-02`
+    """
+    wanted = parse_date(day)
+    assert isinstance(wanted, date)
+    with session(book=book) as s, progress("reconciling", quiet=as_json):
+        report = reconcile(s.conn, book_id=s.book_id, business_date=wanted, home=s.home, threads=threads)
+    emit(report, lambda: _print_lines(report.render()), as_json=as_json)
+
+
+def _print_lines(lines: object) -> None:
+    for line in lines:  # type: ignore[attr-defined]
+        console.print(line, markup=False)
+
+
+@recon_app.command("report")
+def report_command(day: DayOption = None, as_json: JsonOption = False, book: BookOption = None) -> None:
+    """What a run cleared, what is open, what is certified.
+
+    Example: `nostro recon report --date 2026-11-02`
+    """
+    with session(book=book) as s:
+        report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day))
+    emit(report, lambda: _print_lines(report.render()), as_json=as_json)
+
+
+def _amount(minor: int, code: str) -> str:
+    return format_amount(minor, CURRENCIES[code].exponent)
+
+
+@breaks_app.command("list")
+def breaks_list_command(
+    day: DayOption = None,
+    code: Annotated[str | None, typer.Option("--code", help="Only breaks of this code.")] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Open breaks, each with exactly one code.
+
+    Example: `nostro breaks list --code MISSING_BANK`
+    """
+    with session(book=book) as s:
+        rows = breaks_list(s.conn, book_id=s.book_id, business_date=parse_date(day), code=code)
+    columns = ("break", "code", "bank account", "reference", "amount", "ccy", "items", "since", "age")
+    cells = [
+        (
+            r.break_id,
+            r.code,
+            r.bank_account,
+            r.item_ref,
+            _amount(r.amount_minor, r.currency),
+            r.currency,
+            r.item_count,
+            r.first_date,
+            r.age_days,
+        )
+        for r in rows
+    ]
+    emit(
+        {"breaks": rows},
+        lambda: table(None, columns, cells, right=(4, 6, 8)) if rows else console.print("no breaks"),
+        as_json=as_json,
+    )
+
+
+@breaks_app.command("show")
+def breaks_show_command(
+    break_id: BreakArgument, day: DayOption = None, as_json: JsonOption = False, book: BookOption = None
+) -> None:
+    """One break: its items, why it is open, the entry that would close it.
+
+    Example: `nostro breaks show B123`
+    """
+    with session(book=book) as s:
+        found = break_show(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
+    emit(found, lambda: _print_lines(found.render()), as_json=as_json)
+
+
+@breaks_app.command("explain")
+def breaks_explain_command(
+    break_id: BreakArgument, day: DayOption = None, as_json: JsonOption = False, book: BookOption = None
+) -> None:
+    """Why a break is open, and the smallest change that would close it.
+
+    Example: `nostro breaks explain B123`
+    """
+    with session(book=book) as s:
+        said = break_explain(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
+    emit({"break": break_id, "explanation": said}, lambda: console.print(said, markup=False), as_json=as_json)
+
+
+@export_app.command("duckdb")
+def export_duckdb_command(
+    to: Annotated[Path | None, typer.Option("--to", help="Target file (default: NOSTRO_HOME/nostro.duckdb).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build nostro.duckdb for analysts: a new file, swapped in at once.
+
+    Example: `nostro export duckdb`
+    """
+    with session() as s, progress("exporting", quiet=as_json):
+        target = to or s.home / "nostro.duckdb"
+        report = build_warehouse(s.conn, target)
+    emit(report, lambda: console.print(f"wrote {target}"), as_json=as_json)

@@ -1,0 +1,143 @@
+"""Commands that run the whole: the demo, the Dagster deployment, benchmarks, the Berka bank."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.errors import CheckFailedError
+from nostro.cli.common import JsonOption, console, plain, progress
+from nostro.settings import Settings
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure against a reference in the same run.")
+SmallOption = Annotated[bool, typer.Option("--small", help="A small version, for a quick look.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command("demo")(demo_command)
+    app.command("up")(up_command)
+    app.command("berka")(berka_command)
+    app.add_typer(bench_app, name="bench")
+
+
+def demo_command(
+    days: Annotated[int, typer.Option("--days", min=1, help="Business days.")] = 5,
+    payments: Annotated[int, typer.Option("--payments", min=30, help="Card payments a day.")] = 20_000,
+    payees: Annotated[int | None, typer.Option("--payees", help="Sellers (default: a fifth of the payments).")] = None,
+    anomalies: Annotated[int, typer.Option("--anomalies", min=0, help="How often the bank misbehaves.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the business and the banks.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """A business week from sales to certified books, in NOSTRO_HOME/demo (which is made anew).
+
+    Ends with status 5 when the breaks found are not exactly the anomalies that the simulated banks caused.
+
+    Example: `nostro demo --days 2 --payments 1000 --anomalies 5`
+    """
+    from nostro.demo import run_demo
+
+    home = Settings().home_path / "demo"
+    with progress("demo", quiet=as_json) as report:
+        result = run_demo(
+            home=home,
+            days=days,
+            payments=payments,
+            payees=payees or max(30, payments // 5),
+            anomalies=anomalies,
+            seed=seed,
+            say=None if as_json else lambda line: console.print(line, markup=False),
+            on_progress=report,
+        )
+    if as_json:
+        sys.stdout.write(json.dumps(plain(result), ensure_ascii=False, indent=1) + "\n")
+    else:
+        console.print(result.page, markup=False)
+    if not result.proven:
+        raise CheckFailedError("the week is not proven; the page says what differs.")
+
+
+def up_command(
+    port: Annotated[int, typer.Option("--port", help="Port of the Dagster UI.")] = 3000,
+    read_only_port: Annotated[
+        int | None, typer.Option("--read-only-port", help="Also a UI that can only look.")
+    ] = None,
+) -> None:
+    """Start Postgres and Dagster (UI, daemon) and stay until Ctrl-C.
+
+    Example: `nostro up --port 3000`
+    """
+    from nostro.up import up
+
+    up(Settings(), port=port, read_only_port=read_only_port)
+
+
+def berka_command(
+    folder: Annotated[Path, typer.Argument(help="Folder with journal-*.csv.gz, balances-*.csv.gz, parties.csv.")],
+    as_json: JsonOption = False,
+) -> None:
+    """A real bank's journal, from import to certificates, in NOSTRO_HOME/berka (which is made anew).
+
+    Example: `nostro berka ../shared/real/berka`
+    """
+    from nostro.berka import run_berka
+
+    with progress("berka", quiet=as_json) as report:
+        result = run_berka(
+            folder=folder,
+            home=Settings().home_path / "berka",
+            say=None if as_json else lambda line: console.print(line, markup=False),
+            on_progress=report,
+        )
+    if as_json:
+        sys.stdout.write(json.dumps(plain(result), ensure_ascii=False, indent=1) + "\n")
+    else:
+        console.print(result.line, markup=False)
+    if not result.proven:
+        raise CheckFailedError("not everything agreed; the line above says how much.")
+
+
+def _print_result(result: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    for name, value in result.items():
+        console.print(f"{name}: {value}", markup=False)
+
+
+@bench_app.command("posting")
+def bench_posting_command(
+    entries: Annotated[int, typer.Option("--entries", help="Two-leg entries a round.")] = 200_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Durable two-leg entries a second against rows a second of binary COPY on the same server.
+
+    Example: `nostro bench posting --json`
+    """
+    from benchmarks.posting import run
+
+    if small:
+        entries, repeats = 20_000, 3
+    _print_result(run(entries=entries, repeats=repeats).to_json(), as_json)
+
+
+@bench_app.command("pain001")
+def bench_pain001_command(
+    rows: Annotated[int, typer.Option("--rows", help="Payments in the file.")] = 100_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Payments written a second against pyiso20022 and xsdata rendering the same file.
+
+    Example: `nostro bench pain001 --json`
+    """
+    from benchmarks.pain001 import run
+
+    _print_result(run(2_000 if small else rows, repeats), as_json)
