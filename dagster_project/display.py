@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project.rooms import Table, Verdict
+from dagster_project.rooms.answers import Table, Verdict
 from ledger import NostroError
 
 MAX_ROWS = 20

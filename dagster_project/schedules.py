@@ -6,10 +6,10 @@ import datetime as dt
 
 import dagster as dg
 
-from dagster_project import rooms
 from dagster_project.jobs import morning_reconciliation_job, nightly_settlement_job
 from dagster_project.partitions import MORNING, NIGHT, TIMEZONE, local_date
 from dagster_project.resources import Books
+from dagster_project.rooms import calendars
 
 
 def _cron(at: dt.time) -> str:
@@ -20,7 +20,7 @@ def _run_or_skip(books: Books, day: dt.date, run_key: str) -> dg.RunRequest | dg
     if books.is_simulated:
         return dg.SkipReason("the bank of this home is simulated; run its days by hand.")
     with books.reader() as session:
-        banks = rooms.banks_on(session, day)
+        banks = calendars.banks_on(session, day)
     if not banks.open:
         return dg.SkipReason(
             f"no bank is open on {day:%A} {day}: {', '.join(banks.closed) or 'there is no bank account yet'}."

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project import rooms
 from dagster_project.assets.common import FILE_TAG
 from dagster_project.jobs import morning_reconciliation_job, release_job
 from dagster_project.partitions import FIRST_DAY, day_of, local_date
 from dagster_project.resources import Books, Session
+from dagster_project.rooms import calendars, recon, settlement
 
 ALERTS = "alerts.log"
 
@@ -36,8 +36,8 @@ def _content_key(files: Iterable[Path]) -> str:
 def _day_to_reconcile(books: Books, session: Session) -> dt.date:
     """Files that arrive speak of the last open day; with a simulated bank, of the last day that was settled."""
     if books.is_simulated:
-        return rooms.last_settled_day(session) or day_of(FIRST_DAY)
-    return rooms.last_open_day(session, local_date(dt.datetime.now(dt.UTC)))
+        return settlement.last_settled_day(session) or day_of(FIRST_DAY)
+    return calendars.last_open_day(session, local_date(dt.datetime.now(dt.UTC)))
 
 
 @dg.sensor(
@@ -49,7 +49,7 @@ def statement_inbox(context: dg.SensorEvaluationContext, books: Books) -> dg.Sen
     """New files in the banks' inboxes: one run for all of them, keyed by their content."""
     seen: dict[str, str] = json.loads(context.cursor or "{}")
     with books.reader() as session:
-        looks = {str(file.relative_to(books.home_path)): _look(file) for file in rooms.inbox_files(session)}
+        looks = {str(file.relative_to(books.home_path)): _look(file) for file in recon.inbox_files(session)}
         new = sorted(name for name, look in looks.items() if seen.get(name) != look)
         if not new:
             return dg.SkipReason(f"nothing new; {len(looks)} files in the inboxes.")
@@ -67,7 +67,7 @@ def approved_files(context: dg.SensorEvaluationContext, books: Books) -> dg.Sens
     """Each payment file that waits to be sent: one run a file and attempt."""
     asked: list[str] = json.loads(context.cursor or "[]")
     with books.reader() as session:
-        waiting = {file.run_key: file for file in rooms.waiting_files(session, dt.datetime.now(dt.UTC))}
+        waiting = {file.run_key: file for file in settlement.waiting_files(session, dt.datetime.now(dt.UTC))}
     requests = [
         dg.RunRequest(
             run_key=key,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 
-from dagster_project import display, rooms
+from dagster_project import display
 from dagster_project.assets.common import BANK_GATEWAY, POSTGRES, XML, Run, check, step
 from dagster_project.assets.settlement import released_files
 from dagster_project.resources import Session
+from dagster_project.rooms import recon, settlement
+from dagster_project.rooms.answers import Verdict
 
 
 @step("bank", deps=[released_files], kinds=POSTGRES | XML, pool=BANK_GATEWAY)
 def payment_status(run: Run) -> display.Shown:
     """Status reports from the banks' inboxes, and sends whose fate was unknown, looked up."""
     with run.books.preparer() as session:
-        report = rooms.poll(session)
-        files = rooms.payment_files(session, run.day)
+        report = settlement.poll(session)
+        files = settlement.payment_files(session, run.day)
     return {
         **display.numbers(
             messages=len(report.messages),
@@ -23,9 +25,9 @@ def payment_status(run: Run) -> display.Shown:
             rejected_instructions=sum(message.rejected for message in report.messages),
             not_applied=len(report.findings),
         ),
-        **display.table(rooms.message_table(report)),
-        **display.table(rooms.message_finding_table(report)),
-        **display.table(rooms.file_table(files)),
+        **display.table(settlement.message_table(report)),
+        **display.table(settlement.message_finding_table(report)),
+        **display.table(settlement.file_table(files)),
     }
 
 
@@ -33,25 +35,25 @@ def payment_status(run: Run) -> display.Shown:
 def statements(run: Run) -> display.Shown:
     """Statements and payout reports from the inboxes; every proven statement is booked once."""
     with run.books.preparer() as session:
-        ingested = rooms.ingest(session)
-        of_day = rooms.statements_of(session, run.day)
+        ingested = recon.ingest(session)
+        of_day = recon.statements_of(session, run.day)
     return {
-        **display.numbers(**ingested.counts, statements_of_the_day=len(of_day.rows)),
-        **display.table(of_day),
+        **display.numbers(**ingested.counts, statements_of_the_day=len(of_day)),
+        **display.table(recon.statement_table(of_day)),
         **display.table(ingested.table),
     }
 
 
 @check(statements, blocking=True)
-def statements_proven(session: Session, day: dt.date) -> rooms.Verdict:
+def statements_proven(session: Session, day: dt.date) -> Verdict:
     """Opening + booked lines = closing, for every statement of the day."""
-    return rooms.statements_proven(session, day)
+    return recon.statements_proven(session, day)
 
 
 @check(statements, blocking=True)
-def statement_chain_complete(session: Session, day: dt.date) -> rooms.Verdict:
+def statement_chain_complete(session: Session, day: dt.date) -> Verdict:
     """Every bank account open on the day has its statement, and each opens where the one before closed."""
-    return rooms.statement_chain_complete(session, day)
+    return recon.statement_chain_complete(session, day)
 
 
 ASSETS = [payment_status, statements]

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster_project import display
 from dagster_project.partitions import day_of, days
 from dagster_project.resources import Books, Session
-from dagster_project.rooms import Verdict
+from dagster_project.rooms.answers import Verdict
 
 POSTGRES, XML, POLARS, DUCKDB = (frozenset({kind}) for kind in ("postgres", "xml", "polars", "duckdb"))
 OWNERS = ["team:finance-ops"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 
-from dagster_project import display, rooms
+from dagster_project import display
 from dagster_project.assets.common import Run, check, step
 from dagster_project.resources import Session
+from dagster_project.rooms import ledger as room
+from dagster_project.rooms.answers import Verdict
 
 
 @step("ledger")
 def journal_files(run: Run) -> display.Shown:
     """Journal files of the day and the closed days before it, each whole or not at all; again changes nothing."""
     with run.books.preparer() as session:
-        imported = rooms.import_journals(session, run.day)
+        imported = room.import_journals(session, run.day)
     return {
         **display.numbers(
             files=len(imported),
@@ -21,8 +23,8 @@ def journal_files(run: Run) -> display.Shown:
             new_entries=sum(file.report.new_entries for file in imported),
             accounts_opened=sum(file.report.accounts_opened for file in imported),
         ),
-        **display.table(rooms.imported_table(imported)),
-        **display.path("inbox", rooms.journal_inbox(run.books.home_path)),
+        **display.table(room.imported_table(imported)),
+        **display.path("inbox", room.journal_inbox(run.books.home_path)),
     }
 
 
@@ -30,7 +32,7 @@ def journal_files(run: Run) -> display.Shown:
 def trial_balance(run: Run) -> display.Shown:
     """Debits and credits of every account through the day, and their sums, which are zero."""
     with run.books.preparer() as session:
-        summary = rooms.trial_balance(session, run.day)
+        summary = room.trial_balance(session, run.day)
     return {
         **display.numbers(accounts=summary.accounts),
         **display.texts({f"debits less credits {code}": text for code, text in summary.totals.items()}),
@@ -39,15 +41,15 @@ def trial_balance(run: Run) -> display.Shown:
 
 
 @check(trial_balance, blocking=True)
-def debits_equal_credits(session: Session, day: dt.date) -> rooms.Verdict:
+def debits_equal_credits(session: Session, day: dt.date) -> Verdict:
     """Σ postings = 0 in every currency."""
-    return rooms.debits_equal_credits(session)
+    return room.debits_equal_credits(session)
 
 
 @check(trial_balance, blocking=True)
-def books_verify(session: Session, day: dt.date) -> rooms.Verdict:
+def books_verify(session: Session, day: dt.date) -> Verdict:
     """Every invariant of the books, recomputed from entries and postings (`nostro verify`)."""
-    return rooms.books_verify(session)
+    return room.books_verify(session)
 
 
 ASSETS = [journal_files, trial_balance]

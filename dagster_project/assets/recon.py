@@ -6,30 +6,32 @@ import datetime as dt
 
 import dagster as dg
 
-from dagster_project import display, rooms
+from dagster_project import display
 from dagster_project.assets.bank import payment_status, statements
 from dagster_project.assets.common import DUCKDB, POLARS, POSTGRES, Run, check, step
 from dagster_project.resources import Session
+from dagster_project.rooms import recon as room
+from dagster_project.rooms.answers import Verdict
 
 
 @step(
     "recon",
     deps=[payment_status, statements],
     kinds=POSTGRES | POLARS | DUCKDB,
-    code_version=rooms.RULES_VERSION,
+    code_version=room.RULES_VERSION,
 )
 def matches(run: Run) -> display.Shown:
     """Cash in transit grouped into sets that add up to zero, exact keys first; what is not unique stays open."""
     with run.books.preparer() as session:
-        cleared = rooms.reconcile(session, run.day)
+        cleared = room.reconcile(session, run.day)
     return {**display.numbers(**cleared.counts), **display.table(cleared.table)}
 
 
-@step("recon", deps=[matches], code_version=rooms.RULES_VERSION)
+@step("recon", deps=[matches], code_version=room.RULES_VERSION)
 def breaks(run: Run) -> display.Shown:
     """Every open item has one code: the breaks with what would close them, and what is merely in flight."""
     with run.books.reader() as session:
-        report = rooms.breaks(session, run.day)
+        report = room.breaks(session, run.day)
     return {
         **display.numbers(**report.counts),
         **display.texts(report.texts),
@@ -41,28 +43,32 @@ def breaks(run: Run) -> display.Shown:
 @step("recon", deps=[breaks])
 def certificates(run: Run) -> display.Shown:
     """Books = bank, recomputed from the statements' bytes and the postings; residual 0, or no certificate."""
-    with run.books.preparer() as session:
-        display.require(rooms.statements_proven(session, run.day))
-        signed = rooms.certify(session, run.day)
-    return {**display.numbers(certificates=len(signed.rows)), **display.table(signed)}
+    with run.books.reader() as session:
+        signed = room.certificates(session, run.day)
+        verdict = room.certificate_residual_zero(session, run.day)
+    return {
+        **display.texts({"verdict": verdict.sentence}),
+        **display.numbers(**verdict.counts),
+        **display.table(signed),
+    }
 
 
 @check(certificates, blocking=True)
-def certificate_residual_zero(session: Session, day: dt.date) -> rooms.Verdict:
+def certificate_residual_zero(session: Session, day: dt.date) -> Verdict:
     """Every bank account with a statement of the day is certified, and the residual is literally zero."""
-    return rooms.certificate_residual_zero(session, day)
+    return room.certificate_residual_zero(session, day)
 
 
 @check(breaks, severity=dg.AssetCheckSeverity.WARN)
-def aged_breaks(session: Session, day: dt.date) -> rooms.Verdict:
+def aged_breaks(session: Session, day: dt.date) -> Verdict:
     """No break is older than five business days."""
-    return rooms.aged_breaks(session, day)
+    return room.aged_breaks(session, day)
 
 
 @check(breaks, severity=dg.AssetCheckSeverity.WARN)
-def unreconciled_amount(session: Session, day: dt.date) -> rooms.Verdict:
+def unreconciled_amount(session: Session, day: dt.date) -> Verdict:
     """Nothing is open except what is in flight within its time."""
-    return rooms.unreconciled_amount(session, day)
+    return room.unreconciled_amount(session, day)
 
 
 ASSETS = [matches, breaks, certificates]

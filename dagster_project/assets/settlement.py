@@ -6,24 +6,27 @@ import datetime as dt
 
 import dagster as dg
 
-from dagster_project import display, rooms
+from dagster_project import display
 from dagster_project.assets.common import BANK_GATEWAY, POSTGRES, XML, Run, check, step
 from dagster_project.assets.ledger import trial_balance
 from dagster_project.resources import Session
+from dagster_project.rooms import ledger
+from dagster_project.rooms import settlement as room
+from dagster_project.rooms.answers import Verdict
 
 
 @step("settlement", deps=[trial_balance], kinds=POSTGRES | XML)
 def payment_proposal(run: Run) -> display.Shown:
     """Payment files for what is owed tonight, final to the byte, waiting for a second person."""
     with run.books.preparer() as session:
-        display.require(rooms.day_has_come(run.day, run.now))
-        display.require(rooms.debits_equal_credits(session), rooms.books_verify(session))
-        rooms.propose(session, run.day, run.now)
-        files = rooms.payment_files(session, run.day)
+        display.require(room.day_has_come(run.day, run.now))
+        display.require(ledger.debits_equal_credits(session), ledger.books_verify(session))
+        room.propose(session, run.day, run.now)
+        files = room.payment_files(session, run.day)
     return {
         **display.numbers(files=len(files), instructions=sum(file.instruction_count for file in files)),
-        **display.texts(rooms.file_totals(files)),
-        **display.table(rooms.file_table(files)),
+        **display.texts(room.file_totals(files)),
+        **display.table(room.file_table(files)),
         **display.texts({"next": "an approver reads and signs: nostro settle show, nostro settle approve FILE"}),
     }
 
@@ -32,14 +35,14 @@ def payment_proposal(run: Run) -> display.Shown:
 def released_files(run: Run) -> display.Shown:
     """Approved files sealed and sent, once; the seal debits the payables."""
     with run.books.preparer() as session:
-        display.require(rooms.file_gates_clean(session, run.day))
-        outcomes = rooms.release(session, run.day, run.only_file, run.now)
-        files = rooms.payment_files(session, run.day)
+        display.require(room.file_gates_clean(session, run.day))
+        outcomes = room.release(session, run.day, run.only_file, run.now)
+        files = room.payment_files(session, run.day)
     shown = {
         **display.numbers(released=sum(outcome.at_the_bank for outcome in outcomes), files=len(files)),
-        **display.texts(rooms.file_totals(files)),
-        **display.table(rooms.outcome_table(outcomes)),
-        **display.table(rooms.file_table(files)),
+        **display.texts(room.file_totals(files)),
+        **display.table(room.outcome_table(outcomes)),
+        **display.table(room.file_table(files)),
     }
     troubled = [outcome for outcome in outcomes if not outcome.at_the_bank]
     if troubled:
@@ -49,9 +52,9 @@ def released_files(run: Run) -> display.Shown:
 
 
 @check(payment_proposal, blocking=True)
-def file_gates_clean(session: Session, day: dt.date) -> rooms.Verdict:
+def file_gates_clean(session: Session, day: dt.date) -> Verdict:
     """Every stored payment file of the day passes its schema, reads back to what is owed, and adds up."""
-    return rooms.file_gates_clean(session, day)
+    return room.file_gates_clean(session, day)
 
 
 ASSETS = [payment_proposal, released_files]

@@ -1,0 +1,235 @@
+"""What the steps ask of reconciliation."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ledger
+import recon
+from dagster_project.resources import Session
+from dagster_project.rooms.answers import Report, Table, Verdict, money
+from recon.accounts import bank_accounts
+from recon.breaks import taxonomy_digest_parts
+from recon.matching.rules import rules_sha256
+
+WAREHOUSE = "nostro.duckdb"
+
+# Changes with every rule that could decide differently; the UI then marks older results as outdated.
+RULES_VERSION = rules_sha256(taxonomy_digest_parts())[:12]
+
+
+def inbox_files(session: Session) -> list[Path]:
+    """Statements and payout reports in the banks' inboxes; what is still being written has a hidden name."""
+    return recon.arrived_files(session.conn, book_id=session.book_id, home=session.home)
+
+
+def ingest(session: Session) -> Report:
+    """Take in every statement and payout report of the inboxes; one taken in before changes nothing."""
+    taken = recon.ingest_files(session.conn, book_id=session.book_id, paths=inbox_files(session))
+    fresh = [file for file in taken.files if file.outcome != "duplicate"]
+    rows: list[tuple[object, ...]] = [
+        (file.name, file.outcome, told.account, told.stmt_id, told.closing_date, told.state, told.message)
+        for file in fresh
+        for told in file.statements
+    ]
+    rows += [(file.name, file.outcome, "", "", "", "", file.reason) for file in fresh if not file.statements]
+    columns = ("file", "outcome", "bank account", "statement", "closes", "state", "what")
+    return Report(
+        counts={
+            "files": len(taken.files),
+            "new_files": len(fresh),
+            "refused": len(taken.refused),
+            "booked_lines": taken.booked_lines,
+            "expected_receipts": taken.receipts,
+        },
+        table=Table("new files", columns, tuple(rows)),
+    )
+
+
+_STATEMENTS = """
+SELECT bank_account, stmt_id, sequence, currency, opening_minor, closing_minor, row_count, proof, is_booked,
+       findings
+  FROM recon.statement_status
+ WHERE book_id = %s AND closing_date = %s AND kind = 'camt.053' ORDER BY bank_account, stmt_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementStatus:
+    """A statement that closes on the day, and whether its lines are in the books."""
+
+    bank_account: str
+    stmt_id: str
+    sequence: int | None
+    currency: str
+    opening_minor: int | None
+    closing_minor: int | None
+    lines: int
+    proof: str
+    is_booked: bool
+    findings: str | None
+
+
+def statements_of(session: Session, day: dt.date) -> list[StatementStatus]:
+    """The statements that close on a day."""
+    with ledger.translate_errors():
+        rows = session.conn.execute(_STATEMENTS, (session.book_id, day)).fetchall()
+    return [StatementStatus(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def statement_table(statements: Sequence[StatementStatus], name: str = "statements") -> Table:
+    """One row a statement."""
+    columns = ("bank account", "statement", "number", "opening", "closing", "lines", "proof", "state", "findings")
+    rows = tuple(
+        (
+            *(s.bank_account, s.stmt_id, s.sequence),
+            *(money(s.opening_minor, s.currency), money(s.closing_minor, s.currency), s.lines, s.proof),
+            *("booked" if s.is_booked else "not booked", s.findings),
+        )
+        for s in statements
+    )
+    return Table(name, columns, rows)
+
+
+def statements_proven(session: Session, day: dt.date) -> Verdict:
+    """Whether every statement that closes on the day is proven and booked."""
+    statements = statements_of(session, day)
+    broken = [statement for statement in statements if not statement.is_booked]
+    counts = {"statements": len(statements), "not_booked": len(broken)}
+    if not broken:
+        return Verdict(True, f"{len(statements)} statements of {day} are proven and booked.", counts)
+    first = f"{broken[0].stmt_id} of {broken[0].bank_account}: {broken[0].findings or broken[0].proof}"
+    sentence = f"{len(broken)} statements of {day} are not booked, first: {first}."
+    return Verdict(False, sentence, counts, (statement_table(broken, "not booked"),))
+
+
+def statement_chain_complete(session: Session, day: dt.date) -> Verdict:
+    """Whether every bank account that was open on the day has a booked statement for it."""
+    booked = {statement.bank_account for statement in statements_of(session, day) if statement.is_booked}
+    accounts = bank_accounts(session.conn, session.book_id)
+    expected = [a.code for a in accounts if a.opening_date <= day and a.calendar.is_open(day)]
+    missing = [code for code in expected if code not in booked]
+    counts = {"expected": len(expected), "missing": len(missing)}
+    if not missing:
+        return Verdict(True, f"every statement of {day} that was due is booked ({len(expected)}).", counts)
+    return Verdict(False, f"no booked statement of {day} for {', '.join(missing)}; ask the bank for it.", counts)
+
+
+def reconcile(session: Session, day: dt.date) -> Report:
+    """Clear cash in transit as of a day; the same inputs are the same run. A proof that fails raises."""
+    run = recon.reconcile(session.conn, book_id=session.book_id, business_date=day, home=session.home)
+    rows = tuple((r.rule, r.version, r.set_count, r.leg_count, "policy" if r.is_routine else "") for r in run.rules)
+    return Report(
+        counts={
+            "run": run.run_id,
+            "sets": sum(rule.set_count for rule in run.rules),
+            "postings_cleared": sum(rule.leg_count for rule in run.rules),
+            "breaks": len(run.breaks),
+            "in_flight": sum(row.item_count for row in run.in_flight),
+        },
+        table=Table("cleared", ("rule", "version", "sets", "postings", "by"), rows),
+    )
+
+
+def breaks(session: Session, day: dt.date) -> Report:
+    """The breaks of a day's latest run, what they come to, and what is in flight."""
+    run = _run(session, day)
+    by_code: dict[tuple[str, str], tuple[int, int]] = {}
+    for found in run.breaks:
+        count, total = by_code.get((found.code, found.currency), (0, 0))
+        by_code[found.code, found.currency] = count + 1, total + found.amount_minor
+    sums = tuple((code, n, money(total, ccy)) for (code, ccy), (n, total) in sorted(by_code.items()))
+    in_flight = {f"in flight {row.bank_account}": money(row.amount_minor, row.currency) for row in run.in_flight}
+    return Report(
+        counts={
+            "breaks": len(run.breaks),
+            "oldest_in_business_days": max((found.age_days for found in run.breaks), default=0),
+            "in_flight": sum(row.item_count for row in run.in_flight),
+            "explained_by_policy": len(run.explained),
+        },
+        table=_break_table(run.breaks),
+        by_code=Table("breaks by code", ("code", "number", "sum"), sums),
+        texts=in_flight,
+    )
+
+
+def _break_table(found: Sequence[recon.BreakRow], name: str = "breaks") -> Table:
+    rows = tuple(
+        (
+            *(b.break_id, b.code, b.item_ref, b.bank_account, money(b.amount_minor, b.currency)),
+            *(b.age_days, b.explanation, b.proposal),
+        )
+        for b in found
+    )
+    return Table(name, ("break", "code", "item", "bank account", "amount", "age", "explanation", "proposal"), rows)
+
+
+def certificates(session: Session, day: dt.date) -> Table:
+    """Every bank account's sign-off of the day: its certificate's hash and file, or why there is none."""
+    done = _run(session, day).sign_offs
+    state = {True: "certified, residual 0", False: "not certified"}
+    rows = tuple((s.account, state[s.sha256 is not None], s.sha256, s.reason, _certificate(session, s)) for s in done)
+    return Table("sign-off", ("bank account", "state", "sha256", "reason", "file"), rows)
+
+
+def _certificate(session: Session, done: recon.SignOff) -> str:
+    path = session.home / "certificates" / done.account / f"{done.business_date}.json"
+    return str(path.relative_to(session.home)) if done.sha256 and path.exists() else ""
+
+
+def certificate_residual_zero(session: Session, day: dt.date) -> Verdict:
+    """Whether every bank account that should be certified for the day is. A residual above 0 is never stored."""
+    run = _run(session, day)
+    counts = {"certified": len(run.certified), "missing": len(run.uncertified)}
+    if not run.uncertified:
+        return Verdict(True, f"{len(run.certified)} bank accounts are certified for {day}, residual 0.", counts)
+    first = run.uncertified[0]
+    rows = tuple((s.account, s.reason) for s in run.uncertified)
+    return Verdict(
+        False,
+        f"{first.account} is not certified for {day}: {first.reason}.",
+        counts,
+        (Table("not certified", ("bank account", "reason"), rows),),
+    )
+
+
+AGED_AFTER_DAYS = 5
+
+
+def aged_breaks(session: Session, day: dt.date) -> Verdict:
+    """Whether every break is young enough."""
+    old = [found for found in _run(session, day).breaks if found.age_days > AGED_AFTER_DAYS]
+    counts = {"aged_breaks": len(old)}
+    if not old:
+        return Verdict(True, f"no break is older than {AGED_AFTER_DAYS} business days.", counts)
+    oldest = max(found.age_days for found in old)
+    sentence = f"{len(old)} breaks are older than {AGED_AFTER_DAYS} business days, the oldest {oldest}."
+    return Verdict(False, sentence, counts, (_break_table(old, "aged breaks"),))
+
+
+def unreconciled_amount(session: Session, day: dt.date) -> Verdict:
+    """Whether breaks leave nothing open on cash in transit."""
+    sums: dict[str, int] = {}
+    for found in _run(session, day).breaks:
+        sums[found.currency] = sums.get(found.currency, 0) + abs(found.amount_minor)
+    shown = ", ".join(money(total, code) for code, total in sorted(sums.items()) if total)
+    if not shown:
+        return Verdict(True, f"nothing is unreconciled on {day} beyond what is in flight.")
+    return Verdict(False, f"{shown} is unreconciled on {day}; see the table of breaks.")
+
+
+def _run(session: Session, day: dt.date) -> recon.RunReport:
+    return recon.run_report(session.conn, book_id=session.book_id, business_date=day)
+
+
+def export(session: Session) -> tuple[Path, Table, Table]:
+    """Build the analysts' file: where it is, rows by table, and what each view answers."""
+    built = recon.build_warehouse(session.conn, session.home / WAREHOUSE)
+    return (
+        built.path,
+        Table("tables", ("table", "rows"), tuple(sorted(built.tables.items()))),
+        Table("views", ("view", "answers"), tuple(sorted(built.views.items()))),
+    )
