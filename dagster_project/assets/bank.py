@@ -23,7 +23,7 @@ def payment_status(run: Run) -> display.Shown:
             messages=len(report.messages),
             new_messages=sum(message.is_new for message in report.messages),
             rejected_instructions=sum(message.rejected for message in report.messages),
-            not_applied=len(report.findings),
+            findings=len(report.findings),
         ),
         **display.table(settlement.message_table(report)),
         **display.table(settlement.message_finding_table(report)),

@@ -108,12 +108,12 @@ def books_verify(session: Session) -> Verdict:
     """Every invariant of the books, recomputed."""
     faults = ledger.verify(session.conn, book_id=session.book_id)
     if not faults:
-        return Verdict(True, "every invariant of the books holds.", {"faults": 0})
+        return Verdict(True, "every invariant of the books holds.", {"broken_rules": 0})
     table = Table("faults", ("invariant", "place", "fault"), tuple((f.invariant, f.place, f.fault) for f in faults))
     first = faults[0]
     return Verdict(
         False,
         f"{len(faults)} faults in the books, first: invariant {first.invariant}, {first.place} {first.fault}.",
-        {"faults": len(faults)},
+        {"broken_rules": len(faults)},
         (table,),
     )

@@ -40,7 +40,7 @@ def ingest(session: Session) -> Report:
     return Report(
         counts={
             "files": len(taken.files),
-            "new_files": len(fresh),
+            "files_taken_in_now": len(fresh),
             "refused": len(taken.refused),
             "booked_lines": taken.booked_lines,
             "expected_receipts": taken.receipts,
@@ -98,7 +98,7 @@ def statements_proven(session: Session, day: dt.date) -> Verdict:
     """Whether every statement that closes on the day is proven and booked."""
     statements = statements_of(session, day)
     broken = [statement for statement in statements if not statement.is_booked]
-    counts = {"statements": len(statements), "not_booked": len(broken)}
+    counts = {"statements": len(statements), "unbooked": len(broken)}
     if not broken:
         return Verdict(True, f"{len(statements)} statements of {day} are proven and booked.", counts)
     first = f"{broken[0].stmt_id} of {broken[0].bank_account}: {broken[0].findings or broken[0].proof}"
@@ -127,8 +127,8 @@ def reconcile(session: Session, day: dt.date) -> Report:
             "run": run.run_id,
             "sets": sum(rule.set_count for rule in run.rules),
             "postings_cleared": sum(rule.leg_count for rule in run.rules),
-            "breaks": len(run.breaks),
-            "in_flight": sum(row.item_count for row in run.in_flight),
+            "open_breaks": len(run.breaks),
+            "items_in_flight": sum(row.item_count for row in run.in_flight),
         },
         table=Table("cleared", ("rule", "version", "sets", "postings", "by"), rows),
     )
@@ -145,9 +145,9 @@ def breaks(session: Session, day: dt.date) -> Report:
     in_flight = {f"in flight {row.bank_account}": money(row.amount_minor, row.currency) for row in run.in_flight}
     return Report(
         counts={
-            "breaks": len(run.breaks),
+            "open_breaks": len(run.breaks),
             "oldest_in_business_days": max((found.age_days for found in run.breaks), default=0),
-            "in_flight": sum(row.item_count for row in run.in_flight),
+            "items_in_flight": sum(row.item_count for row in run.in_flight),
             "explained_by_policy": len(run.explained),
         },
         table=_break_table(run.breaks),
@@ -202,7 +202,7 @@ AGED_AFTER_DAYS = 5
 def aged_breaks(session: Session, day: dt.date) -> Verdict:
     """Whether every break is young enough."""
     old = [found for found in _run(session, day).breaks if found.age_days > AGED_AFTER_DAYS]
-    counts = {"aged_breaks": len(old)}
+    counts = {"breaks_too_old": len(old)}
     if not old:
         return Verdict(True, f"no break is older than {AGED_AFTER_DAYS} business days.", counts)
     oldest = max(found.age_days for found in old)

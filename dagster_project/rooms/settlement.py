@@ -98,7 +98,7 @@ def file_gates_clean(session: Session, day: dt.date) -> Verdict:
         for file in files
         for finding in _gate(session, file)
     ]
-    counts = {"files": len(files), "findings": len(found)}
+    counts = {"files": len(files), "broken_rules": len(found)}
     if not found:
         return Verdict(True, f"{len(files)} files pass their schema, read back and add up.", counts)
     table = Table("findings", ("file", "rule", "place", "finding"), tuple(found))
