@@ -1,7 +1,7 @@
 """Raw records of camt.052/053/054: the texts of one element each, exactly as the bank wrote them.
 
 Lives here: mutable records that the walk fills; None is "not there". Must not live here: paths, meaning.
-`repeated` says that a field which may stand only once stood twice.
+`repeated` says that a field which may stand only once stood twice; `line` is where the element starts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class RawAmount:
     total_currency: str | None = None
     records: list[RawAmount] | None = None
     repeated: bool = False
+    line: int = 1
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class RawReturn:
     code: str | None = None
     proprietary: str | None = None
     repeated: bool = False
+    line: int = 1
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class RawGroup:
     count: str | None = None
     details: list[RawDetail] | None = None
     repeated: bool = False
+    line: int = 1
 
 
 @dataclass(slots=True)
