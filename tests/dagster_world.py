@@ -36,11 +36,16 @@ class World:
 
     @property
     def books(self) -> Books:
+        """The resource with the days of the simulated bank."""
+        return self.books_by(SIMULATED)
+
+    def books_by(self, clock: str) -> Books:
+        """The resource with this clock."""
         return Books(
             home=str(self.home),
             app_conninfo=self.database.conninfo(),
             scheduler_conninfo=self.database.conninfo("scheduler"),
-            clock=SIMULATED,
+            clock=clock,
         )
 
     def run(

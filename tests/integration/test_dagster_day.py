@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_project.resources import WALL
 from dagster_project.rooms.settlement import day_has_come
 from ledger import NewEntry, NewPosting, book_id, post_batch
 from nostro.database import Database
@@ -130,7 +131,7 @@ def test_a_bad_journal_file_stops_the_night_and_every_fault_is_listed(world: Wor
 
 
 def test_payments_are_not_proposed_for_a_day_to_come(world: World) -> None:
-    books = world.books.model_copy(update={"clock": "wall"})
+    books = world.books_by(WALL)
     tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2)
     assert not day_has_come(tomorrow, books.now(tomorrow)).holds
     assert day_has_come(MONDAY, books.now(MONDAY)).holds
