@@ -23,9 +23,9 @@ COMMENT ON COLUMN settlement.run.proposed_at IS 'The caller''s clock; it is prin
 CREATE TABLE settlement.obligation (
     obligation_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id           bigint NOT NULL REFERENCES settlement.run,
-    payee_id         int NOT NULL REFERENCES settlement.payee,
+    payee_id         int NOT NULL,
     payee_version_id bigint NOT NULL REFERENCES settlement.payee_version,
-    account_id       int NOT NULL REFERENCES ledger.account,
+    account_id       int NOT NULL,
     owed_minor       bigint NOT NULL,
     pay_minor        bigint NOT NULL,
     CONSTRAINT obligation_once UNIQUE (run_id, payee_id),
@@ -147,7 +147,8 @@ BEGIN
     SELECT f.file_id INTO v_file
       FROM settlement.payment_file f
       JOIN settlement.instruction i USING (file_id)
-      LEFT JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+      LEFT JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+             ON true
      WHERE f.file_id IN (SELECT n.file_id FROM new_rows n)
      GROUP BY f.file_id
     HAVING count(*) <> f.instruction_count OR sum(i.amount_minor) <> f.total_minor

@@ -123,10 +123,12 @@ DECLARE
 BEGIN
     SELECT n.* INTO v_row
       FROM new_rows n
-      LEFT JOIN settlement.instruction i USING (instruction_id)
+      LEFT JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = n.instruction_id LIMIT 1) i
+             ON true
       LEFT JOIN settlement.instruction_transition t ON t.from_state = n.from_state AND t.state = n.state
-      LEFT JOIN settlement.instruction_event p
-             ON p.instruction_id = n.instruction_id AND p.ordinal = n.ordinal - 1 AND p.state = n.from_state
+      LEFT JOIN LATERAL (SELECT * FROM settlement.instruction_event p
+                          WHERE p.instruction_id = n.instruction_id AND p.ordinal = n.ordinal - 1 LIMIT 1) p
+             ON p.state = n.from_state
      WHERE i.instruction_id IS NULL OR t.state IS NULL OR (n.ordinal > 1 AND p.instruction_id IS NULL)
      LIMIT 1;
     IF FOUND THEN

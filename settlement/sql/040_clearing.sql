@@ -39,8 +39,8 @@ DECLARE
 BEGIN
     SELECT m.group_id, sum(p.amount_minor) AS total, count(p.posting_id) AS found, g.member_count INTO v_bad
       FROM (SELECT DISTINCT n.group_id FROM new_rows n) t
-      JOIN settlement.clearing_member m ON m.group_id = t.group_id
-      LEFT JOIN settlement.clearing_group g ON g.group_id = t.group_id
+     CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_member m WHERE m.group_id = t.group_id OFFSET 0) m
+      LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = t.group_id LIMIT 1) g ON true
       LEFT JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = m.posting_id LIMIT 1) p
              ON p.book_id = m.book_id AND p.book_id = g.book_id AND p.account_id = g.account_id
      GROUP BY m.group_id, g.member_count, g.clearing_posting_id

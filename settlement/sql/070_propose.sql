@@ -32,34 +32,33 @@ SET plan_cache_mode = force_custom_plan AS $$
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
     ), held AS MATERIALIZED (
         SELECT DISTINCT h.posting_id FROM settlement.hold_active h
-    ), item AS (
-        SELECT y.payee_id, p.posting_id, p.amount_minor
+    ), net AS (
+        SELECT y.payee_id, y.payee_version_id, y.account_id, y.hold, y.minimum_minor, y.maximum_minor,
+               (-sum(p.amount_minor))::bigint AS owed_minor, array_agg(p.posting_id ORDER BY p.posting_id) AS posting_ids
           FROM party y
           JOIN ledger.posting p ON p.account_id = y.account_id
           LEFT JOIN settlement.clearing_member m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
-          LEFT JOIN waiting w ON w.posting_id = p.posting_id
-          LEFT JOIN held h ON h.posting_id = p.posting_id
           LEFT JOIN settlement.clearing_group g ON g.remainder_posting_id = p.posting_id
          WHERE p.effective_date <= p_business_date - y.delay_days
-           AND m.posting_id IS NULL AND w.posting_id IS NULL AND h.posting_id IS NULL
+           AND m.posting_id IS NULL
+           -- Hashed whatever the planner believes of their size; their columns are NOT NULL.
+           AND p.posting_id NOT IN (SELECT w.posting_id FROM waiting w)
+           AND p.posting_id NOT IN (SELECT h.posting_id FROM held h)
            AND NOT (g.group_id IS NOT NULL AND p.effective_date >= p_business_date)
-    ), net AS (
-        SELECT payee_id, (-sum(amount_minor))::bigint AS owed_minor,
-               array_agg(posting_id ORDER BY posting_id) AS posting_ids
-          FROM item GROUP BY payee_id
+         GROUP BY y.payee_id, y.payee_version_id, y.account_id, y.hold, y.minimum_minor, y.maximum_minor
     )
-    SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, decided.pay_minor,
-           CASE WHEN y.hold THEN 'payee_held'
+    SELECT n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, decided.pay_minor,
+           CASE WHEN n.hold THEN 'payee_held'
                 WHEN n.owed_minor = 0 THEN 'zero'
                 WHEN n.owed_minor < 0 THEN 'negative'
                 WHEN decided.pay_minor = 0 THEN 'below_minimum'
                 ELSE 'pay' END,
            n.posting_ids
-      FROM net n JOIN party y USING (payee_id)
+      FROM net n
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN n.owed_minor >= y.minimum_minor AND n.owed_minor > 0
-                       THEN least(n.owed_minor, y.maximum_minor) ELSE 0 END AS pay_minor) decided
-     ORDER BY y.payee_id
+           SELECT CASE WHEN n.owed_minor >= n.minimum_minor AND n.owed_minor > 0
+                       THEN least(n.owed_minor, n.maximum_minor) ELSE 0 END AS pay_minor) decided
+     ORDER BY n.payee_id
 $$;
 
 CREATE FUNCTION settlement.void_files(p_file_ids bigint[], p_reason text) RETURNS int
@@ -140,36 +139,48 @@ SET plan_cache_mode = force_custom_plan AS $$
     SELECT min(l.run_id) FROM live l
     HAVING count(*) > 0 AND min(l.run_id) = max(l.run_id)
        AND count(*) = (SELECT count(*) FROM cut)
-       AND NOT EXISTS (SELECT FROM cut c LEFT JOIN live l USING (payee_version_id, pay_minor, posting_ids)
-                        WHERE l.run_id IS NULL)
+       AND NOT EXISTS (SELECT payee_version_id, pay_minor, posting_ids FROM cut
+                       EXCEPT SELECT payee_version_id, pay_minor, posting_ids FROM live)
 $$;
 
+-- Results of one statement meet in arrays by position: a join of two intermediate results may be planned as if
+-- both were small.
 CREATE FUNCTION settlement.record_obligations(
     p_run_id bigint, p_book_id int, p_netted settlement.netted[], p_pay boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_netted settlement.netted[];
+    v_ids    bigint[];
 BEGIN
-    INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor)
-    SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor
-      FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
+    SELECT array_agg(n ORDER BY n.payee_id) INTO v_netted
+      FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay;
+    WITH new AS (
+        INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor)
+        SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor
+          FROM unnest(v_netted) n ORDER BY n.payee_id
+        RETURNING obligation_id, payee_id)
+    SELECT array_agg(new.obligation_id ORDER BY new.payee_id) INTO v_ids FROM new;
     INSERT INTO settlement.proposal_member (obligation_id, posting_id)
-    SELECT o.obligation_id, m.posting_id
-      FROM unnest(p_netted) n
-      JOIN settlement.obligation o ON o.run_id = p_run_id AND o.payee_id = n.payee_id
-     CROSS JOIN LATERAL unnest(n.posting_ids) m (posting_id)
-     ORDER BY o.obligation_id, m.posting_id;
+    SELECT n.obligation_id, m.posting_id
+      FROM unnest(v_netted, v_ids) AS n (payee_id, payee_version_id, account_id, owed_minor, pay_minor, outcome,
+                                         posting_ids, obligation_id)
+     CROSS JOIN LATERAL unnest(n.posting_ids) m (posting_id);
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count)
-    SELECT o.obligation_id, p_book_id, o.account_id, cardinality(n.posting_ids)
-      FROM unnest(p_netted) n
-      JOIN settlement.obligation o ON o.run_id = p_run_id AND o.payee_id = n.payee_id
+    SELECT n.obligation_id, p_book_id, n.account_id, cardinality(n.posting_ids)
+      FROM unnest(v_netted, v_ids) AS n (payee_id, payee_version_id, account_id, owed_minor, pay_minor, outcome,
+                                         posting_ids, obligation_id)
      WHERE n.outcome = 'zero';
     INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT p_book_id, m.posting_id, m.obligation_id
-      FROM settlement.obligation o JOIN settlement.proposal_member m USING (obligation_id)
-     WHERE o.run_id = p_run_id AND o.pay_minor = 0;
+    SELECT p_book_id, m.posting_id, n.obligation_id
+      FROM unnest(v_netted, v_ids) AS n (payee_id, payee_version_id, account_id, owed_minor, pay_minor, outcome,
+                                         posting_ids, obligation_id)
+     CROSS JOIN LATERAL unnest(n.posting_ids) m (posting_id)
+     WHERE n.outcome = 'zero';
 END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.
+-- LATERAL … LIMIT 1 pins each look-up to the primary key; what else must hold stands outside of it.
 CREATE FUNCTION settlement.record_file(
     p_run_id bigint, p_part int, p_msg_id text, p_payment_information_id text, p_content bytea,
     p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[]) RETURNS bigint
@@ -186,12 +197,14 @@ BEGIN
     INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id, execution_date,
         msg_id, payment_information_id, sha256, instruction_count, total_minor, content)
     SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, b.currency_id, r.execution_date,
-           p_msg_id, p_payment_information_id, encode(sha256(p_content), 'hex'), count(*), sum(o.pay_minor), p_content
+           p_msg_id, p_payment_information_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
       FROM settlement.run r
       JOIN settlement.bank_account_root b USING (bank_account_id)
-      JOIN settlement.obligation o ON o.run_id = r.run_id AND o.obligation_id = ANY (p_obligation_ids)
+     CROSS JOIN (SELECT count(*) AS count, sum(o.pay_minor) AS total FROM unnest(p_obligation_ids) g (id)
+                  CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o
+                                       WHERE o.obligation_id = g.id LIMIT 1) o
+                  WHERE o.run_id = p_run_id) paid
      WHERE r.run_id = p_run_id
-     GROUP BY r.run_id, b.bank_account_id
     RETURNING file_id INTO v_file;
     INSERT INTO settlement.instruction (instruction_id, file_id, ordinal, payee_id, payee_code, payee_name,
         payee_iban, payable_account_id, amount_minor, end_to_end_id, uetr, execution_date)
@@ -199,10 +212,12 @@ BEGIN
            g.end_to_end_id, g.uetr, r.execution_date
       FROM unnest(p_obligation_ids, p_end_to_end_ids, p_uetrs) WITH ORDINALITY
            AS g (obligation_id, end_to_end_id, uetr, n)
-      JOIN settlement.obligation o ON o.obligation_id = g.obligation_id AND o.run_id = p_run_id
-      JOIN settlement.payee_version v ON v.payee_version_id = o.payee_version_id
-      JOIN settlement.payee y ON y.payee_id = o.payee_id
+     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.obligation_id LIMIT 1) o
+     CROSS JOIN LATERAL (SELECT * FROM settlement.payee_version v
+                          WHERE v.payee_version_id = o.payee_version_id LIMIT 1) v
+     CROSS JOIN LATERAL (SELECT * FROM settlement.payee y WHERE y.payee_id = o.payee_id LIMIT 1) y
       JOIN settlement.run r ON r.run_id = o.run_id
+     WHERE o.run_id = p_run_id
      ORDER BY g.n;
     PERFORM settlement.add_file_event(v_file, 'proposed');
     RETURN v_file;

@@ -50,8 +50,9 @@ SET plan_cache_mode = force_custom_plan AS $$
         SELECT 1, format('the cut-off %s passed', file.cutoff_at) FROM file WHERE p_now >= file.cutoff_at
         UNION ALL
         SELECT 2, format('posting %s of payee %s was cleared by another payment', m.posting_id, m.payee_code)
-          FROM member m, file JOIN settlement.clearing_member c ON c.book_id = file.book_id
-         WHERE c.posting_id = m.posting_id
+          FROM file, member m
+         CROSS JOIN LATERAL (SELECT FROM settlement.clearing_member c
+                              WHERE c.book_id = file.book_id AND c.posting_id = m.posting_id LIMIT 1) c
         UNION ALL
         SELECT 3, format('posting %s of payee %s is held: %s', m.posting_id, m.payee_code, h.reason)
           FROM member m JOIN settlement.hold_active h USING (posting_id)
@@ -110,62 +111,56 @@ BEGIN
     outcome := 'sealed';
 END $$;
 
+-- Results meet in arrays by the instructions' order, so nothing is joined that the planner knows nothing of.
 CREATE FUNCTION settlement.post_payouts(p_file_id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    v_file  record;
-    v_ids   bigint[];
-    v_keys  text[];
-    v_texts text[];
-    v_refs  text[];
-    v_leg_entry   int[];
-    v_leg_account int[];
-    v_leg_amount  bigint[];
+    v_book int; v_date date; v_transit int;
+    v_ids bigint[]; v_accounts int[]; v_remains boolean[]; v_members int[];
+    v_keys text[]; v_texts text[]; v_refs text[];
+    v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
+    v_entries bigint[]; v_firsts bigint[];
 BEGIN
-    SELECT f.book_id, f.bank_account_id, r.business_date, b.transit_account_id, f.instruction_count INTO v_file
+    SELECT f.book_id, r.business_date, b.transit_account_id INTO v_book, v_date, v_transit
       FROM settlement.payment_file f JOIN settlement.run r USING (run_id)
       JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
      WHERE f.file_id = p_file_id;
-    SELECT array_agg(i.instruction_id ORDER BY i.ordinal), array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
+    SELECT array_agg(i.instruction_id ORDER BY i.ordinal), array_agg(i.payable_account_id ORDER BY i.ordinal),
+           array_agg(o.owed_minor > o.pay_minor ORDER BY i.ordinal),
+           array_agg((SELECT count(*)::int + 1 FROM settlement.proposal_member m
+                       WHERE m.obligation_id = i.instruction_id) ORDER BY i.ordinal),
+           array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
            array_agg('Payout to ' || i.payee_code ORDER BY i.ordinal), array_agg(i.end_to_end_id ORDER BY i.ordinal)
-      INTO v_ids, v_keys, v_texts, v_refs
-      FROM settlement.instruction i WHERE i.file_id = p_file_id;
+      INTO v_ids, v_accounts, v_remains, v_members, v_keys, v_texts, v_refs
+      FROM settlement.instruction i
+     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+     WHERE i.file_id = p_file_id;
     -- Legs of an entry in this order: clearing debit, T credit, remainder (when a maximum cut something off).
     SELECT array_agg(i.ordinal ORDER BY i.ordinal, leg.n), array_agg(leg.account ORDER BY i.ordinal, leg.n),
            array_agg(leg.amount ORDER BY i.ordinal, leg.n)
       INTO v_leg_entry, v_leg_account, v_leg_amount
       FROM settlement.instruction i
-      JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
-     CROSS JOIN LATERAL (VALUES (1, o.account_id, o.owed_minor),
-                                (2, v_file.transit_account_id, -o.pay_minor),
+     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+     CROSS JOIN LATERAL (VALUES (1, o.account_id, o.owed_minor), (2, v_transit, -o.pay_minor),
                                 (3, o.account_id, o.pay_minor - o.owed_minor)) leg (n, account, amount)
      WHERE i.file_id = p_file_id AND leg.amount <> 0;
 
-    WITH posted AS MATERIALIZED (
-        SELECT * FROM ledger.post_internal(v_file.book_id, 'settlement', NULL, v_keys,
-            array_fill(v_file.business_date, ARRAY[v_file.instruction_count]), v_texts, v_refs, NULL, NULL,
-            v_leg_entry, v_leg_account, v_leg_amount)
-    ), sized AS (
-        SELECT m.obligation_id, count(*)::int + 1 AS member_count FROM settlement.proposal_member m
-         WHERE m.obligation_id = ANY (v_ids) GROUP BY m.obligation_id
-    )
+    SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal)
+      INTO v_entries, v_firsts
+      FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys, array_fill(v_date, ARRAY[cardinality(v_ids)]),
+           v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
+
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, entry_id,
         clearing_posting_id, transit_posting_id, remainder_posting_id)
-    SELECT i.instruction_id, v_file.book_id, i.payable_account_id, s.member_count, p.entry_id,
-           p.first_posting_id, p.first_posting_id + 1,
-           CASE WHEN o.owed_minor > o.pay_minor THEN p.first_posting_id + 2 END
-      FROM posted p
-      JOIN settlement.instruction i ON i.file_id = p_file_id AND i.ordinal = p.entry_ordinal
-      JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
-      JOIN sized s ON s.obligation_id = i.instruction_id;
-
+    SELECT g.id, v_book, g.account, g.members, g.entry, g.first, g.first + 1, CASE WHEN g.remains THEN g.first + 2 END
+      FROM unnest(v_ids, v_accounts, v_members, v_entries, v_firsts, v_remains)
+           AS g (id, account, members, entry, first, remains);
     INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT v_file.book_id, m.posting_id, m.obligation_id
-      FROM settlement.proposal_member m WHERE m.obligation_id = ANY (v_ids)
-    UNION ALL
-    SELECT v_file.book_id, g.clearing_posting_id, g.group_id
-      FROM settlement.clearing_group g WHERE g.group_id = ANY (v_ids);
+    SELECT v_book, m.posting_id, g.id
+      FROM unnest(v_ids, v_firsts) AS g (id, first)
+     CROSS JOIN LATERAL (SELECT m.posting_id FROM settlement.proposal_member m WHERE m.obligation_id = g.id
+                         UNION ALL SELECT g.first) m;
 END $$;
 
 -- What stays on a bank account once every approved file is paid: N + T − those. Negative is a warning, not a rule:

@@ -8,90 +8,91 @@ CREATE FUNCTION settlement.reopen(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    v_book int;
-    v_date date;
+    v_book int; v_transit int; v_fees int;
+    v_count int := cardinality(p_instruction_ids);
+    v_versions bigint[]; v_keys text[]; v_texts text[]; v_refs text[];
+    v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
+    v_entries bigint[]; v_firsts bigint[];
 BEGIN
-    IF coalesce(cardinality(p_instruction_ids), 0) = 0 THEN RETURN; END IF;
-    SELECT min(g.book_id) INTO v_book FROM settlement.clearing_group g WHERE g.group_id = p_instruction_ids[1];
-    v_date := greatest(p_effective, ledger.closed_through(v_book) + 1);
+    -- All instructions are of one bank account: the caller works file by file.
+    SELECT f.book_id, b.transit_account_id,
+           (SELECT a.account_id FROM ledger.account a JOIN ledger.currency c USING (currency_id)
+             WHERE a.book_id = f.book_id AND a.currency_id = f.currency_id
+               AND a.code = 'expenses:bank-fees:' || lower(c.code))
+      INTO v_book, v_transit, v_fees
+      FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
+      JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
+     WHERE i.instruction_id = p_instruction_ids[1];
+    SELECT array_agg(o.payee_version_id ORDER BY g.n), array_agg(p_kind || ':' || i.end_to_end_id ORDER BY g.n),
+           array_agg(initcap(p_kind) || ' of payout to ' || i.payee_code ORDER BY g.n),
+           array_agg(i.end_to_end_id ORDER BY g.n)
+      INTO v_versions, v_keys, v_texts, v_refs
+      FROM unnest(p_instruction_ids) WITH ORDINALITY AS g (id, n)
+     CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = g.id LIMIT 1) i
+     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o;
+    SELECT array_agg(g.n::int ORDER BY g.n, leg.k), array_agg(leg.account ORDER BY g.n, leg.k),
+           array_agg(leg.amount ORDER BY g.n, leg.k)
+      INTO v_leg_entry, v_leg_account, v_leg_amount
+      FROM unnest(p_instruction_ids, p_amounts) WITH ORDINALITY AS g (id, came, n)
+     CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = g.id LIMIT 1) i
+     CROSS JOIN LATERAL (VALUES (1, v_transit, g.came), (2, i.payable_account_id, -i.amount_minor),
+                                (3, v_fees, i.amount_minor - g.came)) leg (k, account, amount)
+     WHERE leg.amount <> 0;
 
-    WITH back AS MATERIALIZED (
-        SELECT g.n::int AS n, i.instruction_id, i.end_to_end_id, i.payee_code, i.payable_account_id,
-               i.amount_minor AS paid, g.amount AS came, g.reason, o.payee_version_id, b.transit_account_id,
-               (SELECT a.account_id FROM ledger.account a JOIN ledger.currency c USING (currency_id)
-                 WHERE a.book_id = f.book_id AND a.currency_id = f.currency_id
-                   AND a.code = 'expenses:bank-fees:' || lower(c.code)) AS fee_account_id
-          FROM unnest(p_instruction_ids, p_amounts, p_reasons) WITH ORDINALITY AS g (instruction_id, amount, reason, n)
-          JOIN settlement.instruction i USING (instruction_id)
-          JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
-          JOIN settlement.payment_file f USING (file_id)
-          JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
-    ), leg AS MATERIALIZED (
-        SELECT back.n, l.k, l.account, l.amount
-          FROM back CROSS JOIN LATERAL (VALUES (1, back.transit_account_id, back.came),
-                                               (2, back.payable_account_id, -back.paid),
-                                               (3, back.fee_account_id, back.paid - back.came)) l (k, account, amount)
-         WHERE l.amount <> 0
-    ), posted AS MATERIALIZED (
-        SELECT p.* FROM ledger.post_internal(v_book, 'settlement', NULL,
-            (SELECT array_agg(p_kind || ':' || back.end_to_end_id ORDER BY back.n) FROM back),
-            array_fill(v_date, ARRAY[cardinality(p_instruction_ids)]),
-            (SELECT array_agg(initcap(p_kind) || ' of payout to ' || back.payee_code ORDER BY back.n) FROM back),
-            (SELECT array_agg(back.end_to_end_id ORDER BY back.n) FROM back), NULL, NULL,
-            (SELECT array_agg(leg.n ORDER BY leg.n, leg.k) FROM leg),
-            (SELECT array_agg(leg.account ORDER BY leg.n, leg.k) FROM leg),
-            (SELECT array_agg(leg.amount ORDER BY leg.n, leg.k) FROM leg)) p
-    ), reopened AS (
-        INSERT INTO settlement.reopening (instruction_id, kind, entry_id, transit_posting_id, payable_posting_id,
-                                          amount_minor, reason, message_id)
-        SELECT back.instruction_id, p_kind, p.entry_id, p.first_posting_id, p.first_posting_id + 1, back.came,
-               back.reason, p_message_id
-          FROM back JOIN posted p ON p.entry_ordinal = back.n
-        RETURNING instruction_id, payable_posting_id, reason
-    )
+    SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal)
+      INTO v_entries, v_firsts
+      FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys,
+           array_fill(greatest(p_effective, ledger.closed_through(v_book) + 1), ARRAY[v_count]),
+           v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
+    INSERT INTO settlement.reopening (instruction_id, kind, entry_id, transit_posting_id, payable_posting_id,
+                                      amount_minor, reason, message_id)
+    SELECT g.id, p_kind, g.entry, g.first, g.first + 1, g.came, g.reason, p_message_id
+      FROM unnest(p_instruction_ids, v_entries, v_firsts, p_amounts, p_reasons) AS g (id, entry, first, came, reason);
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
-    SELECT v_book, r.payable_posting_id, back.payee_version_id, r.instruction_id,
-           format('%s of %s: %s', p_kind, back.end_to_end_id, r.reason)
-      FROM reopened r JOIN back USING (instruction_id) ORDER BY back.n;
+    SELECT v_book, g.first + 1, g.version, g.id, format('%s of %s: %s', p_kind, g.ref, g.reason)
+      FROM unnest(p_instruction_ids, v_firsts, v_versions, v_refs, p_reasons) AS g (id, first, version, ref, reason);
 END $$;
 
 -- Applies what one report says of one file: each listed payment's status, and the covering one (of its group of
 -- payments, else of the file) for those not listed. States only move forward, whatever order reports arrive in.
-CREATE FUNCTION settlement.apply_statuses(
-    p_file_id bigint, p_message_id bigint, p_effective date, p_covering_status text, p_covering_reason text,
+CREATE FUNCTION settlement.move_instructions(
+    p_file_id bigint, p_message_id bigint, p_covering_status text, p_covering_reason text,
     p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
-    OUT changed int, OUT rejected int)
+    OUT changed int, OUT rejected_ids bigint[], OUT rejected_reasons text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
 DECLARE
-    v_count int;
-    v_rejected bigint[];
+    v_count int := (SELECT coalesce(max(m.ordinal), 0) FROM settlement.message_finding m
+                     WHERE m.message_id = p_message_id);
 BEGIN
-    v_count := (SELECT coalesce(max(m.ordinal), 0) FROM settlement.message_finding m WHERE m.message_id = p_message_id);
-
     WITH given AS MATERIALIZED (
-        SELECT g.n, g.end_to_end_id, g.uetr, g.status, g.reason, g.text, i.instruction_id
+        SELECT g.n, g.end_to_end_id, g.uetr, g.status, g.reason, g.text, c.state, s.rank,
+               CASE WHEN i.file_id = p_file_id THEN i.instruction_id END AS instruction_id
           FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) WITH ORDINALITY
                AS g (end_to_end_id, uetr, status, reason, text, n)
-          LEFT JOIN settlement.instruction i
-                 ON i.file_id = p_file_id AND (i.end_to_end_id = g.end_to_end_id
-                    OR (g.end_to_end_id IS NULL AND i.uetr = g.uetr))
-    ), said AS MATERIALIZED (
+          LEFT JOIN LATERAL (SELECT * FROM (
+                   SELECT e.instruction_id, e.file_id FROM settlement.instruction e WHERE e.end_to_end_id = g.end_to_end_id
+                   UNION ALL
+                   SELECT u.instruction_id, u.file_id FROM settlement.instruction u
+                    WHERE u.uetr = g.uetr AND g.end_to_end_id IS NULL) named LIMIT 1) i ON true
+          LEFT JOIN settlement.status_code c ON c.code = g.status
+          LEFT JOIN settlement.instruction_state s ON s.state = c.state
+    ), own AS (
+        SELECT DISTINCT ON (g.instruction_id) g.* FROM given g
+         WHERE g.instruction_id IS NOT NULL AND g.state IS NOT NULL
+         ORDER BY g.instruction_id, g.rank DESC, g.n
+    ), said AS (
         SELECT i.instruction_id, i.end_to_end_id, coalesce(t.status, p_covering_status) AS status,
                CASE WHEN t.status IS NOT NULL THEN t.reason ELSE p_covering_reason END AS reason, t.text
-          FROM settlement.instruction i
-          LEFT JOIN (SELECT DISTINCT ON (g.instruction_id) g.* FROM given g
-                       JOIN settlement.status_code c ON c.code = g.status
-                       JOIN settlement.instruction_state s USING (state)
-                      WHERE g.instruction_id IS NOT NULL
-                      ORDER BY g.instruction_id, s.rank DESC, g.n) t USING (instruction_id)
+          FROM settlement.instruction i LEFT JOIN own t USING (instruction_id)
          WHERE i.file_id = p_file_id
     ), step AS MATERIALIZED (
         SELECT d.*, c.state, coalesce(e.state, 'new') AS from_state, coalesce(e.ordinal, 0) AS ordinal,
                t.state IS NOT NULL AS moves
           FROM said d
           JOIN settlement.status_code c ON c.code = d.status
-          LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+          LEFT JOIN LATERAL (SELECT * FROM settlement.instruction_event e WHERE e.instruction_id = d.instruction_id
+                              ORDER BY e.ordinal DESC LIMIT 1) e ON true
           LEFT JOIN settlement.instruction_transition t
                  ON t.from_state = coalesce(e.state, 'new') AND t.state = c.state
     ), moved AS (
@@ -99,40 +100,53 @@ BEGIN
                                                   reason_code, reason_text, message_id)
         SELECT instruction_id, ordinal + 1, from_state, state, status, reason, text, p_message_id
           FROM step WHERE moves ORDER BY instruction_id
-        RETURNING instruction_id, state
+        RETURNING instruction_id, state, reason_code, reason_text
     ), fault (code, reference, message) AS (
         SELECT 'unknown_reference', coalesce(g.end_to_end_id, g.uetr),
                format('status %s names no payment of this file', g.status)
           FROM given g WHERE g.instruction_id IS NULL
         UNION ALL
-        SELECT 'unknown_status', u.reference, format('status code %s is not known', u.status)
-          FROM (SELECT g.end_to_end_id, g.status FROM given g
-                 UNION ALL VALUES (NULL, p_covering_status)) u (reference, status)
-         WHERE u.status IS NOT NULL AND NOT EXISTS (SELECT FROM settlement.status_code c WHERE c.code = u.status)
+        SELECT 'unknown_status', g.end_to_end_id, format('status code %s is not known', g.status)
+          FROM given g WHERE g.state IS NULL
+        UNION ALL
+        SELECT 'unknown_status', NULL, format('status code %s is not known', p_covering_status)
+         WHERE p_covering_status IS NOT NULL
+           AND NOT EXISTS (SELECT FROM settlement.status_code c WHERE c.code = p_covering_status)
         UNION ALL
         SELECT 'conflict', s.end_to_end_id, format('%s after %s; the statement decides', s.status, s.from_state)
-          FROM step s
-         WHERE NOT s.moves AND 'rejected' IN (s.state, s.from_state) AND s.state <> s.from_state
-           AND s.from_state IN ('executed', 'returned', 'rejected') AND s.state IN ('executed', 'rejected')
+          FROM step s WHERE NOT s.moves AND s.state <> s.from_state
+           AND (s.state, s.from_state) IN (('rejected', 'executed'), ('rejected', 'returned'), ('executed', 'rejected'))
     ), found AS (
         INSERT INTO settlement.message_finding (message_id, ordinal, code, reference, message)
         SELECT p_message_id, v_count + row_number() OVER (ORDER BY code, reference), code, reference, message
           FROM fault
     )
-    SELECT count(*)::int, array_agg(m.instruction_id ORDER BY m.instruction_id) FILTER (WHERE m.state = 'rejected')
-      INTO changed, v_rejected FROM moved m;
+    SELECT count(*)::int,
+           array_agg(m.instruction_id ORDER BY m.instruction_id) FILTER (WHERE m.state = 'rejected'),
+           array_agg(concat_ws(' ', m.reason_code, m.reason_text) ORDER BY m.instruction_id)
+               FILTER (WHERE m.state = 'rejected')
+      INTO changed, rejected_ids, rejected_reasons FROM moved m;
+END $$;
 
-    rejected := coalesce(cardinality(v_rejected), 0);
+CREATE FUNCTION settlement.apply_statuses(
+    p_file_id bigint, p_message_id bigint, p_effective date, p_covering_status text, p_covering_reason text,
+    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
+    OUT changed int, OUT rejected int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_ids     bigint[];
+    v_reasons text[];
+BEGIN
+    SELECT m.changed, m.rejected_ids, m.rejected_reasons INTO changed, v_ids, v_reasons
+      FROM settlement.move_instructions(p_file_id, p_message_id, p_covering_status, p_covering_reason,
+                                        p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) m;
+    rejected := coalesce(cardinality(v_ids), 0);
     IF rejected > 0 THEN
-        PERFORM settlement.reopen('reject', array_agg(i.instruction_id ORDER BY i.instruction_id),
-                   array_agg(i.amount_minor ORDER BY i.instruction_id),
-                   array_agg(concat_ws(' ', e.reason_code, e.reason_text) ORDER BY i.instruction_id),
-                   greatest(p_effective, max(r.business_date)), p_message_id)
-           FROM settlement.instruction i
-           JOIN settlement.instruction_event_last e USING (instruction_id)
-           JOIN settlement.payment_file f USING (file_id)
-           JOIN settlement.run r USING (run_id)
-          WHERE i.instruction_id = ANY (v_rejected);
+        PERFORM settlement.reopen('reject', v_ids,
+                    (SELECT array_agg(i.amount_minor ORDER BY i.instruction_id) FROM settlement.instruction i
+                      WHERE i.instruction_id = ANY (v_ids)),
+                    v_reasons, greatest(p_effective, r.business_date), p_message_id)
+           FROM settlement.payment_file f JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id;
     END IF;
     PERFORM settlement.follow_instructions(p_file_id, p_message_id);
 END $$;
@@ -148,7 +162,9 @@ BEGIN
     SELECT count(*), count(*) FILTER (WHERE e.state = 'rejected'),
            count(*) FILTER (WHERE e.state IN ('executed', 'returned'))
       INTO v_total, v_rejected, v_executed
-      FROM settlement.instruction i LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+      FROM settlement.instruction i
+      LEFT JOIN LATERAL (SELECT e.state FROM settlement.instruction_event e WHERE e.instruction_id = i.instruction_id
+                          ORDER BY e.ordinal DESC LIMIT 1) e ON true
      WHERE i.file_id = p_file_id;
     FOREACH v_next IN ARRAY CASE
         WHEN v_rejected = v_total THEN ARRAY['rejected']
