@@ -115,7 +115,7 @@ class CheckReport:
     def render(self) -> Iterator[str]:
         """The report as text lines; the last one has the counts, in all and per message version."""
         for outcome in self.files:
-            yield from _file_lines(outcome)
+            yield from map(_plain, _file_lines(outcome))
         yield _counts_line(self)
 
     def as_json(self) -> dict[str, Json]:
@@ -232,7 +232,7 @@ def _file_lines(outcome: FileOutcome) -> Iterator[str]:
 
 def _statement_lines(outcome: StatementOutcome) -> Iterator[str]:
     statement = outcome.statement
-    where = f"  {statement.account or 'no account'} {statement.id}"
+    where = f"  {_short(statement.account or 'no account')} {_short(statement.id)}"
     for proof in outcome.proofs:
         yield f"{where}: {proof_text(proof)}"
     if outcome.repeats is not None:
@@ -241,6 +241,15 @@ def _statement_lines(outcome: StatementOutcome) -> Iterator[str]:
         yield f"    quarantined, line {bad.source_line}: {bad.message} [{bad.rule}]"
     for finding in statement.findings:
         yield f"    {_finding_text(finding)}"
+
+
+def _plain(line: str) -> str:
+    """One line that a terminal shows as it is: a bank's text may carry line ends or control characters."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 70 else text[:67] + "..."
 
 
 def proof_text(proof: Proof) -> str:

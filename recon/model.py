@@ -116,7 +116,8 @@ class Statement:
 
     `content_sha256` covers the statement's own content (entries, balances, account, identification), not
     the file, the message header, the creation time or a copy mark: a second delivery has the same value.
-    `proofs` has one proof a currency; `proof` is the worst of them.
+    `proofs` has one proof a currency; `proof` is the worst of them. Its rows in the file's `lines` are
+    `row_count` ones from `first_row`.
     """
 
     ordinal: int
@@ -140,6 +141,7 @@ class Statement:
     closing: Balance | None
     proofs: tuple[Proof, ...]
     entry_count: int
+    first_row: int
     row_count: int
     quarantined: tuple[Quarantined, ...]
     findings: tuple[Finding, ...]
@@ -182,8 +184,7 @@ class StatementFile:
 
     def lines_of(self, statement: Statement) -> pl.DataFrame:
         """The rows of one statement (no copy)."""
-        before = sum(other.row_count for other in self.statements[: statement.ordinal - 1])
-        return self.lines.slice(before, statement.row_count)
+        return self.lines.slice(statement.first_row, statement.row_count)
 
 
 STATEMENT_LINES: Final[dict[str, type[pl.DataType]]] = {

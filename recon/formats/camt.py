@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -69,15 +70,14 @@ def read_camt(path_or_bytes: Path | str | bytes, *, name: str) -> StatementFile:
 def _read_stream(stream: BinaryIO, name: str) -> StatementFile:
     tag, line = root_tag(stream)
     namespace, _, local = tag[1:].rpartition("}") if tag.startswith("{") else ("", "", tag)
-    if local == "Document":
-        _version_of(namespace, line)
+    version = _version_of(namespace, line) if local == "Document" else None
     source = ByteSource(stream)
     reader = _Reader(source)
     try:
         for element in element_ends(source, _EVENTS):
             reader.take(element)
     except StatementRefused as refused:
-        refused.message_version = refused.message_version or reader.version
+        refused.message_version = refused.message_version or reader.version or version
         raise
     return reader.finish(name, root=local, root_line=line)
 
@@ -170,7 +170,7 @@ class _Reader:
                 message_version=self._report.version,
             )
         self._flush()
-        statements = tuple(self._finished(read) for read in self._read)
+        statements = self._finished()
         first = self._read[0].report
         notes = self._file_notes(first)
         return StatementFile(
@@ -311,16 +311,22 @@ class _Reader:
         )
         self._rows = []
 
-    def _finished(self, read: _Read) -> Statement:
-        alone = sum(other.report is read.report for other in self._read) == 1
-        origin = Origin(
-            message_version=read.report.version,
-            header=read.report.header,
-            source_line=read.source_line,
-            content_sha256=read.content_sha256,
-            is_only_statement=alone,
-        )
-        return finish_statement(read.raw, read.progress, origin)
+    def _finished(self) -> tuple[Statement, ...]:
+        in_report = Counter(id(read.report) for read in self._read)
+        statements: list[Statement] = []
+        first_row = 0
+        for read in self._read:
+            origin = Origin(
+                message_version=read.report.version,
+                header=read.report.header,
+                source_line=read.source_line,
+                first_row=first_row,
+                content_sha256=read.content_sha256,
+                is_only_statement=in_report[id(read.report)] == 1,
+            )
+            statements.append(finish_statement(read.raw, read.progress, origin))
+            first_row += statements[-1].row_count
+        return tuple(statements)
 
     def _lines(self, statements: tuple[Statement, ...]) -> pl.DataFrame:
         """All rows; quarantined currencies dropped, missing booking dates of booked lines filled."""

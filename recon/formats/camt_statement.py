@@ -28,11 +28,12 @@ from recon.model import Balance, Quarantined, Statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a statement stood: message version, header, line, and whether it is alone under its header."""
+    """Where a statement stood: message, header, line, first row, and whether it is alone under its header."""
 
     message_version: str
     header: RawHeader
     source_line: int
+    first_row: int
     content_sha256: str
     is_only_statement: bool
 
@@ -84,6 +85,7 @@ def finish_statement(raw: RawStatement, progress: StatementInProgress, origin: O
             is_one_page_of_several=is_last is False or (page or 1) > 1,
         ),
         entry_count=progress.entry_count,
+        first_row=origin.first_row,
         row_count=sum(progress.row_count.values()),
         quarantined=tuple(progress.quarantined),
         findings=notes.findings(),

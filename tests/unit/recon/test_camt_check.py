@@ -76,6 +76,14 @@ def test_pages_in_several_files_are_proven_together(tmp_path: Path) -> None:
     assert check_files(both[:1]).totals().impossible == 1
 
 
+def test_a_banks_text_cannot_break_the_report(tmp_path: Path) -> None:
+    hostile = "A\nall: files read 9\x9b31m" + "x" * 10_000
+    (tmp_path / "a.xml").write_text(document(statement(id_=hostile)), encoding="utf-8")
+    _, line, last = check_files([tmp_path / "a.xml"]).render()
+    assert line.isprintable() and len(line) < 250
+    assert last.startswith("all: files read 1,")
+
+
 def test_no_files() -> None:
     report = check_files([])
     assert list(report.render())[-1].startswith("all: files read 0, refused 0; entries 0")
