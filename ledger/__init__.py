@@ -42,6 +42,7 @@ from ledger.importing import ImportReport, import_journal
 from ledger.journal import NewEntry, NewPosting, PostedEntry, account_ids, post_batch, reverse
 from ledger.money import CURRENCIES, Currency, Money, currency, format_amount, parse_amount_minor
 from ledger.periods import Fault, close_period, request_close_override, verify
+from ledger.transactions import committed, transaction
 
 __all__ = [
     "CURRENCIES",
@@ -79,6 +80,7 @@ __all__ = [
     "balance",
     "book_id",
     "close_period",
+    "committed",
     "connect",
     "constraint_errors",
     "currency",
@@ -92,6 +94,7 @@ __all__ = [
     "request_close_override",
     "reverse",
     "statement",
+    "transaction",
     "translate_errors",
     "trial_balance",
     "verify",

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql
 from ledger.db import Connection
 from ledger.errors import RefusedError, UnknownAccountError, translate_errors
 from ledger.money import format_amount
+from ledger.transactions import transaction
 
 _meta = MetaData(schema="ledger")
 _posting = Table(
@@ -125,7 +126,7 @@ class TrialBalance:
 
 def publish(conn: Connection) -> int:
     """Run the sequencer: number what has committed since the last run. Returns the last number."""
-    with translate_errors(), conn.transaction():
+    with transaction(conn):
         row = conn.execute("SELECT ledger.publish()").fetchone()
     assert row is not None
     return int(str(row[0]))

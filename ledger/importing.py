@@ -17,9 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from ledger.db import Connection
-from ledger.errors import JournalFileError, translate_errors
+from ledger.errors import JournalFileError
 from ledger.journal import Legs, post_columns
 from ledger.money import CURRENCIES
+from ledger.transactions import transaction
 
 COLUMNS = ("entry_key", "effective_date", "account", "amount", "currency", "description", "reference")
 _REQUIRED = COLUMNS[:5]
@@ -48,7 +49,7 @@ def import_journal(
         raise JournalFileError(f"{path} is not a file; give the path of a .csv, .csv.gz or .parquet journal.", ())
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     rows, faults = _typed(_read(path))
-    with translate_errors(), conn.transaction():
+    with transaction(conn):
         faults += _entry_faults(rows)
         opened, accounts, account_faults = _resolve_accounts(conn, book_id, rows)
         rows = rows.join(accounts, on="account", how="left", maintain_order="left")

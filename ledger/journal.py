@@ -12,6 +12,7 @@ from datetime import date
 
 from ledger.db import Connection
 from ledger.errors import UnknownAccountError, translate_errors
+from ledger.transactions import transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def post_batch(
     Raises the errors of `ledger.errors`: unbalanced, unknown or control account, closed period, floor,
     idempotency conflict. Posting the same entries again returns the originals and changes nothing.
     """
-    with translate_errors(), conn.transaction():
+    with transaction(conn):
         accounts = account_ids(conn, book_id=book_id, codes=sorted({p.account for e in entries for p in e.postings}))
         legs = Legs([], [], [], [], None, [], [], [])
         for position, entry in enumerate(entries, start=1):
@@ -139,7 +140,7 @@ def reverse(conn: Connection, *, book_id: int, key: str, effective_date: date, r
     Raises `ClosedPeriodError`, `ControlAccountError` (only the owning module reverses its entries),
     `RefusedError` (no such entry).
     """
-    with translate_errors(), conn.transaction():
+    with transaction(conn):
         row = conn.execute("SELECT ledger.reverse(%s, %s, %s, %s)", (book_id, key, effective_date, reason)).fetchone()
     assert row is not None
     return int(str(row[0]))

@@ -7,6 +7,7 @@ from datetime import date
 
 from ledger.db import Connection
 from ledger.errors import translate_errors
+from ledger.transactions import transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,13 @@ def close_period(conn: Connection, *, book_id: int, through: date) -> None:
     Raises `NotCertifiedError` when a bank account is not certified through that day and nobody has requested
     an override, `AccessError` when the person closing is the one who requested it.
     """
-    with translate_errors(), conn.transaction():
+    with transaction(conn):
         conn.execute("SELECT ledger.close_period(%s, %s)", (book_id, through))
 
 
 def request_close_override(conn: Connection, *, book_id: int, through: date, reason: str) -> None:
     """Ask, as one person, that another may close a period whose bank accounts are not certified."""
-    with translate_errors(), conn.transaction():
+    with transaction(conn):
         conn.execute("SELECT ledger.request_close_override(%s, %s, %s)", (book_id, through, reason))
 
 

@@ -65,6 +65,7 @@ CREATE TABLE ledger.balance (
     held_minor   bigint   NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
     CONSTRAINT balance_floor CHECK (normal_side * posted_minor - held_minor >= floor_minor)
 ) WITH (fillfactor = 50);
+CREATE INDEX balance_floored ON ledger.balance (account_id) WHERE floor_minor IS NOT NULL;
 COMMENT ON TABLE ledger.balance IS 'Running balance: the sum of the account''s postings, moved by the posting trigger alone (invariant 4).';
 COMMENT ON CONSTRAINT balance_floor ON ledger.balance IS 'Invariant 5: a constrained account never crosses its floor.';
 
@@ -86,6 +87,7 @@ CREATE TABLE ledger.batch (
     module            text,
     source_id         bigint REFERENCES ledger.source,
     entry_count       int    NOT NULL CHECK (entry_count > 0),
+    posting_count     int    NOT NULL CHECK (posting_count >= 2 * entry_count),
     xid               xid8   NOT NULL DEFAULT pg_current_xact_id(),
     system_identifier bigint NOT NULL,
     recorded_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -95,6 +97,8 @@ COMMENT ON TABLE ledger.batch IS
     'One call that posted: entry and posting ids carry the batch in their upper bits, so facts about the '
     'commit (transaction, cluster, clock, login, source) are stored once, not once a row.';
 
+-- What a foreign key would check once a row, the statement triggers of entry, entry_text and posting check once a
+-- batch: a reversed entry, a text's entry, a posting's entry and account exist.
 -- An id is (batch_id << 20) + ordinal: dense, time-ordered, and it names its batch without a column.
 CREATE TABLE ledger.entry (
     entry_id          bigint NOT NULL PRIMARY KEY,
@@ -102,8 +106,8 @@ CREATE TABLE ledger.entry (
     effective_date    date   NOT NULL,
     posting_count     int    NOT NULL,
     first_posting_id  bigint NOT NULL,
-    reverses_entry_id bigint REFERENCES ledger.entry,
-    idempotency_key   text   NOT NULL CHECK (idempotency_key <> ''),
+    reverses_entry_id bigint,
+    idempotency_key   text   COLLATE "C" NOT NULL CHECK (idempotency_key <> ''),
     CONSTRAINT entry_book_key UNIQUE (book_id, idempotency_key),
     CONSTRAINT entry_posting_count CHECK (posting_count >= 2),
     CONSTRAINT entry_reverses_earlier CHECK (reverses_entry_id < entry_id),
@@ -114,13 +118,12 @@ COMMENT ON CONSTRAINT entry_book_key ON ledger.entry IS 'Invariant 3: a key mean
 COMMENT ON INDEX ledger.entry_reverses_once IS 'Invariant 7: at most one full reversal.';
 
 CREATE TABLE ledger.entry_text (
-    entry_id    bigint PRIMARY KEY REFERENCES ledger.entry,
+    entry_id    bigint PRIMARY KEY,
     description text,
     reference   text,
     source_line int
 );
 
--- account_id has no foreign key: the statement trigger checks the whole batch in one join, not once a row.
 CREATE TABLE ledger.posting (
     posting_id     bigint   NOT NULL PRIMARY KEY,
     entry_id       bigint   NOT NULL,

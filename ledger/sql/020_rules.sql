@@ -51,64 +51,16 @@ CREATE TRIGGER open_balances AFTER INSERT ON ledger.account
     REFERENCING NEW TABLE AS new_account FOR EACH STATEMENT EXECUTE FUNCTION ledger.open_balances();
 ALTER TABLE ledger.account ENABLE ALWAYS TRIGGER open_balances;
 
--- Invariant 1, 11 and the tie between an entry and its postings, for a whole statement at once.
-CREATE FUNCTION ledger.check_postings() RETURNS trigger
+-- A lock protects only those who look again after waiting for it; a snapshot taken before the wait does not.
+-- So at REPEATABLE READ a post could miss the close it has just waited for.
+CREATE FUNCTION ledger.require_read_committed() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_bad record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM new_posting) THEN RETURN NULL; END IF;
-
-    SELECT g.entry_id, c.code, g.total INTO v_bad
-      FROM (SELECT entry_id, currency_id, sum(amount_minor) AS total FROM new_posting
-            GROUP BY entry_id, currency_id HAVING sum(amount_minor) <> 0
-            ORDER BY entry_id, currency_id LIMIT 1) g
-      LEFT JOIN ledger.currency c USING (currency_id);
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_balances', SCHEMA = 'ledger', TABLE = 'posting',
-            MESSAGE = format('Entry %s does not balance: its postings sum to %s minor units of %s.', v_bad.entry_id, v_bad.total, v_bad.code),
-            HINT = 'Debits and credits of an entry must be equal in every currency.';
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', CONSTRAINT = 'read_committed',
+            MESSAGE = format('The books are written at isolation level read committed, not %s.', current_setting('transaction_isolation')),
+            HINT = 'Begin the transaction without an isolation level.';
     END IF;
-
-    -- The entry must be of this very transaction and take exactly these postings: no late legs, no orphans.
-    -- LATERAL … LIMIT 1 keeps every look-up on the primary key: a cached plan made for one posting must not
-    -- turn quadratic for a hundred thousand.
-    SELECT g.entry_id INTO v_bad
-      FROM (SELECT entry_id, count(*) AS n, min(posting_id) AS low, max(posting_id) AS high,
-                   min(effective_date) AS first_date, max(effective_date) AS last_date,
-                   min(book_id) AS low_book, max(book_id) AS high_book
-              FROM new_posting GROUP BY entry_id) g
-      LEFT JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.entry_id = g.entry_id LIMIT 1) e ON true
-     WHERE (e.posting_count = g.n AND e.first_posting_id = g.low AND g.high = g.low + g.n - 1
-            AND e.effective_date = g.first_date AND e.effective_date = g.last_date
-            AND e.book_id = g.low_book AND e.book_id = g.high_book) IS NOT TRUE
-     LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_entry', SCHEMA = 'ledger', TABLE = 'posting',
-            MESSAGE = format('Postings do not belong to entry %s as it was declared (number, ids, date or book differ).', v_bad.entry_id),
-            HINT = 'An entry is written whole, in one statement with all its postings.';
-    END IF;
-    SELECT b.batch_id INTO v_bad FROM (SELECT DISTINCT posting_id >> 20 AS batch_id FROM new_posting) p
-      LEFT JOIN ledger.batch b ON b.batch_id = p.batch_id AND b.xid = pg_current_xact_id() WHERE b.batch_id IS NULL LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_entry', SCHEMA = 'ledger', TABLE = 'posting',
-            MESSAGE = 'Postings carry the number of a batch that this transaction did not open.',
-            HINT = 'Use ledger.post_batch.';
-    END IF;
-
-    PERFORM ledger.raise_account_fault(f.account_id, f.fault, f.code, f.control)
-       FROM (SELECT n.account_id, a.code, a.control,
-                    CASE WHEN a.account_id IS NULL THEN 'posting_account'
-                         WHEN a.currency_id <> n.currency_id THEN 'posting_currency'
-                         WHEN a.control IS NOT NULL AND NOT EXISTS (
-                              SELECT FROM ledger.control c JOIN ledger.batch b ON b.module = ANY (c.modules)
-                               WHERE c.control = a.control AND b.batch_id = n.batch_id)
-                              THEN 'posting_control_account' END AS fault
-               FROM (SELECT DISTINCT account_id, book_id, currency_id, posting_id >> 20 AS batch_id FROM new_posting) n
-               LEFT JOIN LATERAL (SELECT * FROM ledger.account a
-                                   WHERE a.account_id = n.account_id AND a.book_id = n.book_id LIMIT 1) a ON true) f
-      WHERE f.fault IS NOT NULL;
-    RETURN NULL;
 END $$;
 
 CREATE FUNCTION ledger.raise_account_fault(p_account_id int, p_fault text, p_code text, p_control text) RETURNS void
@@ -125,88 +77,186 @@ BEGIN
             ELSE 'Only the module that owns it posts or reverses there.' END;
 END $$;
 
--- Invariant 4 by construction: the same trigger event that admits postings moves the balances, rows locked
--- in account order so that two batches can never wait for each other.
-CREATE FUNCTION ledger.fold_into_balances() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Plans of trigger statements are cached for a session that may post one entry now and a hundred thousand next.
+-- So the planner gets no choice that only pays for few rows: joins hash, tables are entered by index. (These are
+-- settings of the functions below, not of the server.)
+
+-- Invariant 1, 11 and the tie between batch, entry and postings, for a whole statement at once; then invariants 4
+-- and 5: what admits postings moves the balances.
+--
+-- A batch says how many entries and postings it has. Its entries come in one statement that declares just so many
+-- postings (check_entries), its postings in one statement of just so many, each group of which is exactly what one
+-- entry of the batch declares: so no entry lacks postings, and no leg comes late.
+CREATE FUNCTION ledger.admit_postings() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $$
 DECLARE
-    v_accounts int[]; v_deltas bigint[]; v_account int;
+    v_batch bigint := (SELECT posting_id >> 20 FROM new_posting LIMIT 1);
+    v_book int; v_module text; v_count bigint; v_sound bigint;
+    v_accounts int[]; v_deltas numeric[]; v_currencies int[];
 BEGIN
-    SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id) INTO v_accounts, v_deltas
-      FROM (SELECT account_id, sum(amount_minor)::bigint AS delta FROM new_posting GROUP BY account_id) d;
-    IF v_accounts IS NULL THEN RETURN NULL; END IF;
-    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (v_accounts) ORDER BY b.account_id FOR NO KEY UPDATE;
-    BEGIN
-        UPDATE ledger.balance b SET posted_minor = b.posted_minor + d.delta
-          FROM unnest(v_accounts, v_deltas) AS d (account_id, delta)
-         WHERE b.account_id = d.account_id AND d.delta <> 0;
-    EXCEPTION WHEN check_violation THEN
-        SELECT b.account_id INTO v_account FROM ledger.balance b JOIN unnest(v_accounts, v_deltas) AS d (account_id, delta)
-         USING (account_id) WHERE b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor
-         ORDER BY 1 LIMIT 1;
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor', SCHEMA = 'ledger', TABLE = 'balance',
-            MESSAGE = (SELECT format('Account %s would fall below its floor of %s minor units.', code, floor_minor)
-                         FROM ledger.account WHERE account_id = v_account),
-            HINT = 'Post less, or fund the account first.';
-    END;
+    IF v_batch IS NULL THEN RETURN NULL; END IF;
+    SELECT book_id, module, posting_count INTO v_book, v_module, v_count
+      FROM ledger.batch WHERE batch_id = v_batch AND xid = pg_current_xact_id();
+    IF NOT FOUND THEN
+        PERFORM ledger.raise_posting_fault(NULL, NULL, NULL, v_batch);
+    END IF;
+
+    -- Accounts in order, what each moves by, and the currency its postings claim (NULL when they differ).
+    SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
+           array_agg(CASE WHEN low = high THEN low END ORDER BY account_id)
+      INTO v_accounts, v_deltas, v_currencies
+      FROM (SELECT account_id, sum(amount_minor) AS delta, min(currency_id) AS low, max(currency_id) AS high
+              FROM new_posting GROUP BY account_id) g;
+    PERFORM ledger.check_accounts(v_book, v_module, v_accounts, v_currencies);
+
+    SELECT sum(g.n) INTO v_sound
+      FROM (SELECT entry_id, count(*) AS n, sum(amount_minor) AS total, min(posting_id) AS low, max(posting_id) AS high,
+                   min(currency_id) AS low_currency, max(currency_id) AS high_currency,
+                   min(effective_date) AS first_date, max(effective_date) AS last_date,
+                   min(book_id) AS low_book, max(book_id) AS high_book
+              FROM new_posting GROUP BY entry_id) g
+      JOIN (SELECT * FROM ledger.entry WHERE entry_id >= v_batch << 20 AND entry_id < (v_batch + 1) << 20) e USING (entry_id)
+     WHERE g.total = 0 AND g.low_currency = g.high_currency
+       AND e.posting_count = g.n AND e.first_posting_id = g.low AND g.high = g.low + g.n - 1
+       AND e.effective_date = g.first_date AND e.effective_date = g.last_date
+       AND e.book_id = v_book AND g.low_book = v_book AND g.high_book = v_book;
+    IF v_sound IS DISTINCT FROM v_count OR v_count <> (SELECT count(*) FROM new_posting) THEN
+        -- Several currencies in an entry, or a fault: look closer.
+        PERFORM ledger.raise_posting_fault(b.entry_id, b.total, b.currency_id, v_batch)
+           FROM (SELECT entry_id, currency_id, sum(amount_minor) AS total FROM new_posting
+                 GROUP BY entry_id, currency_id HAVING sum(amount_minor) <> 0 ORDER BY entry_id, currency_id LIMIT 1) b;
+        PERFORM ledger.raise_posting_fault(g.entry_id, NULL, NULL, v_batch)
+           FROM (SELECT entry_id, count(*) AS n, min(posting_id) AS low, max(posting_id) AS high,
+                        min(effective_date) AS first_date, max(effective_date) AS last_date,
+                        min(book_id) AS low_book, max(book_id) AS high_book
+                   FROM new_posting GROUP BY entry_id) g
+           LEFT JOIN (SELECT * FROM ledger.entry WHERE entry_id >= v_batch << 20 AND entry_id < (v_batch + 1) << 20) e USING (entry_id)
+          WHERE (e.posting_count = g.n AND e.first_posting_id = g.low AND g.high = g.low + g.n - 1
+                 AND e.effective_date = g.first_date AND e.effective_date = g.last_date
+                 AND e.book_id = v_book AND g.low_book = v_book AND g.high_book = v_book) IS NOT TRUE
+          ORDER BY g.entry_id LIMIT 1;
+        IF v_count IS DISTINCT FROM (SELECT count(*) FROM new_posting) THEN
+            PERFORM ledger.raise_posting_fault(NULL, NULL, NULL, v_batch);
+        END IF;
+    END IF;
+    PERFORM ledger.fold_into_balances(v_accounts, v_deltas);
     RETURN NULL;
 END $$;
 
--- Triggers of one event fire in name order: check first, then move balances.
-CREATE TRIGGER a_check_postings AFTER INSERT ON ledger.posting
-    REFERENCING NEW TABLE AS new_posting FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_postings();
-CREATE TRIGGER b_fold_into_balances AFTER INSERT ON ledger.posting
-    REFERENCING NEW TABLE AS new_posting FOR EACH STATEMENT EXECUTE FUNCTION ledger.fold_into_balances();
-ALTER TABLE ledger.posting ENABLE ALWAYS TRIGGER a_check_postings;
-ALTER TABLE ledger.posting ENABLE ALWAYS TRIGGER b_fold_into_balances;
-
--- A lock protects only those who look again after waiting for it; a snapshot taken before the wait does not.
--- So at REPEATABLE READ a post could miss the close it has just waited for.
-CREATE FUNCTION ledger.require_read_committed() RETURNS void
+CREATE FUNCTION ledger.raise_posting_fault(p_entry_id bigint, p_total numeric, p_currency_id int, p_batch_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_key text := (SELECT idempotency_key FROM ledger.entry WHERE entry_id = p_entry_id);
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', CONSTRAINT = 'read_committed',
-            MESSAGE = format('The books are written at isolation level read committed, not %s.', current_setting('transaction_isolation')),
-            HINT = 'Begin the transaction without an isolation level.';
+    IF p_total IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_balances', SCHEMA = 'ledger', TABLE = 'posting',
+            MESSAGE = format('Entry %s does not balance: its postings sum to %s minor units of %s.', coalesce(v_key, p_entry_id::text), p_total,
+                             coalesce((SELECT code FROM ledger.currency WHERE currency_id = p_currency_id), 'an unknown currency')),
+            HINT = 'Debits and credits of an entry must be equal in every currency.';
+    ELSIF p_entry_id IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_entry', SCHEMA = 'ledger', TABLE = 'posting',
+            MESSAGE = format('Postings do not belong to entry %s as it was declared (number, ids, date or book differ).', coalesce(v_key, p_entry_id::text)),
+            HINT = 'An entry is written whole, in one statement with all its postings.';
     END IF;
+    RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_entry', SCHEMA = 'ledger', TABLE = 'posting',
+        MESSAGE = format('Batch %s was not opened by this transaction, or not for so many postings.', p_batch_id),
+        HINT = 'Use ledger.post_batch.';
 END $$;
 
--- Invariants 1 (at least two postings, complete) and 7 (open period, honest reversal).
-CREATE FUNCTION ledger.check_entries() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Invariants 1 (own currency) and 11: one look at each account, whatever the number of its postings.
+CREATE FUNCTION ledger.check_accounts(p_book_id int, p_module text, p_accounts int[], p_currencies int[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_nestloop = off SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM ledger.raise_account_fault(f.account_id, f.fault, f.code, f.control)
+       FROM (SELECT n.account_id, a.code, a.control,
+                    CASE WHEN a.account_id IS NULL THEN 'posting_account'
+                         WHEN a.currency_id IS DISTINCT FROM n.currency_id THEN 'posting_currency'
+                         WHEN a.control IS NOT NULL AND NOT EXISTS (
+                              SELECT FROM ledger.control c WHERE c.control = a.control AND p_module = ANY (c.modules))
+                              THEN 'posting_control_account' END AS fault
+               FROM unnest(p_accounts, p_currencies) AS n (account_id, currency_id)
+               LEFT JOIN LATERAL (SELECT * FROM ledger.account a
+                                   WHERE a.account_id = n.account_id AND a.book_id = p_book_id LIMIT 1) a ON true) f
+      WHERE f.fault IS NOT NULL;
+END $$;
+
+-- Invariant 4 by construction, and 5. Rows are locked in one order by everybody, first those with a floor, then
+-- all, each by account, so that no two batches can wait for each other in a ring: with hash and merge joins off,
+-- the update is a nested loop driven by the ordered arrays. The CHECK on the table is the rule; looking before
+-- serves only the sentence.
+CREATE FUNCTION ledger.fold_into_balances(p_accounts int[], p_deltas numeric[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_nestloop = on AS $$
 DECLARE
     v_bad record;
 BEGIN
-    SELECT e.entry_id INTO v_bad FROM new_entry e
-     WHERE (SELECT p.entry_id FROM ledger.posting p WHERE p.posting_id = e.first_posting_id) IS DISTINCT FROM e.entry_id
-     LIMIT 1;
+    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND b.floor_minor IS NOT NULL
+      ORDER BY b.account_id FOR NO KEY UPDATE;
     IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_postings', SCHEMA = 'ledger', TABLE = 'entry',
-            MESSAGE = format('Entry %s has no postings.', v_bad.entry_id),
-            HINT = 'An entry is written whole, in one statement with all its postings.';
+        SELECT a.code, b.floor_minor INTO v_bad
+          FROM unnest(p_accounts, p_deltas) AS d (account_id, delta)
+          JOIN ledger.balance b USING (account_id) JOIN ledger.account a USING (account_id)
+         WHERE b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor ORDER BY d.account_id LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor', SCHEMA = 'ledger', TABLE = 'balance',
+                MESSAGE = format('Account %s would fall below its floor of %s minor units.', v_bad.code, v_bad.floor_minor),
+                HINT = 'Post less, or fund the account first.';
+        END IF;
     END IF;
+    UPDATE ledger.balance b SET posted_minor = b.posted_minor + d.delta
+      FROM unnest(p_accounts, p_deltas) AS d (account_id, delta) WHERE b.account_id = d.account_id AND d.delta <> 0;
+END $$;
 
-    -- Closing takes FOR UPDATE on the same row: a post and a close never overlap.
+CREATE TRIGGER admit_postings AFTER INSERT ON ledger.posting
+    REFERENCING NEW TABLE AS new_posting FOR EACH STATEMENT EXECUTE FUNCTION ledger.admit_postings();
+ALTER TABLE ledger.posting ENABLE ALWAYS TRIGGER admit_postings;
+
+-- Invariants 1 (complete, as the batch says) and 7 (open period, honest reversal).
+CREATE FUNCTION ledger.check_entries() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $$
+DECLARE
+    v_group record; v_bad record; v_reverses boolean := false;
+BEGIN
     PERFORM ledger.require_read_committed();
-    PERFORM FROM ledger.book b WHERE b.book_id IN (SELECT DISTINCT book_id FROM new_entry) ORDER BY b.book_id FOR KEY SHARE;
-    SELECT e.entry_id, e.idempotency_key, e.effective_date, c.through_date INTO v_bad
-      FROM new_entry e JOIN (SELECT book_id, max(through_date) AS through_date FROM ledger.period_close GROUP BY book_id) c
-        ON c.book_id = e.book_id AND e.effective_date <= c.through_date
-     ORDER BY e.entry_id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_open', SCHEMA = 'ledger', TABLE = 'entry',
-            MESSAGE = format('Entry %s is effective on %s, but the books are closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_bad.through_date),
-            HINT = 'Date it in an open period.';
-    END IF;
+    FOR v_group IN SELECT entry_id >> 20 AS batch_id, book_id, count(*) AS entries, sum(posting_count) AS postings,
+                          min(effective_date) AS first_date, count(reverses_entry_id) AS reversals
+                     FROM new_entry GROUP BY 1, 2 ORDER BY 2, 1
+    LOOP
+        PERFORM FROM ledger.batch b
+          WHERE b.batch_id = v_group.batch_id AND b.xid = pg_current_xact_id() AND b.book_id = v_group.book_id
+            AND (b.entry_count, b.posting_count) = (v_group.entries, v_group.postings)
+            AND EXISTS (SELECT FROM ledger.posting p WHERE p.posting_id >= b.batch_id << 20 AND p.posting_id < (b.batch_id + 1) << 20);
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_postings', SCHEMA = 'ledger', TABLE = 'entry',
+                MESSAGE = format('Batch %s was not opened by this transaction for just these entries and their postings.', v_group.batch_id),
+                HINT = 'An entry is written whole, in one statement with its batch and all its postings.';
+        END IF;
 
-    SELECT e.idempotency_key INTO v_bad FROM new_entry e JOIN ledger.entry o ON o.entry_id = e.reverses_entry_id
-     WHERE e.book_id <> o.book_id OR e.posting_count <> o.posting_count OR EXISTS (
+        -- Closing takes FOR UPDATE on the same row: a post and a close never overlap.
+        PERFORM FROM ledger.book WHERE book_id = v_group.book_id FOR KEY SHARE;
+        SELECT e.idempotency_key, e.effective_date, c.through_date INTO v_bad
+          FROM (SELECT max(through_date) AS through_date FROM ledger.period_close WHERE book_id = v_group.book_id) c
+          JOIN new_entry e ON e.effective_date <= c.through_date
+         WHERE v_group.first_date <= c.through_date AND e.book_id = v_group.book_id ORDER BY e.entry_id LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_open', SCHEMA = 'ledger', TABLE = 'entry',
+                MESSAGE = format('Entry %s is effective on %s, but the books are closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_bad.through_date),
+                HINT = 'Date it in an open period.';
+        END IF;
+        v_reverses := v_reverses OR v_group.reversals > 0;
+    END LOOP;
+    IF NOT v_reverses THEN RETURN NULL; END IF;
+
+    SELECT e.idempotency_key INTO v_bad FROM new_entry e
+      LEFT JOIN LATERAL (SELECT * FROM ledger.entry o WHERE o.entry_id = e.reverses_entry_id LIMIT 1) o ON true
+     WHERE e.reverses_entry_id IS NOT NULL AND (
+           o.entry_id IS NULL OR e.book_id <> o.book_id OR e.posting_count <> o.posting_count OR EXISTS (
            SELECT account_id, -amount_minor FROM ledger.posting
             WHERE posting_id BETWEEN e.first_posting_id AND e.first_posting_id + e.posting_count - 1
            EXCEPT ALL
            SELECT account_id, amount_minor FROM ledger.posting
-            WHERE posting_id BETWEEN o.first_posting_id AND o.first_posting_id + o.posting_count - 1) LIMIT 1;
+            WHERE posting_id BETWEEN o.first_posting_id AND o.first_posting_id + o.posting_count - 1)) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_reversal_negates', SCHEMA = 'ledger', TABLE = 'entry',
             MESSAGE = format('Entry %s says it reverses another but does not negate it exactly.', v_bad.idempotency_key),
@@ -220,13 +270,11 @@ ALTER TABLE ledger.entry ENABLE ALWAYS TRIGGER check_entries;
 
 -- A text belongs to its entry from the start: nobody words an entry afterwards (invariant 2).
 CREATE FUNCTION ledger.check_entry_texts() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_bad record;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-    SELECT t.batch_id INTO v_bad FROM (SELECT DISTINCT entry_id >> 20 AS batch_id FROM new_text) t
-      LEFT JOIN ledger.batch b ON b.batch_id = t.batch_id AND b.xid = pg_current_xact_id() WHERE b.batch_id IS NULL LIMIT 1;
-    IF FOUND THEN
+    PERFORM FROM (SELECT DISTINCT entry_id >> 20 AS batch_id FROM new_text) t
+      WHERE NOT EXISTS (SELECT FROM ledger.batch b WHERE b.batch_id = t.batch_id AND b.xid = pg_current_xact_id());
+    IF FOUND OR EXISTS (SELECT FROM new_text t WHERE (SELECT e.entry_id FROM ledger.entry e WHERE e.entry_id = t.entry_id) IS NULL) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_text_with_entry', SCHEMA = 'ledger', TABLE = 'entry_text',
             MESSAGE = 'A description or reference is written with its entry, never later.',
             HINT = 'Post a correction instead.';

@@ -95,18 +95,19 @@ BEGIN
 END $$;
 
 -- Which of these keys exist already with other content (date, postings, texts, reversed entry)?
+-- LATERAL … LIMIT 1 enters a table by its index, once a key (see the note on plans in 020_rules.sql).
 CREATE FUNCTION ledger.conflicting_keys(
     p_book_id int, p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_reverses bigint[],
     p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
 RETURNS TABLE (entry_ordinal int, entry_id bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH given AS (
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $$
+    WITH given AS MATERIALIZED (
         SELECT u.n::int AS n, u.key, u.date, u.description, u.reference, u.reverses, e.*, t.description AS old_description,
                t.reference AS old_reference
           FROM unnest(p_keys, p_dates, p_descriptions, p_references, p_reverses)
                WITH ORDINALITY AS u (key, date, description, reference, reverses, n)
-          JOIN ledger.entry e ON e.book_id = p_book_id AND e.idempotency_key = u.key
-          LEFT JOIN ledger.entry_text t ON t.entry_id = e.entry_id),
+         CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = u.key LIMIT 1) e
+          LEFT JOIN LATERAL (SELECT * FROM ledger.entry_text t WHERE t.entry_id = e.entry_id LIMIT 1) t ON true),
     given_legs AS (
         SELECT l.n, array_agg(l.account ORDER BY l.account, l.amount) AS accounts, array_agg(l.amount ORDER BY l.account, l.amount) AS amounts
           FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) AS l (n, account, amount)
@@ -124,41 +125,35 @@ $$;
 
 -- Posts a batch: everything or nothing, a handful of statements whatever its size.
 -- p_leg_entry holds 1-based positions in p_keys, ascending; an entry's postings get consecutive ids in that order.
+-- The plan is made once and serves any size (see the note on plans in 020_rules.sql).
 CREATE FUNCTION ledger.post_internal(
     p_book_id int, p_module text, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
     p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
 RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_new boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan  -- a plan made for one entry is quadratic for a hundred thousand
-AS $$
+SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
+    v_count int    := coalesce(cardinality(p_keys), 0);
     v_batch bigint := nextval('ledger.batch_id_seq');
     v_base  bigint := v_batch << 20;
     v_new   bigint;
     v_bad   record;
 BEGIN
-    IF coalesce(cardinality(p_keys), 0) = 0 THEN RETURN; END IF;
-    IF cardinality(p_leg_entry) >= 1 << 20 OR cardinality(p_keys) >= 1 << 20 THEN
+    IF v_count = 0 THEN RETURN; END IF;
+    IF cardinality(p_leg_entry) >= 1 << 20 OR v_count >= 1 << 20 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'A batch holds at most 1,048,575 postings.',
             HINT = 'Send several batches.';
     END IF;
-    IF (cardinality(p_dates) = cardinality(p_keys)
-        AND coalesce(cardinality(p_descriptions), cardinality(p_keys)) = cardinality(p_keys)
-        AND coalesce(cardinality(p_references), cardinality(p_keys)) = cardinality(p_keys)
-        AND coalesce(cardinality(p_source_lines), cardinality(p_keys)) = cardinality(p_keys)
-        AND coalesce(cardinality(p_reverses), cardinality(p_keys)) = cardinality(p_keys)
+    IF (cardinality(p_dates) = v_count
+        AND coalesce(cardinality(p_descriptions), v_count) = v_count AND coalesce(cardinality(p_references), v_count) = v_count
+        AND coalesce(cardinality(p_source_lines), v_count) = v_count AND coalesce(cardinality(p_reverses), v_count) = v_count
         AND cardinality(p_leg_account) = cardinality(p_leg_entry) AND cardinality(p_leg_amount) = cardinality(p_leg_entry)
-        AND (SELECT coalesce(min(n) >= 1 AND max(n) <= cardinality(p_keys), true) FROM unnest(p_leg_entry) AS l (n))) IS NOT TRUE THEN
+        AND (SELECT coalesce(min(n) >= 1 AND max(n) <= v_count, true) FROM unnest(p_leg_entry) AS l (n))) IS NOT TRUE THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'batch_shape',
             MESSAGE = 'The columns of a batch differ in length, or a posting names an entry that is not in it.',
             HINT = 'Give one date (and text) a key, and one account and amount a posting.';
-    END IF;
-    SELECT l.account INTO v_bad FROM (SELECT DISTINCT account FROM unnest(p_leg_account) l (account)) l
-      LEFT JOIN ledger.account a ON a.account_id = l.account AND a.book_id = p_book_id WHERE a.account_id IS NULL LIMIT 1;
-    IF FOUND THEN
-        PERFORM ledger.raise_account_fault(v_bad.account, 'posting_account', NULL, NULL);
     END IF;
 
     RETURN QUERY
@@ -167,19 +162,22 @@ BEGIN
           FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) WITH ORDINALITY AS l (entry_n, account, amount, n)),
     head AS (
         SELECT entry_n, min(posting_id) AS first_posting_id, count(*)::int AS posting_count FROM leg GROUP BY entry_n),
+    account AS MATERIALIZED (  -- an unknown account gets no currency (0); the posting trigger says which it is
+        SELECT d.account, coalesce((SELECT a.currency_id FROM ledger.account a WHERE a.account_id = d.account), 0::smallint) AS currency_id
+          FROM (SELECT DISTINCT account FROM leg) d),
     new_entry AS (
         INSERT INTO ledger.entry (entry_id, book_id, effective_date, posting_count, first_posting_id, reverses_entry_id, idempotency_key)
         SELECT v_base + k.n - 1, p_book_id, k.date, coalesce(h.posting_count, 0), coalesce(h.first_posting_id, v_base), k.reverses, k.key
           FROM unnest(p_keys, p_dates, p_reverses) WITH ORDINALITY AS k (key, date, reverses, n)
           LEFT JOIN head h ON h.entry_n = k.n
-         ORDER BY k.key
+         ORDER BY k.key COLLATE "C"  -- everybody takes keys in one order: two batches with the same keys cannot deadlock
         ON CONFLICT ON CONSTRAINT entry_book_key DO NOTHING
-        RETURNING entry_id, effective_date, first_posting_id),
+        RETURNING entry_id, effective_date, first_posting_id, posting_count),
     new_posting AS (
         INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
         SELECT l.posting_id, e.entry_id, l.account, l.amount, p_book_id, a.currency_id, e.effective_date
-          FROM leg l JOIN new_entry e ON e.entry_id = v_base + l.entry_n - 1 JOIN ledger.account a ON a.account_id = l.account
-         ORDER BY l.posting_id),
+          FROM leg l JOIN new_entry e ON e.entry_id = v_base + l.entry_n - 1 JOIN account a ON a.account = l.account
+         ORDER BY l.account, l.posting_id),  -- the order of the wider index
     new_text AS (
         INSERT INTO ledger.entry_text (entry_id, description, reference, source_line)
         SELECT e.entry_id, t.description, t.reference, t.source_line
@@ -187,12 +185,13 @@ BEGIN
           JOIN new_entry e ON e.entry_id = v_base + t.n - 1
          WHERE (t.description, t.reference, t.source_line) IS DISTINCT FROM (NULL::text, NULL::text, NULL::int)),
     new_batch AS (
-        INSERT INTO ledger.batch (batch_id, book_id, module, source_id, entry_count, system_identifier)
-        SELECT v_batch, p_book_id, p_module, p_source_id, n.n, s.system_identifier
-          FROM (SELECT count(*)::int AS n FROM new_entry) n, pg_control_system() s WHERE n.n > 0)
+        INSERT INTO ledger.batch (batch_id, book_id, module, source_id, entry_count, posting_count, system_identifier)
+        SELECT v_batch, p_book_id, p_module, p_source_id, n.entries, n.postings, s.system_identifier
+          FROM (SELECT count(*)::int AS entries, sum(posting_count)::int AS postings FROM new_entry) n, pg_control_system() s
+         WHERE n.entries > 0)
     SELECT (e.entry_id - v_base + 1)::int, e.entry_id, e.first_posting_id, true FROM new_entry e;
     GET DIAGNOSTICS v_new = ROW_COUNT;
-    IF v_new = cardinality(p_keys) THEN RETURN; END IF;
+    IF v_new = v_count THEN RETURN; END IF;
 
     -- Some keys were taken: same content is the original's answer, other content is a conflict.
     SELECT c.entry_ordinal, c.entry_id INTO v_bad
@@ -205,7 +204,8 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT k.n::int, e.entry_id, e.first_posting_id, false FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)
-      JOIN ledger.entry e ON e.book_id = p_book_id AND e.idempotency_key = k.key AND e.entry_id <> v_base + k.n - 1;
+     CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key LIMIT 1) e
+     WHERE e.entry_id <> v_base + k.n - 1;
 END $$;
 
 -- What callers may use: the same, without a module, so control accounts refuse.

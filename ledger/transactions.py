@@ -1,0 +1,54 @@
+"""Transactions that really end: when a step's outcome must be committed before the next one begins.
+
+Lives here: two context managers over psycopg's. Must not live here: SQL of anybody's rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import ProgrammingError
+from psycopg.pq import TransactionStatus
+
+from ledger.db import Connection
+from ledger.errors import RefusedError, translate_errors
+
+
+@contextmanager
+def transaction(conn: Connection) -> Iterator[None]:
+    """One transaction, committed at the end; inside a caller's transaction with writes, part of it.
+
+    A transaction that the caller's reads have opened by themselves is ended first, so that this one commits
+    and no lock outlives the call.
+    """
+    if not _has_writes(conn):
+        _end_reads(conn)
+    with translate_errors(), conn.transaction():
+        yield
+
+
+@contextmanager
+def committed(conn: Connection) -> Iterator[None]:
+    """Like `transaction`, but refuses inside a caller's: its outcome is committed when the block ends."""
+    if _has_writes(conn) or not _end_reads(conn):
+        raise RefusedError("commit or roll back your own transaction first; this step commits by itself.")
+    with translate_errors(), conn.transaction():
+        yield
+
+
+def _has_writes(conn: Connection) -> bool:
+    if conn.info.transaction_status is not TransactionStatus.INTRANS:
+        return False
+    row = conn.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()
+    return row is not None and bool(row[0])
+
+
+def _end_reads(conn: Connection) -> bool:
+    if conn.info.transaction_status is TransactionStatus.IDLE:
+        return True
+    try:
+        conn.rollback()
+    except ProgrammingError:  # inside a `with conn.transaction()` of the caller
+        return False
+    return True
