@@ -19,8 +19,12 @@ MAX_ROWS = 20
 Shown = Mapping[str, dg.MetadataValue]
 
 
-def table(value: Table) -> Shown:
-    """The first rows of a table under its name; how many there are in all, as `… in all`, when some were left out."""
+def table(*values: Table) -> Shown:
+    """The first rows of each table under its name; `… in all` counts them when some were left out."""
+    return {label: shown for value in values for label, shown in _table(value).items()}
+
+
+def _table(value: Table) -> Shown:
     shown = value.rows[:MAX_ROWS]
     if not shown:
         return {value.name: dg.MetadataValue.text("none")}
@@ -55,8 +59,7 @@ def check_result(
 ) -> dg.AssetCheckResult:
     """A verdict as an asset check's result."""
     shown = {**texts({"verdict": verdict.sentence}), **numbers(**verdict.counts)}
-    for found in verdict.tables:
-        shown |= table(found)
+    shown |= table(*verdict.tables)
     return dg.AssetCheckResult(passed=verdict.holds, severity=severity, description=verdict.sentence, metadata=shown)
 
 
@@ -68,8 +71,7 @@ def require(*verdicts: Verdict) -> None:
     """
     for verdict in verdicts:
         if not verdict.holds:
-            shown = {name: value for found in verdict.tables for name, value in table(found).items()}
-            raise dg.Failure(description=verdict.sentence, metadata=shown, allow_retries=False)
+            raise dg.Failure(description=verdict.sentence, metadata=table(*verdict.tables), allow_retries=False)
 
 
 @contextmanager

@@ -35,8 +35,7 @@ def breaks(run: Run) -> display.Shown:
     return {
         **display.numbers(**report.counts),
         **display.texts(report.texts),
-        **display.table(report.by_code),
-        **display.table(report.table),
+        **display.table(report.table, *report.more),
     }
 
 

@@ -29,11 +29,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a step of reconciliation found: counts, a table, and for breaks the sums by code and amounts as text."""
+    """What a step of reconciliation found: counts, a table, more tables, and amounts as text."""
 
     counts: Mapping[str, int]
     table: Table
-    by_code: Table = Table("by code", (), ())
+    more: tuple[Table, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
