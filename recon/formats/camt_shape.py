@@ -125,7 +125,7 @@ _DETAIL: Final[Paths] = {
     "RtrInf": records(
         "returns",
         RawReturn,
-        {"Rsn/Cd": text("code"), "Rsn/Prtry": text("proprietary"), "RtrRsn/Cd": text("code")},
+        {"Rsn/Cd": text("code"), "Rsn/Prtry": text("proprietary")},
     ),
     "AddtlTxInf": text("additional_info"),
 }
@@ -155,7 +155,6 @@ ENTRY: Final[Paths] = {
 BALANCE: Final[Paths] = {
     "Tp/CdOrPrtry/Cd": text("code"),
     "Tp/CdOrPrtry/Prtry": text("proprietary"),
-    "Tp/Cd": text("code"),
     "Tp/SubTp/Cd": text("sub_type"),
     "Amt": money("amount", "currency"),
     "CdtDbtInd": once("sign"),
@@ -170,9 +169,7 @@ STATEMENT: Final[Paths] = {
     **{f"{name}/LastPgInd": text("last_page") for name in ("StmtPgntn", "RptPgntn", "NtfctnPgntn")},
     "CreDtTm": text("created"),
     "FrToDt/FrDtTm": text("from_day"),
-    "FrToDt/FrDt": text("from_day"),
     "FrToDt/ToDtTm": text("to_day"),
-    "FrToDt/ToDt": text("to_day"),
     "Acct/Id/IBAN": text("iban"),
     "Acct/Id/Othr/Id": text("other_account_id"),
     "Acct/Ccy": text("currency"),
