@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ledger import Connection, RefusedError, translate_errors
+from ledger import Connection, RefusedError
 from recon.accounts import BankAccount, bank_accounts
 from recon.errors import FileRefusedError
 from recon.formats import PspReport, read_psp_report, read_statement_file
@@ -94,7 +94,8 @@ def ingest_files(
     A file that was taken in before changes nothing. A refused file is kept with its reason and may be given
     again later. Raises only when the database does not answer.
     """
-    delivery = _Delivery(conn, book_id, bank_accounts(conn, book_id))
+    with transaction(conn):
+        delivery = _Delivery(conn, book_id, bank_accounts(conn, book_id))
     results = []
     for path in paths:
         result = _ingest_file(delivery, path)
@@ -108,7 +109,7 @@ def ingest_files(
 
 def arrived_files(conn: Connection, *, book_id: int, home: Path) -> list[Path]:
     """Every file in the banks' inboxes that reconciliation may read (not status reports), by path."""
-    with translate_errors():
+    with transaction(conn):
         rows = conn.execute(
             "SELECT body -> 'transport' ->> 'inbox' FROM settlement.bank_profile WHERE book_id = %s", (book_id,)
         ).fetchall()
@@ -325,7 +326,7 @@ _RECEIPT_COLUMNS: dict[str, pl.DataType] = {
 
 
 def _taken_in(delivery: _Delivery, sha256: str) -> bool:
-    with translate_errors():
+    with transaction(delivery.conn):
         row = delivery.conn.execute(
             "SELECT o.outcome FROM recon.source_file f JOIN recon.source_outcome o USING (file_id)"
             " WHERE f.book_id = %s AND f.sha256 = %s ORDER BY o.ordinal DESC LIMIT 1",

@@ -9,10 +9,11 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ledger import Connection, currency, format_amount, translate_errors
+from ledger import Connection, currency, format_amount
 from recon.accounts import bank_accounts
 from recon.certificate import SignOff
 from recon.errors import BreakUnknownError, NoRunError
+from settlement.transactions import transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def run_report(
 
     Raises `NoRunError` when that day has not been reconciled.
     """
-    with translate_errors():
+    with transaction(conn):
         run_id, date, digest = _run_of(conn, book_id, business_date)
         return RunReport(
             run_id=run_id,
@@ -198,7 +199,7 @@ def breaks_list(
     conn: Connection, *, book_id: int, business_date: dt.date | None = None, code: str | None = None
 ) -> list[BreakRow]:
     """The breaks of a day's latest run, of one code when given, by account and reference."""
-    with translate_errors():
+    with transaction(conn):
         run_id, _, _ = _run_of(conn, book_id, business_date)
         return [found for found in _breaks(conn, run_id) if code is None or found.code == code]
 
@@ -208,7 +209,7 @@ def break_show(conn: Connection, *, book_id: int, break_id: str, business_date: 
 
     Raises `BreakUnknownError` when the run has no such break.
     """
-    with translate_errors():
+    with transaction(conn):
         run_id, date, _ = _run_of(conn, book_id, business_date)
         head = next((found for found in _breaks(conn, run_id) if found.break_id == break_id), None)
         if head is None:

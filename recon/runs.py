@@ -49,7 +49,9 @@ def reconcile(conn: Connection, *, book_id: int, business_date: dt.date, home: P
             run_id = _publish(conn, book_id, business_date, digest, rules, threads)
         conn.execute("SELECT recon.log_run(%s, %s)", (run_id, is_new))
         report = run_report(conn, book_id=book_id, business_date=business_date, is_new=is_new)
-    write_certificates(conn, run_id=run_id, home=home)
+    # Only now: a certificate on disk is one that is committed.
+    with transaction(conn):
+        write_certificates(conn, run_id=run_id, home=home)
     return report
 
 
