@@ -183,6 +183,8 @@ def setup_file(folder: Path, target: Path, *, opening: dt.date) -> Path:
             "account": row["account"],
             "currency": "CZK",
             "iban": row["iban"],
+            # The data names no BICs; like the names and IBANs of parties.csv, these are made up.
+            "bic": f"BK{row['account'].removeprefix(PAYABLE_PREFIX):X<2}{row['country']}PP",
             "country": row["country"],
             "town": row["town"],
             "pay_from": "czk-main",

@@ -17,7 +17,7 @@ from psycopg import sql
 from ledger import Connection
 from settlement.transactions import transaction
 
-_MARK = "-- table: "
+_MARK = "\n-- table: "
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ SET plan_cache_mode = force_custom_plan AS $$
            SELECT t ->> 'code' AS code
              FROM settlement.bank_profile p, jsonb_array_elements(p.body -> 'tariff') t
             WHERE p.profile_id = b.profile_id AND t ->> 'code' = l.bank_tx_code AND t ->> 'currency' = l.currency
-              AND (t ->> 'amount')::numeric * 10 ^ b.exponent = -l.amount_minor
+              AND (t ->> 'amount')::numeric * (10::numeric ^ b.exponent::numeric) = -l.amount_minor  -- int ^ int is a float
             LIMIT 1) tariff
         ON l.return_reason IS NULL AND c.body -> 'policies' ->> 'tariffed_charges' = 'auto'
      WHERE l.book_id = p_book_id AND l.t_posting_id IS NOT NULL
