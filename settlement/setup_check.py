@@ -124,13 +124,20 @@ _WORDS = {
     "int_parsing": "must be a whole number",
     "date_from_datetime_parsing": "must be a date such as 2026-11-01",
     "date_parsing": "must be a date such as 2026-11-01",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
 }
 
 
 def _sentences(error: ValidationError, place: str = "") -> Iterator[str]:
     for fault in error.errors(include_url=False):
-        where = ".".join([place, *(str(part) for part in fault["loc"] if part != "[key]")]).strip(".")
+        where = place + ".".join(str(part) for part in fault["loc"] if part != "[key]")
         words = _WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        words = words.format_map(fault["ctx"]) if "ctx" in fault and fault["type"] in _WORDS else words
         given = fault["input"]
         shown = f" (it says {given!r})" if isinstance(given, str) and fault["type"] not in _PLAIN else ""
         yield f"{where}: {words}{shown}."
@@ -196,7 +203,7 @@ def _rule_faults(rules: Sequence[AccountRule]) -> Iterator[str]:
         if rule.settleable and rule.type is not AccountType.LIABILITY:
             yield f"{place}: only a liability is settleable (it is what we owe a payee)."
         if rule.floor is not None:
-            yield from _amount_faults(place, "floor", rule.floor, rule.currency)
+            yield from _amount_faults(f"{place}.floor", rule.floor, rule.currency)
     yield from _repeats("accounts", rules, lambda r: r.code, "code")
 
 
@@ -211,20 +218,20 @@ def _bank_account_faults(setup: Setup, place: str, account: BankAccount) -> Iter
     only = RAIL_TERMS[account.rail].currency
     if only is not None and account.currency != only:
         yield f"{place}: rail {account.rail} carries {only} only, not {account.currency}."
-    yield from _amount_faults(place, "opening.balance", account.opening.balance, account.currency)
+    yield from _amount_faults(f"{place}.opening.balance", account.opening.balance, account.currency)
     if account.overdraft is not None:
-        yield from _amount_faults(place, "overdraft", account.overdraft, account.currency)
+        yield from _amount_faults(f"{place}.overdraft", account.overdraft, account.currency)
 
 
-def _amount_faults(place: str, field: str, text: str, code: str | None) -> Iterator[str]:
+def _amount_faults(place: str, text: str, code: str | None) -> Iterator[str]:
     if code is None:
         if text.strip("-0."):
-            yield f"{place}: {field} {text} needs a currency to be exact in; add one, or use 0."
+            yield f"{place}: amount {text} needs a currency to be exact in; add one, or use 0."
         return
     try:
         minor(text, code)
     except NostroError as error:
-        yield f"{place}: {field}: {error}."
+        yield f"{place}: {error}."
 
 
 def _repeats(name: str, items: Iterable[_Item], key: Callable[[_Item], Hashable], what: str) -> Iterator[str]:
@@ -252,7 +259,7 @@ def _payee_rules(
             faults.append(f"{place}: account {payee.account} is covered by no settleable rule of its currency.")
         else:
             rules.append(rule)
-        faults.extend(f"{place}: {fault}" for fault in _payee_faults(setup, accounts.get(payee.pay_from), payee))
+        faults.extend(f"{place}, {fault}" for fault in _payee_faults(setup, accounts.get(payee.pay_from), payee))
     return tuple(rules)
 
 
@@ -263,11 +270,14 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
     if account.currency != payee.currency:
         yield f"is paid in {payee.currency} from {account.code}, which holds {account.currency}."
         return
-    limits = [text for text in (payee.minimum, payee.maximum) if text is not None]
-    amount_faults = [fault for text in limits for fault in _amount_faults("limit", "amount", text, payee.currency)]
+    low, high = payee.minimum or "0", payee.maximum or "0"
+    amount_faults = [
+        *_amount_faults("minimum", low, payee.currency),
+        *_amount_faults("maximum", high, payee.currency),
+    ]
     yield from amount_faults
-    if len(limits) == 2 and not amount_faults and minor(limits[0], payee.currency) > minor(limits[1], payee.currency):
-        yield f"minimum {limits[0]} is above maximum {limits[1]}."
+    if not amount_faults and payee.maximum and minor(low, payee.currency) > minor(high, payee.currency):
+        yield f"minimum {low} is above maximum {high}."
     if account.rail is Rail.SEPA and not iban_in_sepa(payee.iban):
         yield f"IBAN {payee.iban} is outside the SEPA zone; pay it from an account on rail DOMESTIC."
     terms, bank = RAIL_TERMS[account.rail], setup.banks.get(account.bank)

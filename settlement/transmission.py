@@ -86,7 +86,13 @@ def release(
             return _known(parcel, found)
         return _send(conn, parcel, again=True)
     if parcel.state in (FileState.SEALED, FileState.FAILED):
-        return _send(conn, parcel, again=False)
+        try:
+            return _send(conn, parcel, again=False)
+        except FileStateError:
+            now_state = _parcel(conn, file_id, home, transport).state
+            if now_state in AT_THE_BANK:
+                return parcel.result(now_state, is_new=False)
+            raise SendFailedError(f"file {file_id} is being sent by another session; ask again in a moment.") from None
     if parcel.state in AT_THE_BANK or parcel.state is FileState.VOID:
         return parcel.result(parcel.state, is_new=False, reason=parcel.reason)
     raise FileStateError(f"file {file_id} is {parcel.state} and cannot be sent.")

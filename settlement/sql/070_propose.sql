@@ -56,7 +56,7 @@ SET plan_cache_mode = force_custom_plan AS $$
            n.posting_ids
       FROM net n
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN n.owed_minor >= n.minimum_minor AND n.owed_minor > 0
+           SELECT CASE WHEN n.owed_minor >= n.minimum_minor AND n.owed_minor > 0 AND NOT n.hold
                        THEN least(n.owed_minor, n.maximum_minor) ELSE 0 END AS pay_minor) decided
      ORDER BY n.payee_id
 $$;
