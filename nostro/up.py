@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import psycopg
 from psycopg import sql
@@ -64,21 +65,23 @@ load_from: [{{grpc_server: {{host: {host}, port: {port}, location_name: {locatio
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """One of the processes, with its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """A running deployment: where people look, and the environment its processes got."""
 
     address: str
     read_only_address: str | None
     environment: Mapping[str, str]
-    pids: Mapping[str, int]
     started_in_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
+    children: tuple[Child, ...]
 
 
 def _print(line: str) -> None:
@@ -114,9 +117,9 @@ def _stay(running: Running, open_for_s: float | None) -> None:
     """Wait until the time is over; a child that ends before is a fault."""
     until = None if open_for_s is None else time.monotonic() + open_for_s
     while until is None or time.monotonic() < until:
-        for name, pid in running.pids.items():
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                raise UnavailableError(f"the {name} ended by itself; see its log under dagster/logs, then start again.")
+        for child in running.children:
+            if child.process.poll() is not None:
+                raise UnavailableError(f"the {child.name} ended by itself; read {child.log}, then start again.")
         time.sleep(0.5)
 
 
@@ -130,7 +133,7 @@ def deployment(settings: Settings, *, port: int = 3000, read_only_port: int | No
     home = settings.home_path
     folder = home / "dagster"
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    with _only_one(folder / "up.lock", home), ExitStack() as stack:
+    with _only_one(folder / "up.lock", home) as lock, ExitStack() as stack:
         for wanted in (port, read_only_port):
             if wanted is not None:
                 _refuse_taken(wanted)
@@ -138,7 +141,7 @@ def deployment(settings: Settings, *, port: int = 3000, read_only_port: int | No
         code_port = _free_port()
         workspace = folder / "workspace.yaml"
         workspace.write_text(_WORKSPACE_YAML.format(host=_HOST, port=code_port, location=_LOCATION))
-        start = _Starter(stack, environment, folder)
+        start = _Starter(stack, environment, folder, lock)
         # The code server first: the others load the definitions from it.
         code = start("code server", *_code_server(code_port))
         _wait(code, lambda: _listens(code_port))
@@ -157,8 +160,8 @@ def deployment(settings: Settings, *, port: int = 3000, read_only_port: int | No
             address=f"http://{_HOST}:{port}",
             read_only_address=f"http://{_HOST}:{read_only_port}" if read_only_port else None,
             environment=environment,
-            pids={child.name: child.process.pid for child in children},
             started_in_s=time.monotonic() - begun,
+            children=tuple(children),
         )
 
 
@@ -269,10 +272,10 @@ def _webserver(workspace: Path, port: int | None) -> tuple[str, ...]:
 class _Starter:
     """Starts children that the stack stops again, each with a log of its own."""
 
-    def __init__(self, stack: ExitStack, environment: Mapping[str, str], folder: Path) -> None:
-        self._stack, self._environment, self._folder = stack, environment, folder
+    def __init__(self, stack: ExitStack, environment: Mapping[str, str], folder: Path, lock: IO[str]) -> None:
+        self._stack, self._environment, self._folder, self._lock = stack, environment, folder, lock
 
-    def __call__(self, name: str, module: str, *arguments: str) -> _Child:
+    def __call__(self, name: str, module: str, *arguments: str) -> Child:
         log = self._folder / "logs" / f"{name.replace(' ', '-')}.log"
         with log.open("wb") as stream:
             # A session of its own: Ctrl-C reaches us alone, and stopping the group leaves no grandchild behind.
@@ -284,13 +287,17 @@ class _Starter:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # The children share the lock: should we be killed, no second set starts beside them.
+                pass_fds=(self._lock.fileno(),),
             )
-        child = _Child(name=name, process=process, log=log)
+        child = Child(name=name, process=process, log=log)
         self._stack.callback(_stop, child)
+        self._lock.write(f"{name} {process.pid}\n")
+        self._lock.flush()
         return child
 
 
-def _stop(child: _Child) -> None:
+def _stop(child: Child) -> None:
     """Ask the process group to end, then insist."""
     for number, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
         try:
@@ -302,7 +309,7 @@ def _stop(child: _Child) -> None:
             continue
 
 
-def _wait(child: _Child, ready: Callable[[], bool]) -> None:
+def _wait(child: Child, ready: Callable[[], bool]) -> None:
     """Wait until the child answers; raises `UnavailableError` with the end of its log when it dies or hangs."""
     until = time.monotonic() + _START_S
     while not ready():
@@ -344,14 +351,19 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _only_one(lock: Path, home: Path) -> Iterator[None]:
-    """Two daemons on one instance would both run the schedules; the kernel drops this lock with its process."""
-    with lock.open("a") as stream:
+def _only_one(path: Path, home: Path) -> Iterator[IO[str]]:
+    """Two daemons on one instance would both run the schedules; the kernel drops this lock with its last holder."""
+    with path.open("a+") as lock:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UnavailableError(f"`nostro up` already runs for {home}; stop it first or use its address.") from error
-        yield
+            lock.seek(0)
+            who = ", ".join(lock.read().split("\n")).strip(", ")
+            raise UnavailableError(
+                f"`nostro up` already runs for {home} ({who}); use its address, or stop these processes first."
+            ) from error
+        lock.truncate(0)
+        yield lock
 
 
 @contextmanager
