@@ -128,7 +128,8 @@ CREATE TABLE recon.statement_line (
 CREATE INDEX statement_line_end_to_end ON recon.statement_line (end_to_end_id) WHERE end_to_end_id IS NOT NULL;
 CREATE INDEX statement_line_uetr ON recon.statement_line (uetr) WHERE uetr IS NOT NULL;
 CREATE INDEX statement_line_servicer ON recon.statement_line (account_servicer_ref) WHERE account_servicer_ref IS NOT NULL;
-CREATE INDEX statement_line_batch ON recon.statement_line (payment_information_id) WHERE batch_count > 1;
+CREATE INDEX statement_line_batch ON recon.statement_line (payment_information_id)
+    WHERE batch_count > 1 AND detail_ordinal = 0;
 -- The few lines that policy may post: returns, charges, interest.
 CREATE INDEX statement_line_routine ON recon.statement_line (book_id, statement_id)
     WHERE return_reason IS NOT NULL OR right(bank_tx_code, 5) IN ('/CHRG', '/INTR', '/COMM', '/FEES');

@@ -83,7 +83,7 @@ SET plan_cache_mode = force_custom_plan AS $$
            coalesce(l.uetr, i.uetr), coalesce(l.payment_information_id, i.payment_information_id), coalesce(l.msg_id, i.msg_id),
            l.account_servicer_ref, l.structured_ref, l.remittance,
            coalesce(l.party_account, i.payee_iban, q.iban), coalesce(l.party_name, i.payee_name, q.name),
-           l.bank_tx_code, l.return_reason, coalesce(l.is_reversal, false), l.charges_minor, l.batch_count,
+           l.bank_tx_code, l.return_reason, coalesce(l.is_reversal, false), l.charges_minor, CASE WHEN l.detail_ordinal = 0 THEN l.batch_count END,
            coalesce(r.line_posting_id, j.transit_posting_id), r.rule,
            CASE WHEN l.t_posting_id IS NOT NULL THEN concat_ws('/', s.stmt_id, l.line_ordinal, l.detail_ordinal) END,
            p.is_cleared_later
@@ -112,11 +112,12 @@ RETURNS TABLE (item_id bigint, account text, currency text, amount_minor bigint,
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT l.t_posting_id, b.code, l.currency, -l.amount_minor, l.end_to_end_id, l.uetr, l.account_servicer_ref,
-           l.payment_information_id, l.batch_count
+           l.payment_information_id, CASE WHEN l.detail_ordinal = 0 THEN l.batch_count END
       FROM (SELECT * FROM recon.statement_line x WHERE x.end_to_end_id = ANY (p_end_to_end_ids)
             UNION SELECT * FROM recon.statement_line x WHERE x.uetr = ANY (p_uetrs)
             UNION SELECT * FROM recon.statement_line x WHERE x.account_servicer_ref = ANY (p_servicer_refs)
-            UNION SELECT * FROM recon.statement_line x WHERE x.payment_information_id = ANY (p_batches) AND x.batch_count > 1) l
+            UNION SELECT * FROM recon.statement_line x WHERE x.payment_information_id = ANY (p_batches)
+                     AND x.batch_count > 1 AND x.detail_ordinal = 0) l
       JOIN recon.statement s USING (statement_id)
       JOIN settlement.bank_account_root b USING (bank_account_id)
       JOIN recon.live_leg m ON m.book_id = l.book_id AND m.posting_id = l.t_posting_id

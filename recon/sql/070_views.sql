@@ -45,7 +45,7 @@ SELECT r.book_id, m.run_id, k.closing_date AS statement_date, r.rule, a.code AS 
   JOIN recon.statement_line l ON l.t_posting_id = r.line_posting_id
   JOIN recon.statement_booking k USING (statement_id)
   JOIN settlement.bank_account_root a ON a.bank_account_id = k.bank_account_id
-  LEFT JOIN settlement.instruction i USING (instruction_id)
+  LEFT JOIN settlement.instruction i ON i.instruction_id = r.instruction_id
   LEFT JOIN recon.live_leg m ON m.book_id = r.book_id AND m.posting_id = r.line_posting_id
  GROUP BY r.book_id, m.run_id, k.closing_date, r.rule, a.code, l.currency, l.booking_date, l.account_servicer_ref, l.entry_ref,
           l.end_to_end_id, l.amount_minor, l.return_reason, l.bank_tx_code, r.line_posting_id;
