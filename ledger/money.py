@@ -88,7 +88,8 @@ def parse_amount_minor(text: str, exponent: int) -> int:
     sign, whole, fraction = found.group(1), found.group(2), found.group(3) or ""
     if fraction[exponent:].strip("0"):
         raise AmountError(f"amount {text!r} has more than {exponent} decimals")
-    minor = int(whole + fraction[:exponent].ljust(exponent, "0"))
+    digits = whole.lstrip("0") + fraction[:exponent].ljust(exponent, "0")
+    minor = int(digits or "0") if len(digits) <= len(str(INT64_MAX)) else INT64_MAX + 1
     if minor > INT64_MAX:
         raise AmountError(f"amount {text!r} does not fit in 64 bits of minor units")
     return -minor if sign == "-" else minor

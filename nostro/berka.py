@@ -21,7 +21,7 @@ from ledger import Connection, RefusedError, book_id, import_journal, publish, t
 from nostro.database import locate
 from nostro.day import Desk, fresh_home, open_shop
 from nostro.settings import Settings
-from recon import arrived_files, build_warehouse
+from recon import build_warehouse
 from sandbox import Bank, read_setup
 from settlement import apply_setup
 
@@ -126,7 +126,7 @@ def run_berka(
             bank.receive()
             bank.close_day(night)
             desk.poll()
-            morning = desk.prove(night, arrived_files(desk.app, book_id=desk.book_id, home=home))
+            morning = desk.prove(night)
             certified += len(morning.run.certified)
             breaks = len(morning.run.breaks)
             if on_progress is not None:
@@ -271,6 +271,6 @@ def agreed_balances(conn: Connection, *, book_id: int, folder: Path) -> tuple[in
         theirs=pl.col("balance").str.replace(".", "", literal=True).cast(pl.Int64),
         interest=pl.col("interest_entries_so_far").cast(pl.Int64),
     )
-    both = stated.sort("effective_date").join_asof(books, on="effective_date", by="account", strategy="backward")
+    both = stated.sort("effective_date").join_asof(books, on="effective_date", by="account", check_sortedness=False)
     agreed = both.filter((pl.col("ours").fill_null(0) - pl.col("theirs")).abs() <= 5 * pl.col("interest") + 5)
     return agreed.height, stated.height

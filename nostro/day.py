@@ -7,14 +7,13 @@ order of steps. Must not live here: a rule about money.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 from ledger import Connection, RefusedError
 from nostro.database import Database, add_user, initialise
-from recon import IngestReport, RunReport, ingest_files, reconcile
+from recon import IngestReport, RunReport, arrived_files, ingest_files, reconcile
 from settlement import FileState, PaymentFileStatus, approve, poll, propose, release
 
 PREPARER, APPROVER = "alice", "bob"
@@ -52,6 +51,7 @@ class Desk:
         self.app: Connection = database.app()
         self._preparer = database.login(PREPARER)
         self._approver = database.login(APPROVER)
+        self._read: set[Path] = set()
 
     def close(self) -> None:
         """Give the three connections back."""
@@ -77,9 +77,12 @@ class Desk:
         report = poll(self.app, home=self._home, book_id=self.book_id)
         return sum(message.rejected for message in report.messages)
 
-    def prove(self, business_date: date, paths: Sequence[Path]) -> Morning:
-        """Ingest what arrived and reconcile through a business date."""
+    def prove(self, business_date: date) -> Morning:
+        """Ingest what arrived in the banks' inboxes since the last morning and reconcile through a business date."""
+        arrived = arrived_files(self.app, book_id=self.book_id, home=self._home)
+        paths = [path for path in arrived if path not in self._read]
         taken = ingest_files(self.app, book_id=self.book_id, paths=paths)
+        self._read.update(paths)
         run = reconcile(self.app, book_id=self.book_id, business_date=business_date, home=self._home)
         return Morning(business_date, taken, run)
 

@@ -19,7 +19,7 @@ from nostro.database import locate
 from nostro.day import Desk, fresh_home, open_shop
 from nostro.report import Comparison, compare, render_page
 from nostro.settings import Settings
-from recon import arrived_files, build_warehouse
+from recon import build_warehouse
 from sandbox import Bank, Business, plan, read_setup, read_truth
 from settlement import apply_setup
 
@@ -104,7 +104,7 @@ def run_demo(
             report = bank.close_day(day)
             rejected += desk.poll()
             step()
-            morning = desk.prove(day, arrived_files(desk.app, book_id=desk.book_id, home=home))
+            morning = desk.prove(day)
             certified += len(morning.run.certified)
             expected += len(report.statements)
             step()

@@ -151,7 +151,7 @@ def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> Co
     def optional(text: str | None) -> str | None:
         return None if text is None else written(text) or None
 
-    remittance = written(f"{frame.book} {frame.business_date}")[:140]
+    remittance = written(f"{frame.book} {frame.business_date}")
     transfers = []
     for ordinal, owed in enumerate(obligations, 1):
         reference = end_to_end_id(key, ordinal)
