@@ -81,7 +81,9 @@ class World:
             yield bank
 
 
-def prepare_world(database: Database, home: Path, *, days: int = 2, payments: int = 200, payees: int = 60) -> World:
+def prepare_world(
+    database: Database, home: Path, *, days: int = 2, payments: int = 200, payees: int = 60, anomalies: int = ANOMALIES
+) -> World:
     """Set a home up; ``alice`` and ``bob`` exist already, the service login is added."""
     add_user(database, "scheduler", "preparer")
     business = Business(seed=1, start=MONDAY, days=days, payments_per_day=payments, payees=payees)
@@ -97,7 +99,7 @@ def prepare_world(database: Database, home: Path, *, days: int = 2, payments: in
                 shutil.copy(journal.path, inbox)
     planned = plan(
         seed=1,
-        count=ANOMALIES,
+        count=anomalies,
         days=business.days,
         setup=read_setup(files.setup),
         behaviour=business.behaviour,

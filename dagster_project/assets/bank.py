@@ -27,7 +27,7 @@ def payment_status(run: Run) -> display.Shown:
         ),
         **display.table(settlement.message_table(report)),
         **display.table(settlement.message_finding_table(report)),
-        **display.table(settlement.file_table(files)),
+        **display.table(*settlement.file_tables(files)),
     }
 
 

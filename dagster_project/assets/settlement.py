@@ -26,8 +26,8 @@ def payment_proposal(run: Run) -> display.Shown:
     return {
         **display.numbers(files=len(files), instructions=sum(file.instruction_count for file in files)),
         **display.texts(room.file_totals(files)),
-        **display.table(room.file_table(files)),
-        **display.texts({"next": "an approver reads and signs: nostro settle show, nostro settle approve FILE"}),
+        **display.table(*room.file_tables(files)),
+        **display.texts({"next": "an approver: nostro settle show, then nostro settle approve FILE"}),
     }
 
 
@@ -42,7 +42,7 @@ def released_files(run: Run) -> display.Shown:
         **display.numbers(released=sum(outcome.at_the_bank for outcome in outcomes), files=len(files)),
         **display.texts(room.file_totals(files)),
         **display.table(room.outcome_table(outcomes)),
-        **display.table(room.file_table(files)),
+        **display.table(*room.file_tables(files)),
     }
     troubled = [outcome for outcome in outcomes if not outcome.at_the_bank]
     if troubled:

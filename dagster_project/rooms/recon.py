@@ -168,16 +168,19 @@ def _break_table(found: Sequence[recon.BreakRow], name: str = "breaks") -> Table
 
 
 def certificates(session: Session, day: dt.date) -> Table:
-    """Every bank account's sign-off of the day: its certificate's hash and file, or why there is none."""
-    done = _run(session, day).sign_offs
-    state = {True: "certified, residual 0", False: "not certified"}
-    rows = tuple((s.account, state[s.sha256 is not None], s.sha256, s.reason, _certificate(session, s)) for s in done)
-    return Table("sign-off", ("bank account", "state", "sha256", "reason", "file"), rows)
+    """Every bank account's sign-off of the day: its certificate, or why there is none."""
+    rows = tuple(
+        (done.account, "residual 0", done.sha256[:12], _certificate(session, done))
+        if done.sha256
+        else (done.account, "not certified" if done.is_expected else "closed", "", done.reason)
+        for done in _run(session, day).sign_offs
+    )
+    return Table("sign-off", ("bank account", "state", "sha256", "certificate, or why there is none"), rows)
 
 
 def _certificate(session: Session, done: recon.SignOff) -> str:
     path = session.home / "certificates" / done.account / f"{done.business_date}.json"
-    return str(path.relative_to(session.home)) if done.sha256 and path.exists() else ""
+    return str(path.relative_to(session.home))
 
 
 def certificate_residual_zero(session: Session, day: dt.date) -> Verdict:

@@ -61,17 +61,16 @@ def payment_files(session: Session, day: dt.date) -> list[settlement.PaymentFile
     return settlement.payment_files(session.conn, book_id=session.book_id, business_date=day)
 
 
-def file_table(files: Sequence[settlement.PaymentFileStatus]) -> Table:
-    """One row a payment file."""
-    rows = tuple(
-        (
-            *(f.file_id, f.bank_account, f.rail, f.execution_date, f.instruction_count, _file_total(f), f.state.value),
-            *(f.prepared_by, f.approved_by, f.msg_id, f.reason),
-        )
-        for f in files
+def file_tables(files: Sequence[settlement.PaymentFileStatus]) -> tuple[Table, Table]:
+    """One row a payment file: what people decide on, and what identifies it."""
+    head = [
+        (f.file_id, f.bank_account, f.instruction_count, _file_total(f), f.state.value, f.approved_by) for f in files
+    ]
+    more = [(f.file_id, f.rail, f.execution_date, f.msg_id, f.prepared_by, f.reason) for f in files]
+    return (
+        Table("payment files", ("file", "bank account", "payments", "total", "state", "approved by"), tuple(head)),
+        Table("their details", ("file", "rail", "executes", "MsgId", "prepared by", "reason"), tuple(more)),
     )
-    columns = ("file", "bank account", "rail", "execution date", "instructions", "total", "state")
-    return Table("payment files", (*columns, "prepared by", "approved by", "MsgId", "reason"), rows)
 
 
 def _file_total(file: settlement.PaymentFileStatus) -> str:
