@@ -106,7 +106,7 @@ class AccountType(StrEnum):
 
 
 class Book(_Model):
-    name: Text
+    name: Annotated[str, Field(min_length=1, max_length=70)]  # leads every remittance text
     functional_currency: Currency
 
 

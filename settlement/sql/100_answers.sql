@@ -46,7 +46,7 @@ BEGIN
            v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
     INSERT INTO settlement.reopening (instruction_id, kind, entry_id, transit_posting_id, payable_posting_id,
                                       amount_minor, reason, message_id)
-    SELECT g.id, p_kind, g.entry, g.first, g.first + 1, g.came, g.reason, p_message_id
+    SELECT g.id, p_kind, g.entry, g.first, g.first + 1, g.came, coalesce(g.reason, ''), p_message_id
       FROM unnest(p_instruction_ids, v_entries, v_firsts, p_amounts, p_reasons) AS g (id, entry, first, came, reason);
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
     SELECT v_book, g.first + 1, g.version, g.id, format('%s of %s: %s', p_kind, g.ref, g.reason)

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from nostro.database import Database
-from settlement import FileState, FileStateError, apply_setup, hold_item, payment_file, release, seal
+from settlement import (
+    FileState,
+    FileStateError,
+    FileTamperedError,
+    apply_setup,
+    approve,
+    hold_item,
+    payment_file,
+    release,
+    seal,
+)
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, write_setup
 
 PAYEES = [PayeeRow(code="P1"), PayeeRow(code="P2")]
@@ -85,8 +95,9 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
             "WITH o AS (INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor,"
             " pay_minor) SELECT (SELECT max(run_id) FROM settlement.run), payee_id, payee_version_id, account_id,"
             " owed_minor, pay_minor FROM settlement.obligation WHERE payee_id = 1 RETURNING *)"
-            " INSERT INTO settlement.proposal_member SELECT o.obligation_id, m.posting_id FROM o, settlement.obligation w"
-            " JOIN settlement.proposal_member m USING (obligation_id) WHERE w.payee_id = 1"
+            " INSERT INTO settlement.proposal_member SELECT o.obligation_id, m.posting_id"
+            " FROM o, settlement.obligation w JOIN settlement.proposal_member m USING (obligation_id)"
+            " WHERE w.payee_id = 1"
         )
         owner.execute(
             "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id,"
@@ -104,6 +115,8 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
         twin_id = int(str(twin[0]))
         owner.execute("SELECT settlement.add_file_event(%s, 'proposed')", (twin_id,))
         owner.commit()
+    with pytest.raises(FileTamperedError, match="does not say what is owed"):
+        approve(world.bob, twin_id)
     sign = "SELECT settlement.approve(%s, encode(sha256('x'), 'hex'), 1, 700, settlement.payee_digest(%s))"
     world.bob.execute(sign, (twin_id, twin_id))
     world.bob.commit()

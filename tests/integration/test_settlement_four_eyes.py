@@ -108,7 +108,8 @@ def test_a_signature_under_something_else_is_refused(world: World) -> None:
         "SELECT settlement.reopen_returned(1, 1, 'x', '2026-11-02')",
         "SELECT settlement.begin_resending(1, now())",
         "SELECT settlement.release_hold(1, 'mine')",
-        "SELECT ledger.post_internal(1, 'settlement', NULL, '{k}', '{2026-11-02}', NULL, NULL, NULL, NULL, '{1}', '{1}', '{1}')",
+        "SELECT ledger.post_internal(1, 'settlement', NULL, '{k}', '{2026-11-02}', NULL, NULL, NULL, NULL,"
+        " '{1}', '{1}', '{1}')",
     ],
 )
 def test_the_app_writes_through_the_granted_functions_only(world: World, statement: str) -> None:

@@ -21,6 +21,7 @@ from settlement import (
     run_status,
     seal,
 )
+from tests.ledger_books import fresh_database
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002, write_setup
 from tests.support import table_hashes
 
@@ -135,8 +136,6 @@ def test_the_same_books_give_the_same_bytes(world: World, template: Database, tm
     world.owe("P1", 700)
     (proposed,) = world.propose()
     content = file_content(world.app, proposed.file_id)
-    from tests.ledger_books import fresh_database
-
     with fresh_database(template, "nostro_test_twin") as twin:
         folder = tmp_path / "twin"
         folder.mkdir()
@@ -159,4 +158,17 @@ def test_a_big_proposal_is_split_by_the_banks_maximum(db: Database, tmp_path: Pa
         approve(world.bob, p.file_id)
         assert release(world.app, p.file_id, home=world.home, now=moment()).state is FileState.SENT
     assert world.balance("assets:transit:eur-payouts") == -700
+    world.close()
+
+
+def test_an_approval_warns_when_the_account_would_be_short(db: Database, tmp_path: Path) -> None:
+    world = make_world(db, tmp_path, PAYEES, accounts=("eur", "gbp", "jpy", "kwd"), openings={"eur": "10.00"})
+    world.owe("P1", 700)
+    (first,) = world.propose()
+    assert approve(world.bob, first.file_id).warning is None
+    world.owe("P2", 550)
+    (second,) = world.propose()
+    approval = approve(world.bob, second.file_id)
+    assert approval.cash_after_minor == -250
+    assert approval.warning == "eur-payouts would be short of 2.50 EUR; fund it before the cut-off."
     world.close()
