@@ -61,8 +61,8 @@ def import_journal(
         total, new = rows["entry"].n_unique(), 0
         done = 0
         for batch in batches:
-            posted = post_columns(conn, book_id=book_id, source_id=source_id, legs=_legs(batch))
-            new += sum(is_new for *_, is_new in posted)
+            _, count = post_columns(conn, book_id=book_id, source_id=source_id, legs=_legs(batch))
+            new += count
             done += batch["entry"].n_unique()
             if on_progress is not None:
                 on_progress(done, total)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from ledger.arrays import amount_array, date_array, int4_array, nullable_text_array, text_array
 from ledger.db import Connection
 from ledger.errors import UnknownAccountError, translate_errors
 from ledger.transactions import transaction
@@ -61,34 +62,50 @@ class Legs:
     leg_amount: list[int]
 
 
-_POST = """
-SELECT entry_ordinal, entry_id, first_posting_id, is_new
-  FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ORDER BY entry_ordinal
+_POST = "SELECT batch_id, new_count FROM ledger.post_counted(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_KNOWN = """
+SELECT k.n, e.entry_id, e.first_posting_id
+  FROM unnest(%s::text[]) WITH ORDINALITY AS k (key, n)
+  JOIN ledger.entry e ON e.book_id = %s AND e.idempotency_key = k.key ORDER BY k.n
 """
+BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position in the batch
 
 
-def post_columns(
-    conn: Connection, *, book_id: int, source_id: int | None, legs: Legs
-) -> list[tuple[int, int, int, bool]]:
-    """Post a batch given as columns; returns (position, entry id, first posting id, is new), one an entry."""
+def post_columns(conn: Connection, *, book_id: int, source_id: int | None, legs: Legs) -> tuple[int, int]:
+    """Post a batch given as columns; returns (batch id, number of new entries)."""
+    parameters = (
+        book_id,
+        source_id,
+        text_array(legs.keys),
+        date_array(legs.dates),
+        nullable_text_array(legs.descriptions),
+        nullable_text_array(legs.references),
+        None if legs.source_lines is None else int4_array(legs.source_lines),
+        int4_array(legs.leg_entry),
+        int4_array(legs.leg_account),
+        amount_array(legs.leg_amount),
+    )
     with translate_errors():
-        rows: list[tuple[int, int, int, bool]] = conn.execute(
-            _POST,
-            (
-                book_id,
-                source_id,
-                legs.keys,
-                legs.dates,
-                legs.descriptions,
-                legs.references,
-                legs.source_lines,
-                legs.leg_entry,
-                legs.leg_account,
-                legs.leg_amount,
-            ),
-            binary=True,
-        ).fetchall()  # type: ignore[assignment]
-        return rows
+        row: tuple[int, int] | None = conn.execute(_POST, parameters).fetchone()  # type: ignore[assignment]
+    assert row is not None
+    return row
+
+
+def _posted(conn: Connection, book_id: int, legs: Legs, batch_id: int, new_count: int) -> tuple[PostedEntry, ...]:
+    """The entry of every key, from the ids' arithmetic when all are new, else from the books."""
+    base = batch_id << BATCH_BITS
+    if new_count == len(legs.keys):
+        first: dict[int, int] = {}
+        for ordinal, position in enumerate(legs.leg_entry):
+            first.setdefault(position, base + ordinal)
+        return tuple(PostedEntry(key, base + n, first[n + 1], True) for n, key in enumerate(legs.keys))
+    with translate_errors():
+        rows = conn.execute(_KNOWN, (text_array(legs.keys), book_id)).fetchall()
+    found: list[tuple[int, int, int]] = rows  # type: ignore[assignment]
+    return tuple(
+        PostedEntry(legs.keys[n - 1], entry_id, posting_id, entry_id == base + n - 1)
+        for n, entry_id, posting_id in found
+    )
 
 
 def post_batch(
@@ -111,11 +128,8 @@ def post_batch(
                 legs.leg_entry.append(position)
                 legs.leg_account.append(accounts[posting.account])
                 legs.leg_amount.append(posting.amount_minor)
-        rows = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
-    return tuple(
-        PostedEntry(key=legs.keys[position - 1], entry_id=entry_id, first_posting_id=first, is_new=is_new)
-        for position, entry_id, first, is_new in rows
-    )
+        batch_id, new_count = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
+        return _posted(conn, book_id, legs, batch_id, new_count)
 
 
 def account_ids(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict[str, int]:

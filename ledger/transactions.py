@@ -12,7 +12,7 @@ from psycopg import ProgrammingError
 from psycopg.pq import TransactionStatus
 
 from ledger.db import Connection
-from ledger.errors import RefusedError, translate_errors
+from ledger.errors import OutcomeUnknownError, RefusedError, UnavailableError, translate_errors
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def transaction(conn: Connection) -> Iterator[None]:
     """
     if not _has_writes(conn):
         _end_reads(conn)
-    with translate_errors(), conn.transaction():
+    with _transaction(conn):
         yield
 
 
@@ -33,8 +33,25 @@ def committed(conn: Connection) -> Iterator[None]:
     """Like `transaction`, but refuses inside a caller's: its outcome is committed when the block ends."""
     if _has_writes(conn) or not _end_reads(conn):
         raise RefusedError("commit or roll back your own transaction first; this step commits by itself.")
-    with translate_errors(), conn.transaction():
+    with _transaction(conn):
         yield
+
+
+@contextmanager
+def _transaction(conn: Connection) -> Iterator[None]:
+    """psycopg's transaction with our errors. A connection lost in COMMIT leaves the outcome unknown, and says so."""
+    outermost, committing = conn.info.transaction_status is TransactionStatus.IDLE, False
+    try:
+        with translate_errors(), conn.transaction():
+            yield
+            committing = outermost
+    except UnavailableError as error:
+        if committing and conn.closed:
+            raise OutcomeUnknownError(
+                "the connection was lost in COMMIT, so the outcome is unknown; "
+                "run the same step again: what is there already is recognised by its key and not posted twice."
+            ) from error
+        raise
 
 
 def _has_writes(conn: Connection) -> bool:

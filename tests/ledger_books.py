@@ -176,8 +176,9 @@ class RawBatch:
 
 _RAW = """
 WITH b AS (
-    INSERT INTO ledger.batch (batch_id, book_id, module, entry_count, system_identifier)
-    SELECT %(batch_id)s, %(book)s, %(module)s, greatest(cardinality(%(e_key)s::text[]), 1), 1 WHERE %(new_batch)s),
+    INSERT INTO ledger.batch (batch_id, book_id, module, entry_count, posting_count, system_identifier)
+    SELECT %(batch_id)s, %(book)s, %(module)s, greatest(cardinality(%(e_key)s::text[]), 1), %(postings)s, 1
+     WHERE %(new_batch)s),
 e AS (
     INSERT INTO ledger.entry (entry_id, book_id, effective_date, posting_count, first_posting_id, reverses_entry_id,
                               idempotency_key)
@@ -203,6 +204,7 @@ def write_raw(conn: Connection, batch: RawBatch) -> None:
             "book": batch.book,
             "module": batch.module,
             "new_batch": batch.new_batch,
+            "postings": max(sum(e.count for e in entries), 2 * len(entries), 2),
             "e_id": [e.ordinal for e in entries],
             "e_day": [e.day for e in entries],
             "e_count": [e.count for e in entries],

@@ -1,5 +1,5 @@
 -- Rules that span rows. They fire for everybody, the owner included, on direct inserts too.
--- All but `fold_into_balances` only raise.
+-- All but `fold_into_balances` (and opening a balance row) only raise.
 
 CREATE FUNCTION ledger.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -124,13 +124,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET e
 $$;
 
 -- Posts a batch: everything or nothing, a handful of statements whatever its size.
--- p_leg_entry holds 1-based positions in p_keys, ascending; an entry's postings get consecutive ids in that order.
--- The plan is made once and serves any size (see the note on plans in 020_rules.sql).
-CREATE FUNCTION ledger.post_internal(
+-- p_leg_entry holds 1-based positions in p_keys, ascending; an entry's postings get consecutive ids in that order:
+-- entry n of the batch is (batch << 20) + n - 1, posting n likewise, so when all entries are new the caller knows
+-- every id from batch_id alone. The plans are made once and serve any size (see the note in 020_rules.sql).
+CREATE FUNCTION ledger.post_core(
     p_book_id int, p_module text, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
-    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
-RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_new boolean)
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -138,15 +138,16 @@ DECLARE
     v_count int    := coalesce(cardinality(p_keys), 0);
     v_batch bigint := nextval('ledger.batch_id_seq');
     v_base  bigint := v_batch << 20;
-    v_new   bigint;
     v_bad   record;
 BEGIN
+    batch_id := v_batch;
+    new_count := 0;
     IF v_count = 0 THEN RETURN; END IF;
     IF cardinality(p_leg_entry) >= 1 << 20 OR v_count >= 1 << 20 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'A batch holds at most 1,048,575 postings.',
             HINT = 'Send several batches.';
     END IF;
-    IF (cardinality(p_dates) = v_count
+    IF (cardinality(p_dates) = v_count AND array_position(p_dates, NULL) IS NULL
         AND coalesce(cardinality(p_descriptions), v_count) = v_count AND coalesce(cardinality(p_references), v_count) = v_count
         AND coalesce(cardinality(p_source_lines), v_count) = v_count AND coalesce(cardinality(p_reverses), v_count) = v_count
         AND cardinality(p_leg_account) = cardinality(p_leg_entry) AND cardinality(p_leg_amount) = cardinality(p_leg_entry)
@@ -156,7 +157,39 @@ BEGIN
             HINT = 'Give one date (and text) a key, and one account and amount a posting.';
     END IF;
 
-    RETURN QUERY
+    -- A large batch is expected to be new: plain inserts, in key order, so that a repeated file fails at once.
+    IF v_count > 64 THEN
+        BEGIN
+            WITH new_batch AS (
+                INSERT INTO ledger.batch (batch_id, book_id, module, source_id, entry_count, posting_count, system_identifier)
+                SELECT v_batch, p_book_id, p_module, p_source_id, v_count, cardinality(p_leg_entry), s.system_identifier
+                  FROM pg_control_system() s),
+            new_entry AS (
+                INSERT INTO ledger.entry (entry_id, book_id, effective_date, posting_count, first_posting_id, reverses_entry_id, idempotency_key)
+                SELECT v_base + k.n - 1, p_book_id, k.date, coalesce(h.posting_count, 0), v_base + coalesce(h.first_n, 1) - 1, k.reverses, k.key
+                  FROM unnest(p_keys, p_dates, p_reverses) WITH ORDINALITY AS k (key, date, reverses, n)
+                  LEFT JOIN (SELECT entry_n, min(n) AS first_n, count(*)::int AS posting_count
+                               FROM unnest(p_leg_entry) WITH ORDINALITY AS l (entry_n, n) GROUP BY entry_n) h ON h.entry_n = k.n
+                 ORDER BY k.key COLLATE "C"),
+            new_text AS (
+                INSERT INTO ledger.entry_text (entry_id, description, reference, source_line)
+                SELECT v_base + t.n - 1, t.description, t.reference, t.source_line
+                  FROM unnest(p_descriptions, p_references, p_source_lines) WITH ORDINALITY AS t (description, reference, source_line, n)
+                 WHERE (t.description, t.reference, t.source_line) IS DISTINCT FROM (NULL::text, NULL::text, NULL::int)),
+            account AS MATERIALIZED (
+                SELECT d.account, coalesce((SELECT a.currency_id FROM ledger.account a WHERE a.account_id = d.account), 0::smallint) AS currency_id
+                  FROM (SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account)) d)
+            INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
+            SELECT v_base + l.n - 1, v_base + l.entry_n - 1, l.account, l.amount, p_book_id, a.currency_id, p_dates[l.entry_n]
+              FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) WITH ORDINALITY AS l (entry_n, account, amount, n)
+              JOIN account a ON a.account = l.account
+             ORDER BY l.account, l.n;
+            new_count := v_count;
+            RETURN;
+        EXCEPTION WHEN unique_violation THEN NULL;  -- some key is taken: the careful way
+        END;
+    END IF;
+
     WITH leg AS MATERIALIZED (
         SELECT l.entry_n, l.account, l.amount, v_base + l.n - 1 AS posting_id
           FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) WITH ORDINALITY AS l (entry_n, account, amount, n)),
@@ -172,7 +205,7 @@ BEGIN
           LEFT JOIN head h ON h.entry_n = k.n
          ORDER BY k.key COLLATE "C"  -- everybody takes keys in one order: two batches with the same keys cannot deadlock
         ON CONFLICT ON CONSTRAINT entry_book_key DO NOTHING
-        RETURNING entry_id, effective_date, first_posting_id, posting_count),
+        RETURNING entry_id, effective_date, posting_count),
     new_posting AS (
         INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
         SELECT l.posting_id, e.entry_id, l.account, l.amount, p_book_id, a.currency_id, e.effective_date
@@ -189,9 +222,8 @@ BEGIN
         SELECT v_batch, p_book_id, p_module, p_source_id, n.entries, n.postings, s.system_identifier
           FROM (SELECT count(*)::int AS entries, sum(posting_count)::int AS postings FROM new_entry) n, pg_control_system() s
          WHERE n.entries > 0)
-    SELECT (e.entry_id - v_base + 1)::int, e.entry_id, e.first_posting_id, true FROM new_entry e;
-    GET DIAGNOSTICS v_new = ROW_COUNT;
-    IF v_new = v_count THEN RETURN; END IF;
+    SELECT count(*) INTO new_count FROM new_entry;
+    IF new_count = v_count THEN RETURN; END IF;
 
     -- Some keys were taken: same content is the original's answer, other content is a conflict.
     SELECT c.entry_ordinal, c.entry_id INTO v_bad
@@ -202,13 +234,37 @@ BEGIN
             MESSAGE = format('Key %s is taken by entry %s with other content.', p_keys[v_bad.entry_ordinal], v_bad.entry_id),
             HINT = 'Use a new key for a new entry; a retry must repeat the same content.';
     END IF;
-    RETURN QUERY
-    SELECT k.n::int, e.entry_id, e.first_posting_id, false FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)
-     CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key LIMIT 1) e
-     WHERE e.entry_id <> v_base + k.n - 1;
 END $$;
 
--- What callers may use: the same, without a module, so control accounts refuse.
+-- The same, with the entry of every key: the new one, or the original.
+CREATE FUNCTION ledger.post_internal(
+    p_book_id int, p_module text, p_source_id bigint,
+    p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
+RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_new boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_done record;
+BEGIN
+    SELECT * INTO v_done FROM ledger.post_core(p_book_id, p_module, p_source_id, p_keys, p_dates, p_descriptions, p_references,
+                                               p_source_lines, p_reverses, p_leg_entry, p_leg_account, p_leg_amount);
+    IF v_done.new_count = cardinality(p_keys) THEN
+        RETURN QUERY
+        SELECT l.entry_n, (v_done.batch_id << 20) + l.entry_n - 1, (v_done.batch_id << 20) + min(l.n) - 1, true
+          FROM unnest(p_leg_entry) WITH ORDINALITY AS l (entry_n, n) GROUP BY l.entry_n ORDER BY l.entry_n;
+    ELSE
+        RETURN QUERY
+        SELECT k.n::int, e.entry_id, e.first_posting_id, e.entry_id = (v_done.batch_id << 20) + k.n - 1
+          FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)
+         CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key LIMIT 1) e
+         ORDER BY k.n;
+    END IF;
+END $$;
+
+-- What callers may use: the same without a module, so control accounts refuse. post_counted answers with numbers
+-- only, for batches of which the caller computes the ids.
 CREATE FUNCTION ledger.post_batch(
     p_book_id int, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[],
@@ -217,6 +273,16 @@ RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_n
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM ledger.post_internal(p_book_id, NULL, p_source_id, p_keys, p_dates, p_descriptions, p_references,
                                        p_source_lines, NULL, p_leg_entry, p_leg_account, p_leg_amount)
+$$;
+
+CREATE FUNCTION ledger.post_counted(
+    p_book_id int, p_source_id bigint,
+    p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[],
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.batch_id, c.new_count
+      FROM ledger.post_core(p_book_id, NULL, p_source_id, p_keys, p_dates, p_descriptions, p_references,
+                            p_source_lines, NULL, p_leg_entry, p_leg_account, p_leg_amount) c
 $$;
 
 -- Reverses one entry whole, on a date in an open period. Key: reverse:<key>. Again: the same reversal.
@@ -244,4 +310,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 GRANT EXECUTE ON FUNCTION ledger.book_currency, ledger.define_book, ledger.open_accounts, ledger.define_account_rules,
-    ledger.record_source, ledger.conflicting_keys, ledger.post_batch, ledger.reverse TO :app;
+    ledger.record_source, ledger.conflicting_keys, ledger.post_batch, ledger.post_counted, ledger.reverse TO :app;
