@@ -53,7 +53,7 @@ def raised(conn: Connection) -> set[str]:
     """Names that function bodies raise, `CONSTRAINT = 'name'`, and faults handed to ledger.raise_account_fault."""
     bodies = sources(conn)
     found = {name for body in bodies.values() for name in _RAISED.findall(body)}
-    return found | set(_THEN.findall(bodies["ledger.check_postings"]))
+    return found | set(_THEN.findall(bodies["ledger.check_accounts"]))
 
 
 def test_every_registered_name_exists_in_the_database(conn: Connection) -> None:
