@@ -41,7 +41,7 @@ class Proof:
     transit_minor: int
     open_minor: int
     open_count: int
-    cleared_leg_count: int
+    cleared_set_count: int
 
     @property
     def residual_minor(self) -> int:
@@ -111,8 +111,8 @@ def prove_account(
 ) -> Proof:
     """Recompute a bank account's day from raw bytes and raw postings.
 
-    Raises `ReconCheckError` when a cleared set does not add up to zero, or a posting is both cleared and open
-    or neither. The residual is the caller's to judge.
+    Raises `ReconCheckError` when a set that the run cleared does not add up to zero, or an open item is not on
+    this account's cash in transit. The residual is the caller's to judge.
     """
     head = conn.execute(
         "SELECT f.content_zlib, s.ordinal, c.exponent, a.nostro_account_id, a.transit_account_id, s.stmt_id"
@@ -136,7 +136,7 @@ def prove_account(
     assert open_row is not None
     if _int(open_row[2]) != 0:
         raise ReconCheckError("an open item is not on the cash-in-transit account it is listed under.")
-    cleared = _cleared_legs(conn, _int(head[4]), business_date)
+    cleared = _cleared_sets(conn, run_id, _int(head[4]))
     return Proof(
         opening_minor=raw.opening_minor,
         lines_minor=raw.lines_minor,
@@ -145,7 +145,7 @@ def prove_account(
         transit_minor=transit,
         open_minor=_int(open_row[0]),
         open_count=_int(open_row[1]),
-        cleared_leg_count=cleared,
+        cleared_set_count=cleared,
     )
 
 
@@ -163,23 +163,16 @@ SELECT coalesce(sum(p.amount_minor), 0)::bigint
  WHERE p.account_id = %s AND coalesce(d.closing_date, p.effective_date) <= %s
 """
 
+# Sets never change, so each is checked by the certificates of the run that published it.
 _SETS = """
-SELECT count(*) FILTER (WHERE p.account_id = %(transit)s),
-       (SELECT min(x.match_set_id)
-          FROM (SELECT l.match_set_id
-                  FROM recon.match_leg l
-                  JOIN ledger.posting q ON q.posting_id = l.posting_id
-                 WHERE l.match_set_id IN (SELECT k.match_set_id
-                                            FROM recon.match_leg k JOIN ledger.posting t USING (posting_id)
-                                           WHERE t.account_id = %(transit)s)
-                 GROUP BY l.match_set_id, q.currency_id
-                HAVING sum(q.amount_minor) <> 0) x)
-  FROM recon.match_leg l
-  JOIN recon.match_set s USING (match_set_id)
-  JOIN ledger.posting p ON p.posting_id = l.posting_id
- WHERE s.as_of_date <= %(date)s
-   AND NOT EXISTS (SELECT FROM recon.unmatch u
-                    WHERE (u.book_id, u.posting_id, u.generation) = (l.book_id, l.posting_id, l.generation))
+SELECT count(*), min(x.match_set_id) FILTER (WHERE x.total <> 0)
+  FROM (SELECT l.match_set_id, q.currency_id, sum(q.amount_minor) AS total
+          FROM recon.match_set s
+          JOIN recon.match_leg l USING (match_set_id)
+          JOIN ledger.posting q ON q.posting_id = l.posting_id
+         WHERE s.run_id = %s
+         GROUP BY l.match_set_id, q.currency_id
+        HAVING bool_or(q.account_id = %s)) x
 """
 
 
@@ -189,8 +182,8 @@ def _balance(conn: Connection, account_id: int, bank_account_id: int, business_d
     return _int(row[0])
 
 
-def _cleared_legs(conn: Connection, transit_account_id: int, business_date: dt.date) -> int:
-    row = conn.execute(_SETS, {"transit": transit_account_id, "date": business_date}).fetchone()
+def _cleared_sets(conn: Connection, run_id: int, transit_account_id: int) -> int:
+    row = conn.execute(_SETS, (run_id, transit_account_id)).fetchone()
     assert row is not None
     if row[1] is not None:
         raise ReconCheckError(f"cleared set {row[1]} does not add up to zero.")
