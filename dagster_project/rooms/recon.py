@@ -142,7 +142,7 @@ def breaks(session: Session, day: dt.date) -> Report:
         count, total = by_code.get((found.code, found.currency), (0, 0))
         by_code[found.code, found.currency] = count + 1, total + found.amount_minor
     sums = tuple((code, n, money(total, ccy)) for (code, ccy), (n, total) in sorted(by_code.items()))
-    advice = tuple((found.break_id, found.explanation, found.proposal) for found in run.breaks)
+    advice = tuple((found.break_id, found.bank_account, found.explanation, found.proposal) for found in run.breaks)
     in_flight = {f"in flight {row.bank_account}": money(row.amount_minor, row.currency) for row in run.in_flight}
     return Report(
         counts={
@@ -153,18 +153,16 @@ def breaks(session: Session, day: dt.date) -> Report:
         },
         table=_break_table(run.breaks),
         more=(
+            Table("what would close them", ("break", "bank account", "why", "proposal"), advice),
             Table("breaks by code", ("code", "number", "sum"), sums),
-            Table("what would close them", ("break", "why", "proposal"), advice),
         ),
         texts=in_flight,
     )
 
 
 def _break_table(found: Sequence[recon.BreakRow], name: str = "breaks") -> Table:
-    rows = tuple(
-        (b.break_id, b.code, b.item_ref, b.bank_account, money(b.amount_minor, b.currency), b.age_days) for b in found
-    )
-    return Table(name, ("break", "code", "item", "bank account", "amount", "days"), rows)
+    rows = tuple((b.break_id, b.code, b.item_ref, money(b.amount_minor, b.currency), b.age_days) for b in found)
+    return Table(name, ("break", "code", "item", "amount", "days"), rows)
 
 
 def certificates(session: Session, day: dt.date) -> Table:
