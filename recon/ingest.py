@@ -17,14 +17,13 @@ from pathlib import Path
 
 import polars as pl
 
-from ledger import Connection, RefusedError
+from ledger import Connection, RefusedError, transaction
 from recon.accounts import BankAccount, bank_accounts
 from recon.errors import FileRefusedError
 from recon.formats import PspReport, read_psp_report, read_statement_file
 from recon.model import ProofReason, ProofState, Statement, StatementFile
 from recon.staging import stage
 from recon.statements import book_ready, chain_end, chain_fault, waiting
-from settlement.transactions import transaction
 
 _HEAD_BYTES = 4096
 

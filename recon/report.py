@@ -9,11 +9,10 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ledger import Connection, currency, format_amount
+from ledger import Connection, currency, format_amount, transaction
 from recon.accounts import bank_accounts
 from recon.certificate import SignOff
 from recon.errors import BreakUnknownError, NoRunError
-from settlement.transactions import transaction
 
 
 @dataclass(frozen=True, slots=True)

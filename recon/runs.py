@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 from psycopg import sql
 
-from ledger import Connection
+from ledger import Connection, transaction
 from recon.accounts import BankAccount, bank_accounts, tolerances
 from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, classify, taxonomy_digest_parts
 from recon.certificate import certify, write_certificates
@@ -26,7 +26,6 @@ from recon.matching import ITEM_SCHEMA, Tolerances, clear, rules_sha256
 from recon.matching.items import RECEIPT
 from recon.report import RunReport, run_report
 from recon.staging import fetch, stage
-from settlement.transactions import transaction
 
 _FETCHED = {name: kind for name, kind in ITEM_SCHEMA.items() if name not in {"day", "age_days"}} | {
     "is_cleared_later": pl.Boolean()

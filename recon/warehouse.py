@@ -14,8 +14,7 @@ from pathlib import Path
 import duckdb
 from psycopg import sql
 
-from ledger import Connection
-from settlement.transactions import transaction
+from ledger import Connection, transaction
 
 _MARK = "\n-- table: "
 

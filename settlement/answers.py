@@ -14,11 +14,10 @@ from pathlib import Path
 
 from psycopg.rows import class_row
 
-from ledger import Connection, translate_errors
+from ledger import Connection, committed, translate_errors
 from settlement.iso20022 import Reason, StatusReport, StatusReportRefusedError, TransactionStatus, read_pain002
 from settlement.model import MessageFinding, PollReport, ReceivedMessage
 from settlement.setup_model import Bank
-from settlement.transactions import committed
 from settlement.transmission import resolve_interrupted
 
 _HEAD_BYTES = 4096

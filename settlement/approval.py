@@ -9,13 +9,12 @@ import datetime as dt
 import hashlib
 from collections.abc import Sequence
 
-from ledger import Connection
+from ledger import Connection, committed, transaction
 from settlement.composing import ComposedFile, Obligation, compose, read_frame, read_obligations
 from settlement.errors import FileTamperedError
 from settlement.iso20022 import gate_file
 from settlement.model import Approval, FileState, PaymentFileStatus, StepResult
 from settlement.reading import file_content, payment_file
-from settlement.transactions import committed, transaction
 
 
 def approve(conn: Connection, file_id: int) -> Approval:

@@ -5,9 +5,8 @@ Lives here: the two calls. Must not live here: what is held automatically (after
 
 from __future__ import annotations
 
-from ledger import Connection
+from ledger import Connection, transaction
 from settlement.errors import NotKnownError
-from settlement.transactions import transaction
 
 
 def release_hold(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import kwargs_row
 
-from ledger import Connection
+from ledger import Connection, transaction
 from settlement.business_days import Calendar, execution_date
 from settlement.composing import ComposedFile, RunFrame, broken_rules, compose, read_frame, read_obligations
 from settlement.errors import NotKnownError, ProposalRefusedError
@@ -18,7 +18,6 @@ from settlement.iso20022 import Finding, Rail, gate_file, render
 from settlement.model import FileState, ProposedFile
 from settlement.reading import payment_files
 from settlement.setup_model import Bank
-from settlement.transactions import transaction
 
 _ACCOUNTS = """
 SELECT b.bank_account_id, b.code, b.rail, p.body AS bank

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from psycopg.types.json import Jsonb
 
-from ledger import Connection
+from ledger import Connection, transaction
 from settlement.setup_check import CheckedSetup, minor, rail_limits, read_setup
 from settlement.setup_model import AccountRule, AccountType, Payee, Setup
-from settlement.transactions import transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from psycopg.rows import kwargs_row
 
-from ledger import Connection, translate_errors
+from ledger import Connection, committed, translate_errors
 from settlement.approval import seal
 from settlement.errors import FileStateError, FileTamperedError, NotKnownError, SendFailedError, SendUnknownError
 from settlement.model import AT_THE_BANK, FileState, StepResult
 from settlement.reading import file_content
 from settlement.setup_model import Bank
-from settlement.transactions import committed
 from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
 _PARCEL = """

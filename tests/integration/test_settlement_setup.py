@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -80,10 +79,8 @@ def test_an_overdraft_is_a_floor(db: Database, tmp_path: Path) -> None:
     assert row == (-25_000,)
 
 
-def test_four_thousand_payees_take_a_moment(db: Database, tmp_path: Path) -> None:
+def test_four_thousand_payees_are_declared_once(db: Database, tmp_path: Path) -> None:
     path = write_setup(tmp_path, [PayeeRow(code=f"P{n:06d}") for n in range(4000)], accounts=("eur",))
     with db.app() as conn:
-        started = time.perf_counter()
         assert apply_setup(conn, path).new_payees == 4000
-        assert time.perf_counter() - started < 8, "takes 0.7 s alone; the limit leaves room for a busy machine"
         assert not apply_setup(conn, path).changed
