@@ -227,7 +227,11 @@ def _run(session: Session, day: dt.date) -> recon.RunReport:
 
 
 def export(session: Session) -> tuple[Path, Table, Table]:
-    """Build the analysts' file: where it is, rows by table, and what each view answers."""
+    """Build the analysts' file: where it is, rows by table, and what each view answers.
+
+    The morning's entries get their place in knowledge order first, so the file and the books know the same.
+    """
+    ledger.publish(session.conn)
     built = recon.build_warehouse(session.conn, session.home / WAREHOUSE)
     return (
         built.path,
