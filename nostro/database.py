@@ -63,13 +63,24 @@ class Database:
         try:
             return psycopg.connect(self.conninfo(person))
         except psycopg.OperationalError as error:
-            if "does not exist" in str(error) and "role" in str(error):
+            missing_role = "does not exist" in str(error) and "role" in str(error)
+            if missing_role and person != "app":
                 raise AccessError(
                     f"there is no login {person!r}; add it with `nostro user add {person} --group GROUP`."
                 ) from error
             if "does not exist" in str(error):
                 raise RefusedError(f"there is no database {self.name!r} yet; run `nostro init`.") from error
-            raise UnavailableError(f"Postgres does not answer: {str(error).strip()}") from error
+            raise _unavailable(error) from error
+
+    def admin(self) -> Connection:
+        """A connection to the server with its administrator's rights, each statement by itself.
+
+        Raises `UnavailableError` when the server does not answer.
+        """
+        try:
+            return psycopg.connect(self.admin_conninfo, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise _unavailable(error) from error
 
     def owner(self) -> Connection:
         """A connection with the owner's rights (DDL); only init, migrations and tests use it."""
@@ -79,18 +90,36 @@ class Database:
         return connection
 
 
+def _unavailable(error: psycopg.OperationalError) -> UnavailableError:
+    said = str(error).strip().splitlines()[0].rstrip(".")
+    return UnavailableError(
+        f"Postgres does not answer: {said}; start it or correct NOSTRO_DATABASE_URL, then try again."
+    )
+
+
 def locate(settings: Settings) -> Database:
-    """The database these settings mean; starts the embedded server when no server is named."""
+    """The database these settings mean; starts the embedded server when no server is named.
+
+    Raises `RefusedError` when NOSTRO_DATABASE_URL is not a conninfo.
+    """
     if settings.database_url is not None:
-        name = str(conninfo_to_dict(settings.database_url).get("dbname") or settings.database)
-        return Database(admin_conninfo=settings.database_url, name=name, role_prefix=name)
+        try:
+            told = conninfo_to_dict(settings.database_url)
+        except psycopg.ProgrammingError as error:
+            raise RefusedError(
+                "NOSTRO_DATABASE_URL is not a Postgres address; write postgresql://user@host:5432/database."
+            ) from error
+        name = str(told.get("dbname") or settings.database)
+        # `nostro init` creates the database, so the administrator starts from the one that every server has.
+        admin = make_conninfo(settings.database_url, dbname="postgres")
+        return Database(admin_conninfo=admin, name=name, role_prefix=name)
     admin = start_embedded(settings.home_path)
     return Database(admin_conninfo=admin, name=settings.database, role_prefix=settings.database)
 
 
 def initialise(database: Database) -> None:
     """Create roles and database where missing and bring the schema up to date. Running it again is harmless."""
-    with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
+    with database.admin() as admin:
         for suffix in _ROLES:
             _create_role(admin, database.role(suffix), login=suffix == "app")
         admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(database.role("owner"))))
@@ -134,7 +163,7 @@ def add_user(database: Database, person: str, group: str, *, password: str | Non
     if group not in GROUPS:
         raise RefusedError(f"group {group!r} is unknown; take one of {', '.join(GROUPS)}.")
     role = sql.Identifier(database.role(person))
-    with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
+    with database.admin() as admin:
         _create_role(admin, database.role(person), login=True)
         base = "analyst" if group == "analyst" else "app"
         for member_of in {base, group}:
@@ -145,12 +174,15 @@ def add_user(database: Database, person: str, group: str, *, password: str | Non
 
 def list_users(database: Database) -> list[tuple[str, tuple[str, ...]]]:
     """Every person with the groups they are in, by name."""
-    with psycopg.connect(database.admin_conninfo) as admin:
-        rows = admin.execute(
-            "SELECT m.rolname, array_agg(g.rolname ORDER BY g.rolname)"
+    with database.app() as conn:
+        rows = conn.execute(
+            "SELECT m.rolname, g.rolname"
             " FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
-            " WHERE g.rolname = ANY(%s) AND m.rolcanlogin AND NOT m.rolsuper GROUP BY 1 ORDER BY 1",
+            " WHERE g.rolname = ANY(%s) AND m.rolcanlogin AND NOT m.rolsuper ORDER BY 1, 2",
             ([database.role(group) for group in GROUPS],),
         ).fetchall()
     cut = len(database.role_prefix) + 1
-    return [(str(name)[cut:], tuple(str(g)[cut:] for g in groups)) for name, groups in rows]
+    groups: dict[str, list[str]] = {}
+    for person, group in rows:
+        groups.setdefault(str(person)[cut:], []).append(str(group)[cut:])
+    return [(person, tuple(names)) for person, names in groups.items()]

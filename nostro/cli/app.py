@@ -6,12 +6,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from ledger.errors import NostroError
-from nostro.cli import books, deployment, reconciliation, runs, settle
-from nostro.cli.common import EXIT_INTERNAL, errors, exit_status, print_error
+from nostro.cli import bank, books, deployment, reconciliation, runs, settle
+from nostro.cli.common import EXIT_INTERNAL, EXIT_REFUSED, EXIT_STOPPED, errors, exit_status, print_error, print_usage
 
 app = typer.Typer(
     name="nostro",
@@ -24,6 +24,7 @@ app = typer.Typer(
 books.register(app)
 deployment.register(app)
 settle.register(app)
+bank.register(app)
 reconciliation.register(app)
 runs.register(app)
 
@@ -34,22 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         result = typer.main.get_command(app).main(args=words, prog_name="nostro", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as shown:
-        sys.stderr.write(shown.format_message() + "\n")
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.exceptions.Abort:
-        errors.print("stopped; what was finished is kept.")
-        return 130
+    except TyperException as wrong:
+        print_usage(wrong, as_json=as_json)
+        return wrong.exit_code
+    except typer.Abort:
+        result = EXIT_STOPPED
     except NostroError as error:
         print_error(error, as_json=as_json)
         return exit_status(error)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        errors.print(f"refused: {error.filename or 'a file'}: {error.strerror}; check the path and its rights.")
+        return EXIT_REFUSED
     except Exception:  # the last resort: say so, with the place
-        errors.print(
-            "internal error; this is a fault of the program, nothing was half-done in the books:", markup=False
-        )
-        errors.print(traceback.format_exc(), markup=False)
+        errors.print("internal error; this is a fault of the program, nothing was half-done in the books:")
+        errors.print(traceback.format_exc())
         return EXIT_INTERNAL
+    if result == EXIT_STOPPED:
+        errors.print("stopped; what was finished is kept.")
     return result if isinstance(result, int) else 0

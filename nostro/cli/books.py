@@ -29,7 +29,9 @@ from nostro.cli.common import (
     JsonOption,
     Session,
     console,
+    date_text,
     emit,
+    moment_text,
     parse_date,
     parse_moment,
     progress,
@@ -37,9 +39,10 @@ from nostro.cli.common import (
     table,
 )
 
-AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Effective date, e.g. 2026-11-30.")]
+AsOfOption = Annotated[str | None, typer.Option("--as-of", callback=date_text, help="Effective date, e.g. 2026-11-30.")]
 KnownOption = Annotated[
-    str | None, typer.Option("--known-at", help="As the books knew it then, e.g. 2026-12-02T08:00:00+01:00.")
+    str | None,
+    typer.Option("--known-at", callback=moment_text, help="As the books knew it then, e.g. 2026-12-02T08:00:00+01:00."),
 ]
 import_app = typer.Typer(no_args_is_help=True, help="Bring data into the books.")
 
@@ -180,7 +183,7 @@ def statement_command(
 def reverse_command(
     key: Annotated[str, typer.Argument(help="The idempotency key of the entry.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with the reversal.")],
-    on: Annotated[str | None, typer.Option("--on", help="Effective date (default: today).")] = None,
+    on: Annotated[str | None, typer.Option("--on", callback=date_text, help="Effective date (default: today).")] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
     person: AsOption = None,
@@ -200,7 +203,7 @@ def reverse_command(
 
 
 def close_period_command(
-    through: Annotated[str, typer.Argument(help="The last day of the period, e.g. 2026-11-30.")],
+    through: Annotated[str, typer.Argument(callback=date_text, help="The last day of the period, e.g. 2026-11-30.")],
     request_override: Annotated[
         str | None, typer.Option("--request-override", help="Reason to let another person close it uncertified.")
     ] = None,

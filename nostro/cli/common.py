@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from typer.exceptions import TyperException
 
 from ledger import Connection, OutcomeUnknownError, book_id
 from ledger.errors import CheckFailedError, JournalFileError, NostroError, RefusedError, UnavailableError
@@ -24,6 +25,44 @@ from nostro.database import Database, locate
 from nostro.settings import Settings
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_UNKNOWN, EXIT_CHECK_FAILED, EXIT_INTERNAL = 1, 2, 3, 4, 5, 70
+EXIT_STOPPED = 130
+_WIDEST = 10_000
+
+
+def parse_date(text: str | None) -> date | None:
+    """A date like 2026-11-02, or a usage error."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date like 2026-11-02") from None
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    """A moment with a time zone like 2026-11-02T18:30:00+01:00, or a usage error."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a moment like 2026-11-02T18:30:00+01:00") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no time zone; add one, e.g. +00:00")
+    return moment
+
+
+def date_text(text: str | None) -> str | None:
+    """The same text, once it is known to be a date: usage is checked before anything is opened."""
+    parse_date(text)
+    return text
+
+
+def moment_text(text: str | None) -> str | None:
+    """The same text, once it is known to be a moment."""
+    parse_moment(text)
+    return text
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BookOption = Annotated[str | None, typer.Option("--book", help="Which book, when there are several.")]
@@ -31,8 +70,9 @@ AsOption = Annotated[
     str | None, typer.Option("--as", envvar="NOSTRO_USER", help="The person acting (their own login role).")
 ]
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Account codes are full of colons and brackets: rich must not read `:bank:` as a picture.
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +108,7 @@ def open_database(person: str | None = None) -> Iterator[Connection]:
 
 
 def exit_status(error: NostroError) -> int:
-    """The exit status that a refusal means (the contract of docs/operations.md)."""
+    """The exit status that a refusal means (the contract of docs/command-line.md)."""
     if isinstance(error, UnavailableError):
         return EXIT_UNAVAILABLE
     if isinstance(error, OutcomeUnknownError):
@@ -84,17 +124,28 @@ def print_error(error: NostroError, *, as_json: bool) -> None:
     """One clear sentence on stderr (or a JSON object), and every fault of a file."""
     details: Sequence[str] = error.faults if isinstance(error, JournalFileError) else getattr(error, "faults", ())
     if as_json:
-        body = {
-            "error": type(error).__name__,
-            "message": str(error),
-            "faults": list(details),
-            "retryable": error.retryable,
-        }
-        sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
+        _json_error(type(error).__name__, str(error), details, retryable=error.retryable)
         return
-    errors.print(f"[red]refused[/red]: {error}" if isinstance(error, RefusedError) else f"[red]error[/red]: {error}")
+    errors.print("refused" if isinstance(error, RefusedError) else "error", style="red", end="")
+    errors.print(f": {error}")
     for line in details:
-        errors.print(f"  {line}", markup=False)
+        errors.print(f"  {line}")
+
+
+def print_usage(error: TyperException, *, as_json: bool) -> None:
+    """What was wrong with the words of the command, and where its help is."""
+    message = error.format_message().rstrip(".")
+    if as_json:
+        _json_error("UsageError", message, (), retryable=False)
+    elif message:
+        context = getattr(error, "ctx", None)
+        command = "nostro" if context is None else context.command_path
+        errors.print(f"wrong usage: {message}; see `{command} --help`.")
+
+
+def _json_error(error: str, message: str, faults: Sequence[str], *, retryable: bool) -> None:
+    body = {"error": error, "message": message, "faults": list(faults), "retryable": retryable}
+    sys.stderr.write(json.dumps(body, ensure_ascii=False) + "\n")
 
 
 def plain(value: object) -> object:
@@ -133,6 +184,8 @@ def table(
         out.add_column(name, justify="right" if position in right else "left", overflow="fold")
     for row in rows:
         out.add_row(*("" if cell is None else str(cell) for cell in row))
+    if not console.is_terminal:  # in a file or a pipe a row is a line
+        console.width = _WIDEST
     console.print(out)
 
 
@@ -151,26 +204,3 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int]
     with bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def parse_date(text: str | None) -> date | None:
-    """A date like 2026-11-02, or a usage error."""
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a date like 2026-11-02") from None
-
-
-def parse_moment(text: str | None) -> datetime | None:
-    """A moment with a time zone like 2026-11-02T18:30:00+01:00, or a usage error."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a moment like 2026-11-02T18:30:00+01:00") from None
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} has no time zone; add one, e.g. +00:00")
-    return moment

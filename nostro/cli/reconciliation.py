@@ -12,7 +12,7 @@ import typer
 from ledger import format_amount
 from ledger.errors import RefusedError
 from ledger.money import CURRENCIES
-from nostro.cli.common import BookOption, JsonOption, console, emit, parse_date, progress, session, table
+from nostro.cli.common import BookOption, JsonOption, console, date_text, emit, parse_date, progress, session, table
 from recon import (
     arrived_files,
     break_explain,
@@ -29,7 +29,9 @@ recon_app = typer.Typer(no_args_is_help=True, help="Prove that the bank did what
 breaks_app = typer.Typer(no_args_is_help=True, help="What is open and why.")
 export_app = typer.Typer(no_args_is_help=True, help="The books for other programs.")
 
-DayOption = Annotated[str | None, typer.Option("--date", help="Business date (default: the last reconciled).")]
+DayOption = Annotated[
+    str | None, typer.Option("--date", callback=date_text, help="Business date (default: the last reconciled).")
+]
 BreakArgument = Annotated[str, typer.Argument(help="A break, as `nostro breaks list` names it.")]
 
 
@@ -76,12 +78,10 @@ def ingest_command(
 
     def text() -> None:
         for file in taken.files:
-            console.print(f"{file.name}: {file.outcome}{f' ({file.reason})' if file.reason else ''}", markup=False)
+            console.print(f"{file.name}: {file.outcome}{f' ({file.reason})' if file.reason else ''}")
             for each in file.statements:
                 said = f": {each.message}" if each.message else ""
-                console.print(
-                    f"  {each.account} {each.stmt_id}: {each.state}, {each.line_count} lines{said}", markup=False
-                )
+                console.print(f"  {each.account} {each.stmt_id}: {each.state}, {each.line_count} lines{said}")
         console.print(
             f"{len(taken.files)} files, {len(taken.refused)} refused, {taken.booked_lines:,} lines booked, "
             f"{taken.receipts} receipts announced"
@@ -108,14 +108,14 @@ def _check(files: list[Path], as_json: bool) -> None:
 
     def text() -> None:
         for line in result.render():
-            console.print(line, markup=False)
+            console.print(line)
 
     emit(result.as_json(), text, as_json=as_json)
 
 
 @recon_app.command("run")
 def run_command(
-    day: Annotated[str, typer.Option("--date", help="Business date to reconcile through.")],
+    day: Annotated[str, typer.Option("--date", callback=date_text, help="Business date to reconcile through.")],
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the matching engine.")] = os.cpu_count()
     or 2,
     as_json: JsonOption = False,
@@ -134,7 +134,7 @@ def run_command(
 
 def _print_lines(lines: object) -> None:
     for line in lines:  # type: ignore[attr-defined]
-        console.print(line, markup=False)
+        console.print(line)
 
 
 @recon_app.command("report")
@@ -210,7 +210,7 @@ def breaks_explain_command(
     """
     with session(book=book) as s:
         said = break_explain(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
-    emit({"break": break_id, "explanation": said}, lambda: console.print(said, markup=False), as_json=as_json)
+    emit({"break": break_id, "explanation": said}, lambda: console.print(said), as_json=as_json)
 
 
 @export_app.command("duckdb")

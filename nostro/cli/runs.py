@@ -50,13 +50,13 @@ def demo_command(
             payees=payees or max(30, payments // 5),
             anomalies=anomalies,
             seed=seed,
-            say=None if as_json else lambda line: console.print(line, markup=False),
+            say=None if as_json else lambda line: console.print(line),
             on_progress=report,
         )
     if as_json:
         sys.stdout.write(json.dumps(plain(result), ensure_ascii=False, indent=1) + "\n")
     else:
-        console.print(result.page, markup=False)
+        console.print(result.page)
     if not result.proven:
         raise CheckFailedError("the week is not proven; the page says what differs.")
 
@@ -90,13 +90,13 @@ def berka_command(
         result = run_berka(
             folder=folder,
             home=Settings().home_path / "berka",
-            say=None if as_json else lambda line: console.print(line, markup=False),
+            say=None if as_json else lambda line: console.print(line),
             on_progress=report,
         )
     if as_json:
         sys.stdout.write(json.dumps(plain(result), ensure_ascii=False, indent=1) + "\n")
     else:
-        console.print(result.line, markup=False)
+        console.print(result.line)
     if not result.proven:
         raise CheckFailedError("not everything agreed; the line above says how much.")
 
@@ -106,7 +106,7 @@ def _print_result(result: dict[str, object], as_json: bool) -> None:
         sys.stdout.write(json.dumps(result) + "\n")
         return
     for name, value in result.items():
-        console.print(f"{name}: {value}", markup=False)
+        console.print(f"{name}: {value}")
 
 
 @bench_app.command("posting")

@@ -1,4 +1,4 @@
-"""Commands of settlement: propose, look, approve, release; and the banks' side of it."""
+"""Commands of settlement: set-up, propose, look, approve, release."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ledger import format_amount
+from ledger import currency, format_amount
 from ledger.errors import OutcomeUnknownError, RefusedError
 from nostro.cli.common import (
     AsOption,
@@ -16,7 +16,9 @@ from nostro.cli.common import (
     JsonOption,
     Session,
     console,
+    date_text,
     emit,
+    moment_text,
     open_database,
     parse_date,
     parse_moment,
@@ -35,21 +37,21 @@ from settlement import (
     payment_file,
     payment_files,
     payout_report,
-    poll,
     propose,
     reject,
     release,
     release_hold,
-    resolve_interrupted,
     run_status,
 )
 
 settle_app = typer.Typer(no_args_is_help=True, help="Pay out what the books say is owed.")
-bank_app = typer.Typer(no_args_is_help=True, help="Move files to and from the banks.")
 
-DateOption = Annotated[str | None, typer.Option("--date", help="Business date (default: today, UTC).")]
+DateOption = Annotated[
+    str | None, typer.Option("--date", callback=date_text, help="Business date (default: today, UTC).")
+]
 NowOption = Annotated[
-    str | None, typer.Option("--now", help="The moment to act at, with time zone (default: the clock).")
+    str | None,
+    typer.Option("--now", callback=moment_text, help="The moment to act at, with time zone (default: the clock)."),
 ]
 FilesArgument = Annotated[list[int] | None, typer.Argument(help="Payment file numbers.", metavar="[FILE…]")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every file that waits for this step.")]
@@ -59,7 +61,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("setup")(setup_command)
     app.add_typer(settle_app, name="settle")
-    app.add_typer(bank_app, name="bank")
 
 
 def _business_date(text: str | None) -> date:
@@ -80,7 +81,15 @@ def setup_command(
     """
     with open_database() as conn:
         report = apply_setup(conn, file)
-    emit(report, lambda: console.print(str(report)), as_json=as_json)
+    said = "set up" if report.changed else "was set up like this before; nothing changed"
+    emit(
+        report,
+        lambda: console.print(
+            f"book {report.book}: {said}\n{report.banks} banks, {report.bank_accounts} bank accounts, "
+            f"{report.payees:,} payees ({report.new_payees:,} new, {report.changed_payees:,} changed)"
+        ),
+        as_json=as_json,
+    )
 
 
 def file_rows(files: list[PaymentFileStatus]) -> list[tuple[object, ...]]:
@@ -223,7 +232,7 @@ def _print_steps(results: list[StepResult]) -> None:
         console.print("no files waited for this")
 
 
-def _release(
+def release_files(
     files: list[int] | None,
     everything: bool,
     resend: bool,
@@ -232,6 +241,7 @@ def _release(
     book: str | None,
     person: str | None,
 ) -> None:
+    """Seal and send files and say how far each got. Raises `RefusedError` (void) and `OutcomeUnknownError`."""
     states = {FileState.APPROVED, FileState.SEALED, FileState.FAILED}
     results: list[StepResult] = []
     with session(person, book) as s:
@@ -264,7 +274,7 @@ def release_command(
 
     Example: `nostro settle release --all --as alice`
     """
-    _release(files, everything, resend, now, as_json, book, person)
+    release_files(files, everything, resend, now, as_json, book, person)
 
 
 @settle_app.command("status")
@@ -295,8 +305,22 @@ def netting_command(
     """
     with session(book=book) as s:
         rows = netting(s.conn, book_id=s.book_id, business_date=_business_date(day), bank_account=bank_account)
-    columns = ("payee", "ccy", "owed (minor)", "pays (minor)", "outcome", "items")
-    cells = [(r.payee, r.currency, r.owed_minor, r.pay_minor, r.outcome, r.item_count) for r in rows]
+
+    def amount(minor: int, code: str) -> str:
+        return format_amount(minor, currency(code).exponent)
+
+    columns = ("payee", "ccy", "owed", "pays", "outcome", "items")
+    cells = [
+        (
+            r.payee,
+            r.currency,
+            amount(r.owed_minor, r.currency),
+            amount(r.pay_minor, r.currency),
+            r.outcome,
+            r.item_count,
+        )
+        for r in rows
+    ]
     emit({"payees": rows}, lambda: table(None, columns, cells, right=(2, 3, 5)), as_json=as_json)
 
 
@@ -346,69 +370,3 @@ def unhold_command(
         is_new = release_hold(s.conn, end_to_end_id=end_to_end_id, reason=reason)
     said = "released" if is_new else "was released before"
     emit({"end_to_end_id": end_to_end_id, "released": is_new}, lambda: console.print(said), as_json=as_json)
-
-
-@bank_app.command("send")
-def send_command(
-    now: NowOption = None, as_json: JsonOption = False, book: BookOption = None, person: AsOption = None
-) -> None:
-    """Look up interrupted sends, then seal and send every approved file.
-
-    Example: `nostro bank send --as alice`
-    """
-    with session(person, book) as s:
-        resolve_interrupted(s.conn, book_id=s.book_id, home=s.home)
-    _release(None, True, False, now, as_json, book, person)
-
-
-@bank_app.command("poll")
-def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
-    """Read new status reports (pain.002) from the banks' inboxes.
-
-    Example: `nostro bank poll`
-    """
-    with session(book=book) as s, progress("reading status reports", quiet=as_json):
-        report = poll(s.conn, home=s.home, book_id=s.book_id)
-    new = [m for m in report.messages if m.is_new]
-
-    def text() -> None:
-        console.print(f"{len(new)} new status reports, {sum(m.rejected for m in new)} payments rejected")
-        for finding in report.findings:
-            console.print(f"{finding.code}: {finding.message}", markup=False)
-
-    emit(report, text, as_json=as_json)
-
-
-@bank_app.command("simulate")
-def simulate_command(
-    day: Annotated[str, typer.Option("--date", help="The day the simulated banks close.")],
-    setup: Annotated[Path, typer.Option("--setup", help="The same YAML that `nostro setup` read.")],
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything the banks decide.")] = 1,
-    rejects: Annotated[int, typer.Option("--rejects-per-mille", help="Payments the banks reject.")] = 0,
-    returns: Annotated[int, typer.Option("--returns-per-mille", help="Payments that come back later.")] = 0,
-    charges: Annotated[bool, typer.Option("--charges", help="Book tariffed charges.")] = False,
-    interest: Annotated[bool, typer.Option("--interest", help="Book weekly interest.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """The sandbox bank: take new orders, answer them, execute, and write the day's statements.
-
-    Example: `nostro bank simulate --date 2026-11-02 --setup setup.yaml`
-    """
-    from nostro.settings import Settings
-    from sandbox import Bank, BankBehaviour, read_setup
-
-    wanted = parse_date(day)
-    assert wanted is not None
-    behaviour = BankBehaviour(rejects_per_mille=rejects, returns_per_mille=returns, charges=charges, interest=interest)
-    with Bank(Settings().home_path, read_setup(setup), seed=seed, behaviour=behaviour) as bank:
-        received = bank.receive()
-        report = bank.close_day(wanted)
-
-    def text() -> None:
-        console.print(
-            f"{len(received)} orders received, {report.executed} payments executed, {report.returned} returned"
-        )
-        columns = ("account", "statement", "lines")
-        table(None, columns, [(s.account, s.statement_id, s.lines) for s in report.statements], right=(2,))
-
-    emit({"received": received, "day": report}, text, as_json=as_json)
