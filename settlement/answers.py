@@ -46,10 +46,34 @@ def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollRep
     for book in _books(conn, book_id):
         resolved += resolve_interrupted(conn, book_id=book, home=home)
         for bank, inbox in _inboxes(conn, book, home):
+            seen = _seen(conn, book, bank)
             for path in sorted(inbox.glob("*.xml")) if inbox.is_dir() else ():
-                if not path.name.startswith(".") and _is_status_report(path):
-                    messages.append(receive(conn, book_id=book, bank=bank, name=path.name, content=path.read_bytes()))
+                if path.name.startswith(".") or not _is_status_report(path):
+                    continue
+                content = path.read_bytes()
+                known = seen.get(hashlib.sha256(content).hexdigest())
+                if known is None:
+                    messages.append(receive(conn, book_id=book, bank=bank, name=path.name, content=content))
+                else:
+                    messages.append(_again(path.name, bank, known))
     return PollReport(resolved=tuple(resolved), messages=tuple(messages))
+
+
+def _seen(conn: Connection, book_id: int, bank: str) -> dict[str, int]:
+    """Message number by hash of every report of a bank that was taken in before."""
+    with translate_errors():
+        rows = conn.execute(
+            "SELECT sha256, message_id FROM settlement.message_received WHERE book_id = %s AND bank = %s",
+            (book_id, bank),
+        ).fetchall()
+    return {str(sha256): int(str(message_id)) for sha256, message_id in rows}
+
+
+def _again(name: str, bank: str, message_id: int) -> ReceivedMessage:
+    """A report that lies in the inbox since an earlier poll; what it said was said then."""
+    return ReceivedMessage(
+        name=name, bank=bank, message_id=message_id, file_id=None, is_new=False, changed=0, rejected=0, findings=()
+    )
 
 
 def receive(conn: Connection, *, book_id: int, bank: str, name: str, content: bytes) -> ReceivedMessage:

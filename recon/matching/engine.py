@@ -22,6 +22,7 @@ class Engine:
     """Items, the ones still open, and the parameters of a run, in memory."""
 
     def __init__(self, items: pl.DataFrame, *, tolerances: Tolerances, threads: int) -> None:
+        self._left = items.height  # open items no query has taken; with none left there is nothing to ask
         self._db = duckdb.connect(":memory:")
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET preserve_insertion_order = false")
@@ -53,6 +54,8 @@ class Engine:
         An item that two groups claim proves that neither is unique. Clearing drops both; breaks (`merge`)
         keep the item in the group with the smallest id, because every open item needs one place.
         """
+        if self._left == 0:
+            return pl.DataFrame(schema=GROUP_SCHEMA)
         found = _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
         found = found.select(pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64))
         if merge:
@@ -70,10 +73,15 @@ class Engine:
 
     def pairs(self, query: str) -> list[tuple[int, int]]:
         """Rows of a query that gives two items each."""
+        if self._left == 0:
+            return []
         return [(int(left), int(right)) for left, right in self._db.execute(rule_sql(query)).fetchall()]
 
     def take(self, groups: pl.DataFrame) -> None:
         """Remove the items of these groups from the open ones."""
+        if groups.is_empty():
+            return
+        self._left -= groups["item_id"].n_unique()
         self._db.register("incoming", groups.select("item_id").to_arrow())
         self._db.execute("INSERT INTO taken SELECT item_id FROM incoming")
         self._db.unregister("incoming")
