@@ -7,11 +7,15 @@ import dagster as dg
 from dagster_project.assets import analytics, bank, ledger, recon, settlement
 from dagster_project.partitions import days
 
+# Runs of a job take turns, in the order asked for (`nostro up` configures the limit for this tag).
+_TURN = "nostro/turn"
+
 nightly_settlement_job = dg.define_asset_job(
     "nightly_settlement_job",
     selection=dg.AssetSelection.assets(*ledger.ASSETS, settlement.payment_proposal),
     partitions_def=days,
     executor_def=dg.in_process_executor,
+    tags={_TURN: "night"},
     description="Journal files into the books, then payment files proposed for approval.",
 )
 
@@ -20,6 +24,7 @@ release_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(settlement.released_files),
     partitions_def=days,
     executor_def=dg.in_process_executor,
+    tags={_TURN: "release"},
     description="Approved payment files sealed and sent.",
 )
 
@@ -28,6 +33,7 @@ morning_reconciliation_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*bank.ASSETS, *recon.ASSETS, *analytics.ASSETS),
     partitions_def=days,
     executor_def=dg.in_process_executor,
+    tags={_TURN: "morning"},
     description="The banks' answers and statements read, cash in transit cleared, breaks named, the day certified.",
 )
 

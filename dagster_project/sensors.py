@@ -21,6 +21,7 @@ from dagster_project.resources import Books, Session
 from dagster_project.rooms import calendars, recon, settlement
 
 ALERTS = "alerts.log"
+FILES_A_TICK = 200  # a tick has a minute; the next one takes the rest
 
 
 def _look(file: Path) -> str:
@@ -33,33 +34,48 @@ def _content_key(files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
 
 
-def _day_to_reconcile(books: Books, session: Session) -> dt.date:
-    """Files that arrive speak of the last open day; with a simulated bank, of the last day that was settled."""
-    if books.is_simulated:
-        return settlement.last_settled_day(session) or day_of(FIRST_DAY)
-    return calendars.last_open_day(session, local_date(dt.datetime.now(dt.UTC)))
-
-
 @dg.sensor(
     job=morning_reconciliation_job,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def statement_inbox(context: dg.SensorEvaluationContext, books: Books) -> dg.SensorResult | dg.SkipReason:
-    """New files in the banks' inboxes: one run for all of them, keyed by their content."""
+    """New files in the banks' inboxes: one run for each day that their statements close, keyed by their content."""
     seen: dict[str, str] = json.loads(context.cursor or "{}")
     with books.reader() as session:
         looks = {str(file.relative_to(books.home_path)): _look(file) for file in recon.inbox_files(session)}
-        new = sorted(name for name, look in looks.items() if seen.get(name) != look)
+        new = sorted(name for name, look in looks.items() if seen.get(name) != look)[:FILES_A_TICK]
         if not new:
             return dg.SkipReason(f"nothing new; {len(looks)} files in the inboxes.")
-        day = _day_to_reconcile(books, session)
-    request = dg.RunRequest(
-        run_key=f"inbox:{_content_key(books.home_path / name for name in new)}",
-        partition_key=day.isoformat(),
-        tags={"nostro/business_date": day.isoformat(), "nostro/files": str(len(new))},
-    )
-    return dg.SensorResult(run_requests=[request], cursor=json.dumps(looks, sort_keys=True))
+        days = _days_of(books, session, [books.home_path / name for name in new])
+    requests = [
+        dg.RunRequest(
+            run_key=f"inbox:{day}:{_content_key(files)}",
+            partition_key=day.isoformat(),
+            tags={"nostro/business_date": day.isoformat(), "nostro/files": str(len(files))},
+        )
+        for day, files in sorted(days.items())
+    ]
+    now_seen = {name: look for name, look in looks.items() if seen.get(name) == look or name in new}
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(now_seen, sort_keys=True))
+
+
+def _days_of(books: Books, session: Session, files: list[Path]) -> dict[dt.date, list[Path]]:
+    """Files by the day their statements close. What closes no day goes with the last of these, or the last open day."""
+    today = local_date(dt.datetime.now(dt.UTC))
+    days: dict[dt.date, list[Path]] = {}
+    others = []
+    for file, closes in recon.closing_days(files):
+        inside = [day for day in closes if day_of(FIRST_DAY) <= day <= today]
+        for day in inside:
+            days.setdefault(day, []).append(file)
+        if not inside:
+            others.append(file)
+    if others:
+        simulated = settlement.last_settled_day(session) if books.is_simulated else None
+        last = max(days, default=simulated or calendars.last_open_day(session, today))
+        days.setdefault(last, []).extend(others)
+    return days
 
 
 @dg.sensor(job=release_job, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)

@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -48,7 +48,9 @@ _DAGSTER_YAML = """\
 storage: {postgres: {postgres_url: {env: DAGSTER_PG_URL}}}
 scheduler: {module: dagster.core.scheduler, class: DagsterDaemonScheduler, config: {max_catchup_runs: 1}}
 concurrency:
-  runs: {max_concurrent_runs: 2, tag_concurrency_limits: [{key: dagster/backfill, limit: 1}]}
+  runs:
+    max_concurrent_runs: 2
+    tag_concurrency_limits: [{key: nostro/turn, value: {applyLimitPerUniqueValue: true}, limit: 1}]
   pools: {default_limit: 1, granularity: op}
 run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
 run_monitoring:
@@ -103,6 +105,7 @@ def up(
     """
     with _signals_as_interrupt(), ExitStack() as stack:
         try:
+            say(f"Starting Postgres and Dagster for {settings.home_path} …")
             running = stack.enter_context(deployment(settings, port=port, read_only_port=read_only_port))
             say(f"Nostro is up after {running.started_in_s:.0f} s: {running.address}")
             if running.read_only_address is not None:
@@ -153,6 +156,7 @@ def deployment(settings: Settings, *, port: int = 3000, read_only_port: int | No
         )
         daemon = start("daemon", "dagster._daemon", "run", "-w", str(workspace))
         children = [child for child in (code, web, reader, daemon) if child is not None]
+        stack.callback(_ask_all_to_stop, children)  # all at once; then each is waited for
         _wait(web, lambda: _answers(port))
         if reader is not None and read_only_port is not None:
             _wait(reader, lambda: _answers(read_only_port))
@@ -295,6 +299,12 @@ class _Starter:
         self._lock.write(f"{name} {process.pid}\n")
         self._lock.flush()
         return child
+
+
+def _ask_all_to_stop(children: list[Child]) -> None:
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.killpg(child.process.pid, signal.SIGTERM)
 
 
 def _stop(child: Child) -> None:

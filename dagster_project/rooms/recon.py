@@ -13,6 +13,7 @@ from dagster_project.resources import Session
 from dagster_project.rooms.answers import Report, Table, Verdict, money
 from recon.accounts import bank_accounts
 from recon.breaks import taxonomy_digest_parts
+from recon.check import FileOutcome
 from recon.matching.rules import rules_sha256
 
 WAREHOUSE = "nostro.duckdb"
@@ -24,6 +25,18 @@ RULES_VERSION = rules_sha256(taxonomy_digest_parts())[:12]
 def inbox_files(session: Session) -> list[Path]:
     """Statements and payout reports in the banks' inboxes; what is still being written has a hidden name."""
     return recon.arrived_files(session.conn, book_id=session.book_id, home=session.home)
+
+
+def closing_days(files: Sequence[Path]) -> list[tuple[Path, frozenset[dt.date]]]:
+    """The days that end-of-day statements in each file close; none for notifications, reports and unreadable files."""
+    statements = [file for file in files if file.suffix == ".xml"]
+    closes = {Path(outcome.name): _closes(outcome) for outcome in recon.check_files(statements).files}
+    return [(file, closes.get(file, frozenset())) for file in files]
+
+
+def _closes(outcome: FileOutcome) -> frozenset[dt.date]:
+    closings = (told.statement.closing for told in outcome.statements if outcome.message_version.startswith("camt.053"))
+    return frozenset(closing.day for closing in closings if closing is not None and closing.day is not None)
 
 
 def ingest(session: Session) -> Report:

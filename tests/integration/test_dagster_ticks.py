@@ -113,8 +113,8 @@ def test_statements_are_seen_once_and_again_when_they_change(world: World, books
     first = _look(statement_inbox, books)
     assert isinstance(first, dg.SensorResult)
     (request,) = first.run_requests or []
-    assert request.run_key is not None and request.run_key.startswith("inbox:")
-    assert dt.date.fromisoformat(str(request.partition_key)) < local_date(dt.datetime.now(dt.UTC))
+    assert request.run_key is not None and request.run_key.startswith(f"inbox:{MONDAY}:")
+    assert request.partition_key == MONDAY.isoformat()
     assert isinstance(_look(statement_inbox, books, first.cursor), dg.SkipReason)
     statement = next(world.home.glob("bank/*/inbox/camt.053*.xml"))
     statement.write_bytes(statement.read_bytes() + b"\n")
@@ -130,12 +130,29 @@ def test_a_file_being_written_is_left_alone(world: World, books: Books) -> None:
     assert isinstance(_look(statement_inbox, books), dg.SkipReason)
 
 
-def test_with_a_simulated_bank_the_inbox_speaks_of_the_last_settled_day(world: World) -> None:
-    world.run("nightly_settlement_job", MONDAY)
-    world.bank_day(MONDAY)
-    seen = _look(statement_inbox, world.books)
+def test_each_day_that_late_statements_close_gets_its_run(world: World, books: Books) -> None:
+    for day in world.business.days:
+        world.bank_day(day)
+    seen = _look(statement_inbox, books)
     assert isinstance(seen, dg.SensorResult)
-    assert [request.partition_key for request in seen.run_requests or []] == [MONDAY.isoformat()]
+    requests = seen.run_requests or []
+    assert [request.partition_key for request in requests] == [day.isoformat() for day in world.business.days]
+    assert len({request.run_key for request in requests}) == 2
+
+
+def test_what_closes_no_day_belongs_to_the_last_open_one(world: World, books: Books) -> None:
+    inbox = world.home / "bank" / "nordbank" / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "notes.xml").write_text("<Document")
+    seen = _look(statement_inbox, books)
+    assert isinstance(seen, dg.SensorResult)
+    (request,) = seen.run_requests or []
+    today = local_date(dt.datetime.now(dt.UTC))
+    assert today - dt.timedelta(days=7) < dt.date.fromisoformat(str(request.partition_key)) < today
+    world.run("nightly_settlement_job", MONDAY)
+    simulated = _look(statement_inbox, world.books)
+    assert isinstance(simulated, dg.SensorResult)
+    assert [request.partition_key for request in simulated.run_requests or []] == [MONDAY.isoformat()]
 
 
 def test_a_failed_run_becomes_a_line_of_the_alerts(world: World, books: Books) -> None:
