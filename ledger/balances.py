@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     and_,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -161,7 +162,7 @@ def _postings(book_id: int, as_of: date | None, known: Knowledge | None) -> Sele
         joined = joined.join(
             _batch_seq,
             and_(
-                _batch_seq.c.batch_id == _posting.c.posting_id.bitwise_rshift(20),
+                _batch_seq.c.batch_id == _posting.c.posting_id.bitwise_rshift(literal_column("20")),  # bigint >> int
                 _batch_seq.c.last_seq <= known.seq,
             ),
         )
