@@ -38,9 +38,8 @@ class Line:
         bank_code = ""
         if self.code:
             domain, family, sub = self.code.split("/")
-            bank_code = (
-                f"<BkTxCd><Domn><Cd>{domain}</Cd><Fmly><Cd>{family}</Cd><SubFmlyCd>{sub}</SubFmlyCd></Fmly></Domn></BkTxCd>"
-            )
+            family = f"<Fmly><Cd>{family}</Cd><SubFmlyCd>{sub}</SubFmlyCd></Fmly>"
+            bank_code = f"<BkTxCd><Domn><Cd>{domain}</Cd>{family}</Domn></BkTxCd>"
         return entry(
             format_amount(abs(self.amount_minor), 2),
             "CRDT" if self.amount_minor > 0 else "DBIT",

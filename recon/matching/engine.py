@@ -26,6 +26,7 @@ class Engine:
         self._db = duckdb.connect(":memory:")
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET preserve_insertion_order = false")
+        self._amounts = items.select("item_id", "account", "currency", "amount_minor")
         self._load("item", items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()]))
         self._db.execute("CREATE TABLE parameter (window_days INTEGER, rounding_minor BIGINT)")
         self._db.execute("INSERT INTO parameter VALUES (?, ?)", [tolerances.window_days, tolerances.rounding_minor])
@@ -51,7 +52,8 @@ class Engine:
     def groups(self, query: str, parameters: Mapping[str, str] | None = None, *, merge: bool = False) -> pl.DataFrame:
         """Rows (group_id, item_id) that a query finds among the open items, sorted, each item once.
 
-        An item that two groups claim proves that neither is unique. Clearing drops both; breaks (`merge`)
+        An item that two groups claim proves that neither is unique. Clearing drops both, and any group that is
+        not zero on one account; breaks (`merge`)
         keep the item in the group with the smallest id, because every open item needs one place.
         """
         if self._left == 0:
@@ -65,11 +67,21 @@ class Engine:
                 .select("group_id", "item_id")
                 .sort("group_id", "item_id")
             )
-        found = found.unique()
-        contested = (
-            found.group_by("item_id").len().filter(pl.col("len") > 1).join(found, on="item_id").select("group_id")
+        return self._provable(found.unique()).sort("group_id", "item_id")
+
+    def _provable(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Groups whose items nobody else claims and that are zero on one account: the last word over queries."""
+        contested = found.group_by("item_id").len().filter(pl.col("len") > 1)
+        sums = (
+            found.join(self._amounts, on="item_id", how="left")
+            .group_by("group_id")
+            .agg(pl.col("amount_minor").sum(), pl.col("account", "currency").n_unique())
         )
-        return found.join(contested, on="group_id", how="anti").sort("group_id", "item_id")
+        wrong = sums.filter((pl.col("amount_minor") != 0) | (pl.col("account") != 1) | (pl.col("currency") != 1))
+        dropped = pl.concat(
+            [found.join(contested, on="item_id", how="semi").select("group_id"), wrong.select("group_id")]
+        )
+        return found.join(dropped, on="group_id", how="anti")
 
     def pairs(self, query: str) -> list[tuple[int, int]]:
         """Rows of a query that gives two items each."""

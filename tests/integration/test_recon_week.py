@@ -87,7 +87,9 @@ def test_every_step_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
     certificates = {p: p.read_bytes() for p in sorted((tmp_path / "certificates").rglob("*.json"))}
     assert len(certificates) >= 20
     before = table_hashes(week.app)
-    again = ingest_files(week.app, book_id=week.book_id, paths=arrived_files(week.app, book_id=week.book_id, home=tmp_path))
+    again = ingest_files(
+        week.app, book_id=week.book_id, paths=arrived_files(week.app, book_id=week.book_id, home=tmp_path)
+    )
     assert {file.outcome for file in again.files} == {"duplicate"}
     for day in week.days:
         report = reconcile(week.app, book_id=week.book_id, business_date=day, home=tmp_path)

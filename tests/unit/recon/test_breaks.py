@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import polars as pl
 import pytest
-from recon_items import Outcome, frame, instruction, item, line, receipt, reconcile_items
 
 from recon.breaks import CLEARED_LINE_SCHEMA
 from recon.codes import ITEM_CODES, STATEMENT_CODES, BreakCode
 from recon.explain import Proposal
+from recon.matching import RULES
+from tests.unit.recon.recon_items import Outcome, frame, instruction, item, line, receipt, reconcile_items
 
 E1 = "E2E-2026-1102-00000001"
 
@@ -42,9 +46,7 @@ def test_dup_bank_same_day():
     "fields", [{"end_to_end_id": E1}, {"uetr": "uetr-1"}, {"servicer_ref": "B1", "end_to_end_id": E1}]
 )
 def test_dup_bank_of_an_earlier_day(fields: dict[str, str]):
-    earlier = frame(line(90, 500, end_to_end_id=E1, uetr="uetr-1", servicer_ref="B1")).select(
-        list(CLEARED_LINE_SCHEMA)
-    )
+    earlier = frame(line(90, 500, end_to_end_id=E1, uetr="uetr-1", servicer_ref="B1")).select(list(CLEARED_LINE_SCHEMA))
     outcome = reconcile_items(frame(line(2, 500, **{"servicer_ref": "B9", **fields})), cleared=earlier)
     the_only(outcome, "DUP_BANK", {2}, fields.get("servicer_ref", "B9"))
 
@@ -85,9 +87,7 @@ def test_amount_mismatch_with_transposed_digits():
 
 
 def test_fee_diff():
-    outcome = reconcile_items(
-        frame(receipt(1, 10000, "PO-1"), line(2, -9750, end_to_end_id="PO-1", charges_minor=250))
-    )
+    outcome = reconcile_items(frame(receipt(1, 10000, "PO-1"), line(2, -9750, end_to_end_id="PO-1", charges_minor=250)))
     proposal = the_only(outcome, "FEE_DIFF", {1, 2}, "BANK0002")
     assert ("expenses:bank-fees:eur", 250) in [(leg.account, leg.amount_minor) for leg in proposal.legs]
 
@@ -100,9 +100,7 @@ def test_missing_bank_once_it_is_overdue():
 
 
 def test_wrong_account():
-    outcome = reconcile_items(
-        frame(receipt(1, 500, "PO-1"), line(2, -500, end_to_end_id="PO-1", account="eur-2"))
-    )
+    outcome = reconcile_items(frame(receipt(1, 500, "PO-1"), line(2, -500, end_to_end_id="PO-1", account="eur-2")))
     proposal = the_only(outcome, "WRONG_ACCOUNT", {1, 2}, "BANK0002")
     assert {leg.account for leg in proposal.legs} == {"assets:transit:eur-payouts", "assets:transit:eur-2"}
 
@@ -236,3 +234,10 @@ def test_break_ids_name_the_anchor_posting():
     outcome = reconcile_items(frame(line(77, 500), line(78, -500)))
     assert sorted(b.break_id for b in outcome.breaks) == ["B77", "B78"]
     assert outcome.classification.open_items.filter(pl.col("break_id").is_null()).height == 0
+
+
+def test_every_code_and_rule_is_documented():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "breaks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
+    assert rows == [rule.code.value for rule in STATEMENT_CODES + ITEM_CODES] + ["TIMING"]
+    assert all(f"`{rule.code}`" in text for rule in RULES)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from recon_items import frame, instruction, item, line, receipt, reconcile_items
 
 from recon.matching import RULES, SET_SCHEMA, Tolerances, clear, rules_sha256
+from tests.unit.recon.recon_items import frame, instruction, item, line, receipt, reconcile_items
 
 
 def test_end_to_end_and_amount_clear():
@@ -49,9 +49,7 @@ def test_rejected_instruction_is_not_part_of_the_batch_any_more():
 
 @pytest.mark.parametrize("keys", [{"payment_information_id": "PMT-1"}, {"msg_id": "MSG-1"}])
 def test_batch_line_clears_all_open_members(keys: dict[str, str]):
-    outcome = reconcile_items(
-        frame(instruction(1, 500), instruction(2, 700), line(3, 1200, batch_count=2, **keys))
-    )
+    outcome = reconcile_items(frame(instruction(1, 500), instruction(2, 700), line(3, 1200, batch_count=2, **keys)))
     assert outcome.sets == {frozenset({1, 2, 3}): "batch-sum"}
 
 
@@ -88,9 +86,7 @@ def test_payout_in_parts_clears_when_all_parts_are_there():
 
 
 def test_amount_and_party_clear_when_unique():
-    outcome = reconcile_items(
-        frame(instruction(1, 500), instruction(2, 500), line(3, 500, party_account="DE00PAYEE2"))
-    )
+    outcome = reconcile_items(frame(instruction(1, 500), instruction(2, 500), line(3, 500, party_account="DE00PAYEE2")))
     assert outcome.sets == {frozenset({2, 3}): "amount-party"}
 
 
@@ -119,9 +115,7 @@ def test_another_payments_reference_speaks_against_amount_and_party():
 
 def test_truncated_reference_clears_when_it_begins_one_only():
     cut = "E2E-2026-1102-0000000"
-    one = reconcile_items(
-        frame(instruction(1, 500, end_to_end_id=f"{cut}1"), line(3, 500, end_to_end_id=cut))
-    )
+    one = reconcile_items(frame(instruction(1, 500, end_to_end_id=f"{cut}1"), line(3, 500, end_to_end_id=cut)))
     assert one.sets == {frozenset({1, 3}): "prefix-end-to-end"}
     two = reconcile_items(
         frame(

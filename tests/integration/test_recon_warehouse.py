@@ -1,0 +1,101 @@
+"""The DuckDB file: every documented view and example works, the content is the books' and always the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import psycopg
+import pytest
+
+from nostro.database import Database
+from recon import build_warehouse
+from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
+from tests.settlement_world import DAY, PayeeRow, World, make_world
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
+
+
+@pytest.fixture
+def world(db: Database, tmp_path: Path) -> Iterator[World]:
+    made = make_world(db, tmp_path, [PayeeRow(code="P1", name='Zoë "Z" O\'Neill')], accounts=("eur",))
+    made.owe("P1", 10_000)
+    made.pay()
+    e2e = str(made.one("SELECT end_to_end_id FROM settlement.instruction"))
+    bank = BankBook(made)
+    bank.ingest(
+        bank.statement([Line(amount_minor=-10_000, ref="B1", end_to_end_id=e2e), Line(amount_minor=77, ref="B2")])
+    )
+    bank.reconcile()
+    yield made
+    made.close()
+
+
+def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with duckdb.connect(str(path), read_only=True) as db:
+        views = [row[0] for row in db.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()]
+        return {view: db.execute('SELECT * FROM "' + view + '"').fetchall() for view in sorted(views)}
+
+
+def test_views_answer_and_stay_the_same(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "warehouse" / "nostro.duckdb"
+    report = build_warehouse(world.app, path)
+    first = dump(path)
+    assert set(first) == set(report.views)
+    assert report.tables["statement_line"] == 2
+    with duckdb.connect(str(path), read_only=True) as reader:
+        build_warehouse(world.app, path)
+        assert reader.execute("SELECT count(*) FROM certificates").fetchone() == (1,)
+    assert dump(path) == first
+    assert [p.name for p in path.parent.iterdir()] == ["nostro.duckdb"]
+    with duckdb.connect(str(path), read_only=True) as db:
+        assert db.execute("SELECT code, item_ref, amount::VARCHAR FROM open_breaks").fetchall() == [
+            ("UNIDENTIFIED_RECEIPT", "B2", "-0.7700")
+        ]
+        assert db.execute("SELECT at_bank::VARCHAR, closing_minor FROM cash_position").fetchall() == [
+            (f"{(OPENING - 10_000 + 77) / 100:.2f}00", OPENING - 10_000 + 77)
+        ]
+        assert db.execute("SELECT payee_name, cleared_by, cleared_on FROM payouts").fetchall() == [
+            ('Zoë "Z" O\'Neill', "exact-end-to-end", DAY)
+        ]
+        assert db.execute("SELECT sum(posted_minor) FROM trial_balance").fetchone() == (0,)
+        types = db.execute(
+            "SELECT DISTINCT data_type FROM duckdb_columns() WHERE NOT internal AND column_name LIKE '%_minor'"
+        ).fetchall()
+    assert types == [("BIGINT",)]
+
+
+def test_no_column_is_a_float(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "nostro.duckdb"
+    build_warehouse(world.app, path)
+    with duckdb.connect(str(path), read_only=True) as db:
+        rows = db.execute(
+            "SELECT table_name, column_name FROM duckdb_columns()"
+            " WHERE NOT internal AND data_type IN ('DOUBLE', 'FLOAT')"
+        ).fetchall()
+    assert rows == []
+
+
+def test_documentation_lists_every_view_as_its_comment(world: World, tmp_path: Path) -> None:
+    report = build_warehouse(world.app, tmp_path / "nostro.duckdb")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert rows == report.views
+
+
+def test_documented_examples_run(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "nostro.duckdb"
+    build_warehouse(world.app, path)
+    examples = re.findall(r"```sql\n(.+?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) >= 8
+    with duckdb.connect(str(path), read_only=True) as db:
+        for example in examples:
+            assert db.execute(example).fetchall() or "WHERE cleared_by IS NULL" in example, example
+
+
+def test_analyst_reads_views_and_nothing_else(world: World) -> None:
+    with world.db.login("ann") as ann:
+        assert ann.execute("SELECT bank_account FROM recon.certificate_current").fetchall() == [(ACCOUNT,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), ann.transaction():
+            ann.execute("SELECT * FROM recon.statement_line")
