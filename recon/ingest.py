@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +21,17 @@ from recon.accounts import BankAccount, bank_accounts
 from recon.errors import FileRefusedError
 from recon.formats import PspReport, read_psp_report, read_statement_file
 from recon.model import ProofReason, ProofState, Statement, StatementFile
+from recon.records import (
+    Delivery,
+    add_finding,
+    add_statement,
+    closing_date_of,
+    keep,
+    log,
+    quarantine,
+    set_outcome,
+    taken_in,
+)
 from recon.staging import stage
 from recon.statements import book_ready, chain_end, chain_fault, waiting
 
@@ -71,16 +81,6 @@ class IngestReport:
         return sum(file.receipt_count for file in self.files)
 
 
-@dataclass(slots=True)
-class _Delivery:
-    """State of one ingest call."""
-
-    conn: Connection
-    book_id: int
-    accounts: Sequence[BankAccount]
-    read: dict[int, StatementFile] = field(default_factory=dict)
-
-
 def ingest_files(
     conn: Connection,
     *,
@@ -94,7 +94,7 @@ def ingest_files(
     again later. Raises only when the database does not answer.
     """
     with transaction(conn):
-        delivery = _Delivery(conn, book_id, bank_accounts(conn, book_id))
+        delivery = Delivery(conn, book_id, bank_accounts(conn, book_id))
     results = []
     for path in paths:
         result = _ingest_file(delivery, path)
@@ -127,15 +127,15 @@ def _is_status_report(path: Path) -> bool:
     return b"pain.002" in head or b"CstmrPmtStsRpt" in head
 
 
-def _ingest_file(delivery: _Delivery, path: Path) -> FileResult:
+def _ingest_file(delivery: Delivery, path: Path) -> FileResult:
     try:
         content = path.read_bytes()
     except OSError as error:
         return FileResult(path.name, "", "refused", f"cannot be read ({error.strerror}): check path and rights")
     sha256 = hashlib.sha256(content).hexdigest()
-    if _taken_in(delivery, sha256):
+    if taken_in(delivery, sha256):
         with transaction(delivery.conn):
-            _log(delivery, sha256, path.name, "duplicate")
+            log(delivery, sha256, path.name, "duplicate")
         return FileResult(path.name, sha256, "duplicate", "taken in before; nothing changed")
     try:
         parsed = _parse(content, path.name)
@@ -145,9 +145,9 @@ def _ingest_file(delivery: _Delivery, path: Path) -> FileResult:
         delivery.read.clear()
         kind = "psp" if path.suffix == ".csv" else "camt"
         with transaction(delivery.conn):
-            file_id = _keep(delivery, content, sha256, path.name)
-            _outcome(delivery, file_id, kind, "refused", str(refused))
-            _log(delivery, sha256, path.name, "refused")
+            file_id = keep(delivery, content, sha256, path.name)
+            set_outcome(delivery, file_id, kind, "refused", str(refused))
+            log(delivery, sha256, path.name, "refused")
         return FileResult(path.name, sha256, "refused", str(refused))
 
 
@@ -158,15 +158,15 @@ def _parse(content: bytes, name: str) -> StatementFile | PspReport:
 
 
 def _accept(
-    delivery: _Delivery, content: bytes, sha256: str, name: str, parsed: StatementFile | PspReport
+    delivery: Delivery, content: bytes, sha256: str, name: str, parsed: StatementFile | PspReport
 ) -> FileResult:
-    file_id = _keep(delivery, content, sha256, name)
+    file_id = keep(delivery, content, sha256, name)
     if isinstance(parsed, PspReport):
         return _accept_report(delivery, file_id, sha256, parsed)
     placed = [(statement, _account_of(delivery, statement)) for statement in parsed.statements]
     kind = parsed.message_version[:8]
     delivery.read[file_id] = parsed
-    _quarantine(delivery, file_id, parsed)
+    quarantine(delivery, file_id, parsed)
     results = [_record(delivery, file_id, kind, statement, account) for statement, account in placed]
     if kind == "camt.053":
         results = _booked(delivery, file_id, results, {account.code: account for _, account in placed})
@@ -174,8 +174,8 @@ def _accept(
     reason = None
     if outcome == "redelivered":
         reason = "every statement in it was delivered before: " + ", ".join(r.stmt_id for r in results)
-    _outcome(delivery, file_id, kind, outcome, reason)
-    _log(delivery, sha256, name, outcome)
+    set_outcome(delivery, file_id, kind, outcome, reason)
+    log(delivery, sha256, name, outcome)
     return FileResult(name, sha256, outcome, reason, tuple(results))
 
 
@@ -185,7 +185,7 @@ def _outcome_of(kind: str, results: Sequence[StatementResult]) -> str:
     return "redelivered" if all(result.state == "repeated" for result in results) else "accepted"
 
 
-def _account_of(delivery: _Delivery, statement: Statement) -> BankAccount:
+def _account_of(delivery: Delivery, statement: Statement) -> BankAccount:
     """Our account that this statement is about; refuses the file when there is none."""
     currencies = {proof.currency for proof in statement.proofs if proof.currency} | {statement.currency}
     named = [account for account in delivery.accounts if account.iban == statement.account]
@@ -203,11 +203,9 @@ def _account_of(delivery: _Delivery, statement: Statement) -> BankAccount:
     )
 
 
-def _record(
-    delivery: _Delivery, file_id: int, kind: str, statement: Statement, account: BankAccount
-) -> StatementResult:
+def _record(delivery: Delivery, file_id: int, kind: str, statement: Statement, account: BankAccount) -> StatementResult:
     """Store one statement's head and its own proof; the chain is looked at afterwards."""
-    closing = _closing_date(statement)
+    closing = closing_date_of(statement)
     known = delivery.conn.execute(
         "SELECT s.content_sha256 = %s, b.statement_id IS NOT NULL FROM recon.statement s"
         " LEFT JOIN recon.statement_booking b USING (statement_id)"
@@ -217,19 +215,19 @@ def _record(
     if any(same for same, _ in known):
         message = f"statement {statement.id} was delivered again with the same content; it counts once"
         if kind == "camt.053":
-            _finding(delivery, account, file_id, None, "STATEMENT_DUP", statement.id, message, closing)
+            add_finding(delivery, account, file_id, None, "STATEMENT_DUP", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "repeated", 0, message)
     proof, fault = _own_proof(statement, account)
-    statement_id = _add_statement(delivery, file_id, kind, statement, account, proof)
+    statement_id = add_statement(delivery, file_id, kind, statement, account, proof)
     if kind != "camt.053":
         return StatementResult(statement.id, account.code, closing, "informative", statement.row_count)
     if any(booked for _, booked in known):
         message = f"statement {statement.id} is booked and came again with other content; nothing of it is booked"
-        _finding(delivery, account, file_id, statement_id, "STATEMENT_REVISED", statement.id, message, closing)
+        add_finding(delivery, account, file_id, statement_id, "STATEMENT_REVISED", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "revised", statement.row_count, message)
     if fault is not None:
         message = f"statement {statement.id}: {fault}; nothing of it is booked"
-        _finding(delivery, account, file_id, statement_id, "STATEMENT_IMBALANCE", statement.id, message, closing)
+        add_finding(delivery, account, file_id, statement_id, "STATEMENT_IMBALANCE", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "unproven", statement.row_count, message)
     return StatementResult(statement.id, account.code, closing, "waiting", statement.row_count)
 
@@ -247,19 +245,15 @@ def _own_proof(statement: Statement, account: BankAccount) -> tuple[ProofState, 
         return proof.state, f"opening + booked lines differ from closing by {difference} minor units"
     if proof.state is not ProofState.PROVEN:
         return proof.state, f"it cannot be proven ({proof.reason.value})"
-    if proof.reason is not ProofReason.BALANCES_TIE or _closing_date(statement) is None:
+    if proof.reason is not ProofReason.BALANCES_TIE or closing_date_of(statement) is None:
         return ProofState.UNPROVEN, f"it has no booked opening and closing balance ({proof.reason.value})"
     if proof.currency != account.currency:
         return ProofState.UNPROVEN, f"it is in {proof.currency}, the account in {account.currency}"
     return proof.state, None
 
 
-def _closing_date(statement: Statement) -> dt.date | None:
-    return (statement.closing.day if statement.closing else None) or statement.to_date
-
-
 def _booked(
-    delivery: _Delivery, file_id: int, results: list[StatementResult], accounts: dict[str, BankAccount]
+    delivery: Delivery, file_id: int, results: list[StatementResult], accounts: dict[str, BankAccount]
 ) -> list[StatementResult]:
     """Book what follows the chains of these accounts now, older waiting statements too."""
     done: set[tuple[str, str]] = set()
@@ -271,7 +265,7 @@ def _booked(
                     f"{late} lines of statement {statement.stmt_id} are of a closed period;"
                     " they posted on the first open date"
                 )
-                _finding(
+                add_finding(
                     delivery, accounts[code], statement.file_id, statement.statement_id, "LATE_CHANGE",
                     statement.stmt_id, message, statement.closing_date,
                 )  # fmt: skip
@@ -284,7 +278,7 @@ def _booked(
     ]
 
 
-def _record_gaps(delivery: _Delivery) -> None:
+def _record_gaps(delivery: Delivery) -> None:
     """What still waits after the whole delivery does not follow its chain: say why, once."""
     for account in delivery.accounts:
         last = chain_end(delivery.conn, account)
@@ -292,19 +286,19 @@ def _record_gaps(delivery: _Delivery) -> None:
             fault = chain_fault(statement, last, account)
             if fault is not None:
                 message = f"statement {statement.stmt_id} of {account.code} is not booked: {fault}"
-                _finding(
+                add_finding(
                     delivery, account, statement.file_id, statement.statement_id, "STATEMENT_GAP",
                     statement.stmt_id, message, statement.closing_date,
                 )  # fmt: skip
 
 
-def _accept_report(delivery: _Delivery, file_id: int, sha256: str, report: PspReport) -> FileResult:
+def _accept_report(delivery: Delivery, file_id: int, sha256: str, report: PspReport) -> FileResult:
     rows = [tuple(getattr(payout, name) for name in _RECEIPT_COLUMNS) for payout in report.payouts]
     stage(delivery.conn, "stage_receipt", pl.DataFrame(rows, schema=_RECEIPT_COLUMNS, orient="row"))
     row = delivery.conn.execute("SELECT recon.expect_receipts(%s, %s)", (delivery.book_id, file_id)).fetchone()
     assert row is not None
-    _outcome(delivery, file_id, "psp", "accepted", None)
-    _log(delivery, sha256, report.name, "accepted")
+    set_outcome(delivery, file_id, "psp", "accepted", None)
+    log(delivery, sha256, report.name, "accepted")
     return FileResult(report.name, sha256, "accepted", None, receipt_count=int(str(row[0])))
 
 
@@ -322,92 +316,3 @@ _RECEIPT_COLUMNS: dict[str, pl.DataType] = {
     "net_minor": pl.Int64(),
     "line_count": pl.Int32(),
 }
-
-
-def _taken_in(delivery: _Delivery, sha256: str) -> bool:
-    with transaction(delivery.conn):
-        row = delivery.conn.execute(
-            "SELECT o.outcome FROM recon.source_file f JOIN recon.source_outcome o USING (file_id)"
-            " WHERE f.book_id = %s AND f.sha256 = %s ORDER BY o.ordinal DESC LIMIT 1",
-            (delivery.book_id, sha256),
-        ).fetchone()
-    return row is not None and row[0] != "refused"
-
-
-def _keep(delivery: _Delivery, content: bytes, sha256: str, name: str) -> int:
-    row = delivery.conn.execute(
-        "SELECT recon.keep_file(%s, %s, %s, %s, %b)",
-        (delivery.book_id, sha256, name, len(content), zlib.compress(content, 1)),
-    ).fetchone()
-    assert row is not None
-    return int(str(row[0]))
-
-
-def _outcome(delivery: _Delivery, file_id: int, kind: str, outcome: str, reason: str | None) -> None:
-    delivery.conn.execute("SELECT recon.set_outcome(%s, %s, %s, %s)", (file_id, kind, outcome, reason))
-
-
-def _log(delivery: _Delivery, sha256: str, name: str, outcome: str) -> None:
-    delivery.conn.execute("SELECT recon.log_ingest(%s, %s, %s, %s)", (delivery.book_id, sha256, name, outcome))
-
-
-def _quarantine(delivery: _Delivery, file_id: int, file: StatementFile) -> None:
-    bad = [(s.ordinal, q) for s in file.statements for q in s.quarantined]
-    if bad:
-        delivery.conn.execute(
-            "SELECT recon.add_quarantine(%s, %s, %s, %s, %s, %s, %s)",
-            (
-                file_id,
-                [ordinal for ordinal, _ in bad],
-                [q.line_ordinal for _, q in bad],
-                [q.rule for _, q in bad],
-                [q.message for _, q in bad],
-                [q.source_line for _, q in bad],
-                [q.reference for _, q in bad],
-            ),
-        )
-
-
-def _add_statement(
-    delivery: _Delivery, file_id: int, kind: str, statement: Statement, account: BankAccount, proof: ProofState
-) -> int:
-    single = statement.proof
-    sequence = statement.electronic_sequence
-    row = delivery.conn.execute(
-        "SELECT recon.add_statement(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            delivery.book_id,
-            account.bank_account_id,
-            file_id,
-            statement.ordinal,
-            kind,
-            statement.id,
-            sequence if sequence is not None else statement.legal_sequence,
-            statement.from_date,
-            _closing_date(statement),
-            single.opening_minor,
-            single.closing_minor,
-            proof.value,
-            statement.entry_count,
-            statement.row_count,
-            statement.content_sha256,
-        ),
-    ).fetchone()
-    assert row is not None
-    return int(str(row[0]))
-
-
-def _finding(
-    delivery: _Delivery,
-    account: BankAccount,
-    file_id: int,
-    statement_id: int | None,
-    code: str,
-    item_ref: str,
-    message: str,
-    closing_date: dt.date | None,
-) -> None:
-    delivery.conn.execute(
-        "SELECT recon.add_finding(%s, %s, %s, %s, %s, %s, %s, %s)",
-        (delivery.book_id, account.bank_account_id, file_id, statement_id, code, item_ref, message, closing_date),
-    )

@@ -42,8 +42,13 @@ def test_proven_statement_books_every_line_once(world: World, bank: BankBook) ->
     assert report.booked_lines == 2
     assert world.balance(f"assets:bank:{ACCOUNT}") == OPENING + 200
     assert world.balance(f"assets:transit:{ACCOUNT}") == -200
-    keys = world.rows("SELECT idempotency_key, effective_date FROM ledger.entry WHERE idempotency_key LIKE 'line:%%' ORDER BY 1")
-    assert [str(key).split(":")[1:2] + str(key).split(":")[3:] for key, _ in keys] == [[ACCOUNT, "1", "0"], [ACCOUNT, "2", "0"]]
+    keys = world.rows(
+        "SELECT idempotency_key, effective_date FROM ledger.entry WHERE idempotency_key LIKE 'line:%%' ORDER BY 1"
+    )
+    assert [str(key).split(":")[1:2] + str(key).split(":")[3:] for key, _ in keys] == [
+        [ACCOUNT, "1", "0"],
+        [ACCOUNT, "2", "0"],
+    ]
     assert {date for _, date in keys} == {DAY}
 
 

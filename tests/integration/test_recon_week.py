@@ -80,6 +80,7 @@ def test_breaks_are_exactly_what_was_injected(db: Database, tmp_path: Path, seed
         run = week.runs[day]
         assert run.uncertified == ()
         assert len(run.certified) >= 4
+    week.app.close()
 
 
 def test_every_step_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
@@ -97,3 +98,4 @@ def test_every_step_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
         assert report.run_id == week.runs[day].run_id
     assert table_hashes(week.app) == before
     assert {p: p.read_bytes() for p in sorted((tmp_path / "certificates").rglob("*.json"))} == certificates
+    week.app.close()
