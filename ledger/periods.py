@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from ledger.db import Connection
-from ledger.errors import translate_errors
+from ledger.errors import RefusedError, translate_errors
 from ledger.transactions import transaction
+
+_REASON_MIN = 10  # as the table has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,14 @@ def close_period(conn: Connection, *, book_id: int, through: date) -> None:
 
 
 def request_close_override(conn: Connection, *, book_id: int, through: date, reason: str) -> None:
-    """Ask, as one person, that another may close a period whose bank accounts are not certified."""
+    """Ask, as one person, that another may close a period whose bank accounts are not certified.
+
+    Raises `RefusedError` for a reason shorter than ten characters.
+    """
+    if len(reason) < _REASON_MIN:
+        raise RefusedError(
+            f"the reason {reason!r} is too short to be kept; say it in {_REASON_MIN} characters or more."
+        )
     with transaction(conn):
         conn.execute("SELECT ledger.request_close_override(%s, %s, %s)", (book_id, through, reason))
 

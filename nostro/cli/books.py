@@ -35,6 +35,7 @@ from nostro.cli.common import (
     parse_date,
     parse_moment,
     progress,
+    reason_text,
     session,
     table,
 )
@@ -182,7 +183,7 @@ def statement_command(
 
 def reverse_command(
     key: Annotated[str, typer.Argument(help="The idempotency key of the entry.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with the reversal.")],
+    reason: Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept with the reversal.")],
     on: Annotated[str | None, typer.Option("--on", callback=date_text, help="Effective date (default: today).")] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -205,7 +206,10 @@ def reverse_command(
 def close_period_command(
     through: Annotated[str, typer.Argument(callback=date_text, help="The last day of the period, e.g. 2026-11-30.")],
     request_override: Annotated[
-        str | None, typer.Option("--request-override", help="Reason to let another person close it uncertified.")
+        str | None,
+        typer.Option(
+            "--request-override", callback=reason_text, help="Reason to let another person close it uncertified."
+        ),
     ] = None,
     as_json: JsonOption = False,
     book: BookOption = None,

@@ -64,6 +64,15 @@ def moment_text(text: str | None) -> str | None:
     return text
 
 
+def reason_text(text: str | None) -> str | None:
+    """A reason that says something, without blanks around it."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise typer.BadParameter("say why; an empty reason is no reason")
+    return text.strip()
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 BookOption = Annotated[str | None, typer.Option("--book", help="Which book, when there are several.")]
 AsOption = Annotated[

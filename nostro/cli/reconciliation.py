@@ -12,8 +12,20 @@ import typer
 from ledger import format_amount
 from ledger.errors import RefusedError
 from ledger.money import CURRENCIES
-from nostro.cli.common import BookOption, JsonOption, console, date_text, emit, parse_date, progress, session, table
+from nostro.cli.common import (
+    EXIT_CHECK_FAILED,
+    BookOption,
+    JsonOption,
+    console,
+    date_text,
+    emit,
+    parse_date,
+    progress,
+    session,
+    table,
+)
 from recon import (
+    BreakCode,
     arrived_files,
     break_explain,
     break_show,
@@ -56,7 +68,8 @@ def ingest_command(
 ) -> None:
     """Take in statement files: prove each, book the proven ones, keep every original.
 
-    Status 1 when a file was refused (the others are taken in).
+    Status 1 when a file was refused (the others are taken in); with `--check`, 5 when a file is refused or a
+    statement does not prove.
 
     Example: `nostro recon ingest statement.xml`
     """
@@ -111,6 +124,9 @@ def _check(files: list[Path], as_json: bool) -> None:
             console.print(line)
 
     emit(result.as_json(), text, as_json=as_json)
+    counts = result.totals()
+    if counts.files_refused or counts.violated or counts.unproven:
+        raise typer.Exit(EXIT_CHECK_FAILED)  # the report has said why
 
 
 @recon_app.command("run")
@@ -152,10 +168,16 @@ def _amount(minor: int, code: str) -> str:
     return format_amount(minor, CURRENCIES[code].exponent)
 
 
+def _code_text(text: str | None) -> str | None:
+    if text is not None and text not in set(BreakCode):
+        raise typer.BadParameter(f"{text!r} is not a break code; codes are {', '.join(BreakCode)}")
+    return text
+
+
 @breaks_app.command("list")
 def breaks_list_command(
     day: DayOption = None,
-    code: Annotated[str | None, typer.Option("--code", help="Only breaks of this code.")] = None,
+    code: Annotated[str | None, typer.Option("--code", callback=_code_text, help="Only breaks of this code.")] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:

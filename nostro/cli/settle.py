@@ -23,6 +23,7 @@ from nostro.cli.common import (
     parse_date,
     parse_moment,
     progress,
+    reason_text,
     session,
     table,
 )
@@ -210,7 +211,7 @@ def approve_command(
 @settle_app.command("reject")
 def reject_command(
     file_id: Annotated[int, typer.Argument(help="The payment file.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")],
+    reason: Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")],
     as_json: JsonOption = False,
     book: BookOption = None,
     person: AsOption = None,
@@ -351,13 +352,17 @@ def payout_report_command(
         )
         for r in rows
     ]
-    emit({"payouts": rows}, lambda: table(None, columns, cells, right=(3,)), as_json=as_json)
+    emit(
+        {"payouts": rows},
+        lambda: table(None, columns, cells, right=(3,)) if rows else console.print("nothing was paid"),
+        as_json=as_json,
+    )
 
 
 @settle_app.command("unhold")
 def unhold_command(
     end_to_end_id: Annotated[str, typer.Argument(help="EndToEndId of the payment that came back.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why it may be paid again.")],
+    reason: Annotated[str, typer.Option("--reason", callback=reason_text, help="Why it may be paid again.")],
     as_json: JsonOption = False,
     book: BookOption = None,
     person: AsOption = None,
