@@ -126,7 +126,7 @@ def _money(minor: object, exponent: object) -> str:
 
 
 def _rows(conn: Connection, query: str, *values: object) -> list[tuple[object, ...]]:
-    return conn.execute(query, values).fetchall()  # type: ignore[call-overload,no-any-return]
+    return conn.execute(query, values).fetchall()
 
 
 def _trial_balance(conn: Connection, book_id: int) -> list[tuple[object, ...]]:

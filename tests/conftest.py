@@ -24,9 +24,7 @@ _numbers = count()
 def shared() -> Path:
     """External test data (schemas, samples of banks, a real bank's journal), kept beside the project."""
     if not SHARED.is_dir():
-        pytest.skip(
-            f"external test data not found; put it beside the project or set NOSTRO_SHARED ({SHARED.name})"
-        )
+        pytest.skip(f"external test data not found; put it beside the project or set NOSTRO_SHARED ({SHARED.name})")
     return SHARED
 
 
