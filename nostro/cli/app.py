@@ -11,7 +11,16 @@ from typer.exceptions import TyperException
 
 from ledger.errors import NostroError
 from nostro.cli import bank, books, deployment, reconciliation, runs, settle
-from nostro.cli.common import EXIT_INTERNAL, EXIT_REFUSED, EXIT_STOPPED, errors, exit_status, print_error, print_usage
+from nostro.cli.common import (
+    EXIT_INTERNAL,
+    EXIT_REFUSED,
+    EXIT_STOPPED,
+    errors,
+    exit_status,
+    print_error,
+    print_usage,
+    unusable_file,
+)
 
 app = typer.Typer(
     name="nostro",
@@ -44,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(error, as_json=as_json)
         return exit_status(error)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        errors.print(f"refused: {error.filename or 'a file'}: {error.strerror}; check the path and its rights.")
+        print_error(unusable_file(error), as_json=as_json)
         return EXIT_REFUSED
     except Exception:  # the last resort: say so, with the place
         errors.print("internal error; this is a fault of the program, nothing was half-done in the books:")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ledger.errors import RefusedError
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -48,6 +49,8 @@ def send_command(
 def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
     """Read new status reports (pain.002) from the banks' inboxes.
 
+    Status 1 when a new one cannot be read; it is kept, and the others are taken in.
+
     Example: `nostro bank poll`
     """
     with session(book=book) as s, progress("reading status reports", quiet=as_json):
@@ -56,10 +59,15 @@ def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
 
     def text() -> None:
         console.print(f"{len(new)} new status reports, {sum(m.rejected for m in new)} payments rejected")
-        for finding in report.findings:
-            console.print(f"{finding.code}: {finding.message}")
+        for message in new:
+            for finding in message.findings:
+                console.print(f"{message.name}: {finding.reference or ''} {finding.message}".replace(":  ", ": "))
 
     emit(report, text, as_json=as_json)
+    unreadable = [(m.name, f.message) for m in new for f in m.findings if f.code == "reader"]
+    if unreadable:
+        name, why = unreadable[0]
+        raise RefusedError(f"{len(unreadable)} of {len(new)} new status reports cannot be read; first: {name}: {why}")
 
 
 @bank_app.command("simulate")

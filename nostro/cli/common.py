@@ -141,6 +141,12 @@ def print_error(error: NostroError, *, as_json: bool) -> None:
         errors.print(f"  {line}")
 
 
+def unusable_file(error: OSError) -> RefusedError:
+    """The refusal of a path that is not there, is no file, or is not ours to use."""
+    named = error.filename2 or error.filename or "a file"
+    return RefusedError(f"{named} cannot be used: {error.strerror}; check the path and its rights.")
+
+
 def print_usage(error: TyperException, *, as_json: bool) -> None:
     """What was wrong with the words of the command, and where its help is."""
     message = error.format_message().rstrip(".")
