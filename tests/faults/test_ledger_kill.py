@@ -112,20 +112,11 @@ def test_acknowledged_is_there_after_kill_9(cluster: Cluster, tmp_path: Path) ->
         path.touch()
     numbers = dict.fromkeys(acks, 0)
     committed_but_unheard = dict.fromkeys(acks, 0)
+    command = [sys.executable, "-m", "tests.faults.ledger_writer"]
     for _ in range(ROUNDS):
         writers = [
             subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.faults.ledger_writer",
-                    database.conninfo(),
-                    str(books.book),
-                    writer,
-                    str(numbers[writer]),
-                    str(path),
-                ],
-                cwd=ROOT,
+                [*command, database.conninfo(), str(books.book), writer, str(numbers[writer]), str(path)], cwd=ROOT
             )
             for writer, path in acks.items()
         ]
