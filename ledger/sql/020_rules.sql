@@ -306,8 +306,12 @@ BEGIN
            SELECT FROM ledger.period_override o WHERE (o.book_id, o.through_date) = (NEW.book_id, NEW.through_date)
               AND (o.reason, o.requested_by) = (NEW.override_reason, NEW.override_by)) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_certified', SCHEMA = 'ledger', TABLE = 'period_close',
-            MESSAGE = format('The period through %s cannot close: %s is not certified through that day.', NEW.through_date, v_missing),
+            MESSAGE = format('The period through %s cannot close: not certified through that day: %s.', NEW.through_date, v_missing),
             HINT = 'Reconcile the missing days, or let a second person request an override with a reason.';
+    END IF;
+    IF NEW.override_by = NEW.closed_by THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_second_person', SCHEMA = 'ledger', TABLE = 'period_close',
+            MESSAGE = format('%s requested the override for the period through %s; another person closes it.', NEW.override_by, NEW.through_date);
     END IF;
     RETURN NEW;
 END $$;
