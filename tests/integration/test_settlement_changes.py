@@ -11,7 +11,6 @@ import pytest
 from nostro.database import Database
 from settlement import (
     FileState,
-    FileStateError,
     FileTamperedError,
     apply_setup,
     approve,
@@ -129,7 +128,7 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
 
 def test_steps_that_commit_refuse_a_callers_open_transaction(world: World) -> None:
     (file_id,) = world.approve_all()
-    with pytest.raises(FileStateError, match="your own transaction"), world.app.transaction():
+    with pytest.raises(RefusedError, match="your own transaction"), world.app.transaction():
         seal(world.app, file_id, now=moment())
     assert payment_file(world.app, file_id).state is FileState.APPROVED
 
