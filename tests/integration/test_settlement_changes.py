@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger import RefusedError
 from nostro.database import Database
 from settlement import (
     FileState,
