@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NostroError as error:
         print_error(error, as_json=as_json)
         return exit_status(error)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         print_error(unusable_file(error), as_json=as_json)
         return EXIT_REFUSED
     except Exception:  # the last resort: say so, with the place

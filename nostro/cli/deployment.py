@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from ledger.errors import CheckFailedError
 from nostro.cli.common import JsonOption, console, emit, table
 from nostro.database import add_user, initialise, list_users, locate
 from nostro.settings import Settings
+
+# What must be so for "acknowledged means kept" and for four eyes.
+_SOUND = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "superuser": "off"}
+_CLOCK_MAX_S = 60
 
 user_app = typer.Typer(no_args_is_help=True, help="One login role per person.")
 
@@ -68,19 +74,34 @@ def user_list_command(as_json: JsonOption = False) -> None:
 def doctor_command(as_json: JsonOption = False) -> None:
     """Check what this deployment stands on: server version and durability, schema, roles, clock.
 
+    Status 5 when a committed entry could be lost, the login has too many rights, or the clocks disagree.
+
     Example: `nostro doctor`
     """
     settings = Settings()
     database = locate(settings)
     with database.app() as conn:
-        facts = {
-            "python": platform.python_version(),
-            "home": str(settings.home_path),
-            "server": str(conn.execute("SHOW server_version").fetchone()[0]),  # type: ignore[index]
-            "fsync": str(conn.execute("SHOW fsync").fetchone()[0]),  # type: ignore[index]
-            "synchronous_commit": str(conn.execute("SHOW synchronous_commit").fetchone()[0]),  # type: ignore[index]
-            "login": str(conn.execute("SELECT session_user").fetchone()[0]),  # type: ignore[index]
-            "superuser": str(conn.execute("SHOW is_superuser").fetchone()[0]),  # type: ignore[index]
-            "users": str(len(list_users(database))),
-        }
+        started = datetime.now(UTC)
+        row = conn.execute(
+            "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'),"
+            " current_setting('full_page_writes'), session_user::text, current_setting('is_superuser'),"
+            " (SELECT string_agg(DISTINCT schemaname, ', ' ORDER BY schemaname) FROM pg_tables"
+            "   WHERE schemaname IN ('ledger', 'settlement', 'recon')), clock_timestamp()"
+        ).fetchone()
+    assert row is not None
+    *told, server_clock = row
+    assert isinstance(server_clock, datetime)
+    names = ("server", "fsync", "synchronous_commit", "full_page_writes", "login", "superuser", "schemas")
+    facts = {"python": platform.python_version(), "home": str(settings.home_path)}
+    facts |= {name: str(value or "none") for name, value in zip(names, told, strict=True)}
+    facts |= {
+        "users": str(len(list_users(database))),
+        "clock_difference_s": str(round(abs((server_clock - started).total_seconds()))),
+    }
     emit(facts, lambda: table(None, ("what", "is"), list(facts.items())), as_json=as_json)
+    if wrong := [f"{name} is {facts[name]}" for name, right in _SOUND.items() if facts[name] != right]:
+        raise CheckFailedError(f"this deployment is not sound: {', '.join(wrong)}; correct the server's settings.")
+    if int(facts["clock_difference_s"]) > _CLOCK_MAX_S:
+        raise CheckFailedError(
+            f"the server's clock differs by {facts['clock_difference_s']} s; set both clocks by the same time server."
+        )

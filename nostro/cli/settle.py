@@ -165,7 +165,8 @@ def show_command(
     """
     with session(book=book) as s:
         if file_id is not None and xml:
-            typer.echo(file_content(s.conn, file_id).decode("utf-8"), nl=False)
+            content = file_content(s.conn, file_id).decode("utf-8")
+            emit({"file_id": file_id, "xml": content}, lambda: typer.echo(content, nl=False), as_json=as_json)
             return
         waiting = set(FileState) - {FileState.RECONCILED, FileState.VOID}
         files = (

@@ -167,3 +167,14 @@ def test_a_broken_invariant_is_status_5_with_the_report(server: str) -> None:
         places = {(row["invariant"], row["place"]) for row in outcome.rows("faults")}
         assert any(invariant == 4 and "assets:receivable:cardia:eur" in str(place) for invariant, place in places)
         assert outcome.error["error"] == "CheckFailedError"
+
+
+def test_a_server_that_may_forget_is_status_5(server: str) -> None:
+    with new_program(server, "nostro_forgetful") as program:
+        program.done("init")
+        program.done("doctor")
+        with psycopg.connect(server, autocommit=True) as superuser:
+            superuser.execute("ALTER ROLE nostro_forgetful_app SET synchronous_commit = off")
+        outcome = program("doctor")
+        assert outcome.status == 5
+        assert "synchronous_commit is off" in outcome.sentence
