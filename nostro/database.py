@@ -18,12 +18,8 @@ import re
 from dataclasses import dataclass
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from ledger import AccessError, RefusedError, UnavailableError
 from nostro.postgres import start_embedded
@@ -141,6 +137,11 @@ def _create_role(admin: Connection, name: str, *, login: bool) -> None:
 
 def migrate(database: Database, revision: str = "head") -> None:
     """Run the numbered migrations up to ``revision`` as the owner, in one transaction."""
+    from alembic import command  # every other command starts without it
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
     config = Config()
     config.set_main_option("script_location", "nostro:migrations")
     engine = create_engine("postgresql+psycopg://", creator=database.owner, poolclass=NullPool)

@@ -6,6 +6,7 @@ The story runs once; each test looks at one promise. Exit statuses of refusals a
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -113,6 +114,7 @@ def tell_everything(program: Program) -> Story:
     tell("settle", "propose", "--date", MONDAY, "--now", NOON, "--as", "alice")
     tell("settle", "show")
     tell("settle", "show", 1, turn="one")
+    tell("settle", "show", 1, "--xml", turn="xml")
     tell("settle", "reject", 3, "--reason", "Wrong cut-off", "--as", "bob")
     tell("settle", "approve", 1, 2, "--as", "bob")
     tell("settle", "release", 1, "--now", NOON, "--as", "alice")
@@ -183,6 +185,10 @@ def test_no_amount_in_json_is_a_float(story: Story) -> None:
 def test_what_the_night_paid(story: Story) -> None:
     proposed = {str(f["file"]["bank_account"]): f["file"] for f in story["settle propose"].rows("files")}  # type: ignore[index]
     assert set(proposed) == {"eur-payouts", "gbp-main", "czk-main"}
+    assert (
+        hashlib.sha256(str(story["settle show xml"].json["xml"]).encode()).hexdigest()
+        == proposed["eur-payouts"]["sha256"]
+    )
     (run,) = {f["state"] for f in story["settle release"].rows("files")}
     assert run == "sent"
     assert [f["state"] for f in story["bank send"].rows("files")] == ["sent"]
