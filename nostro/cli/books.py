@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ledger import (
+    ImportReport,
     Knowledge,
     balance,
     close_period,
@@ -21,7 +22,7 @@ from ledger import (
     trial_balance,
     verify,
 )
-from ledger.errors import CheckFailedError
+from ledger.errors import CheckFailedError, RefusedError
 from ledger.money import format_amount
 from nostro.cli.common import (
     AsOption,
@@ -65,19 +66,25 @@ def import_journal_command(
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
-    """Post every entry of journal files; each file whole or not at all.
+    """Post every entry of journal files; each file whole or not at all, up to the first that is refused.
 
     Columns: entry_key,effective_date,account,amount,currency,description,reference (debit positive).
     Importing a file again changes nothing.
 
     Example: `nostro import journal sales-2026-11-02.csv`
     """
+    reports: list[tuple[Path, ImportReport]] = []
+    refusal: RefusedError | None = None
     with session(book=book) as s:
-        reports = []
         for path in files:
-            with progress(f"importing {path.name}", quiet=as_json) as report:
-                reports.append((path, import_journal(s.conn, book_id=s.book_id, path=path, on_progress=report)))
-        publish(s.conn)
+            try:
+                with progress(f"importing {path.name}", quiet=as_json) as report:
+                    reports.append((path, import_journal(s.conn, book_id=s.book_id, path=path, on_progress=report)))
+            except RefusedError as refused:  # the files before it are in the books: say so, then refuse
+                refusal = refused
+                break
+        if reports:
+            publish(s.conn)
 
     def text() -> None:
         for path, r in reports:
@@ -86,7 +93,10 @@ def import_journal_command(
                 f"{r.accounts_opened:,} accounts opened"
             )
 
-    emit({"files": [{"file": path.name, "report": r} for path, r in reports]}, text, as_json=as_json)
+    if reports:
+        emit({"files": [{"file": path.name, "report": r} for path, r in reports]}, text, as_json=as_json)
+    if refusal is not None:
+        raise refusal
 
 
 def _knowledge(s: Session, known_at: str | None) -> Knowledge | None:

@@ -17,7 +17,10 @@ import pytest
 
 from ledger import Connection, import_journal, parse_amount_minor, trial_balance, verify
 from nostro.database import Database
-from recon import RunReport, ingest_files, reconcile
+from recon import BreakCode, RunReport, ingest_files, reconcile
+from recon.codes import ITEM_CODES
+from recon.explain import explain
+from recon.matching.items import INSTRUCTION, LINE, Item, Tolerances
 from settlement import FileState, apply_setup, approve, poll, propose, release
 from tests.settlement_world import pain002
 
@@ -310,3 +313,53 @@ def test_every_documented_block_balances_in_each_currency() -> None:
         for _, minor, currency in block.legs:
             totals[currency] = totals.get(currency, 0) + minor
         assert set(totals.values()) == {0}, block.name
+
+
+def person_decides() -> dict[str, list[str]]:
+    """The table of what a person decides: accounts that the entry of a break code may use against T."""
+    text = DOCUMENT.read_text().split("## What a person decides")[1].split("## ")[0]
+    accounts: dict[str, list[str]] = {}
+    for codes, account in re.findall(r"^\| (`.+?) \| `(.+?):<ccy>` \|$", text, re.MULTILINE):
+        for code in re.findall(r"`([A-Z_]+)`", codes):
+            accounts.setdefault(code, []).append(f"{account}:eur")
+    return accounts
+
+
+def proposed(code: BreakCode, amount_minor: int) -> list[str]:
+    """Accounts other than T in the entry that `nostro breaks show` proposes for a line and its expectation."""
+    line_item, expected = (
+        Item(
+            item_id=number,
+            kind=kind,
+            account=account,
+            currency="EUR",
+            amount_minor=minor,
+            date=MONDAY,
+            day=1,
+            age_days=0,
+            sla_days=1,
+            reference=f"R{number}",
+            end_to_end_id="E1",
+            payment_information_id=None,
+            party_name="Somebody",
+            bank_tx_code="PMNT/ICDT/CHRG",
+            return_reason="AC04",
+            charges_minor=None,
+            batch_count=None,
+        )
+        for number, kind, account, minor in (
+            (1, LINE, "eur-main", amount_minor),
+            (2, INSTRUCTION, "eur-other", -amount_minor - 9 if code is not BreakCode.BANK_ORIGINATED else 0),
+        )
+    )
+    items = [line_item, expected] if expected.amount_minor else [line_item]
+    _, proposal = explain(code, items, line_item, Tolerances())
+    return [leg.account for leg in proposal.legs if not leg.account.startswith("assets:transit:")]
+
+
+def test_what_a_person_decides_is_what_the_program_proposes() -> None:
+    documented_accounts = person_decides()
+    assert documented_accounts
+    for rule in ITEM_CODES:
+        found = {account for minor in (100, -100) for account in proposed(rule.code, minor)}
+        assert found == set(documented_accounts.get(rule.code, ())), rule.code

@@ -136,6 +136,23 @@ def test_all_faults_of_a_journal_are_told_at_once(program: Program, tmp_path: Pa
     assert [line.strip() for line in text.err.splitlines()[1:]] == expected
 
 
+def test_journals_before_a_refused_one_are_imported_and_told(program: Program, tmp_path: Path) -> None:
+    first, second, third = (tmp_path / f"{n}.csv" for n in (1, 2, 3))
+    for path, key in ((first, "m-1"), (third, "m-3")):
+        write_journal(
+            path,
+            [
+                f"{key},2026-11-02,assets:receivable:cardia:eur,1.00,EUR,,",
+                f"{key},2026-11-02,income:fees:eur,-1.00,EUR,,",
+            ],
+        )
+    write_journal(second, JOURNAL["unbalanced"])
+    outcome = program("import", "journal", first, second, third, "--json")
+    assert (outcome.status, [file["file"] for file in outcome.rows("files")]) == (1, ["1.csv"])
+    assert str(outcome.error["message"]).startswith("2.csv was refused whole")
+    assert program.done("import", "journal", first, third, "--json").rows("files")[0]["report"]["new_entries"] == 0  # type: ignore[index]
+
+
 def test_an_account_that_no_rule_opens(program: Program, tmp_path: Path) -> None:
     path = write_journal(tmp_path / "j.csv", ["a-1,2026-11-02,misc:x,1.00,EUR,,", "a-1,2026-11-02,misc:y,-1.00,EUR,,"])
     outcome = refused(program, "import", "journal", path)

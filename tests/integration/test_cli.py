@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.cli_program import Outcome, Program, commands, new_program
@@ -283,6 +284,17 @@ def test_the_whole_story_a_second_time_changes_nothing(story: Story) -> None:
     after = program.hashes()
     assert {name for name in after if after[name] != before[name]} == set()
     assert program.kept_bytes() == files
+
+
+def test_an_export_a_second_time_is_equal_view_by_view(story: Story, tmp_path: Path) -> None:
+    contents = []
+    for name in ("first.duckdb", "second.duckdb"):
+        story.program.done("export", "duckdb", "--to", tmp_path / name)
+        with duckdb.connect(str(tmp_path / name), read_only=True) as warehouse:
+            views = warehouse.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+            contents.append({v: sorted(map(str, warehouse.table(str(v)).fetchall())) for (v,) in views})
+    assert contents[0] == contents[1]
+    assert any(contents[0].values())
 
 
 def test_output_can_be_piped_as_json_lines(story: Story) -> None:
