@@ -44,8 +44,13 @@ class Database:
         return f"{self.role_prefix}_{suffix}"
 
     def conninfo(self, login: str = "app") -> str:
-        """Conninfo of this database as ``app`` or a person's login."""
-        return make_conninfo(self.admin_conninfo, dbname=self.name, user=self.role(login))
+        """Conninfo of this database as ``app`` or a person's login.
+
+        The administrator's password is not theirs; where the server asks for one, it is taken from PGPASSWORD or
+        the password file, as libpq does.
+        """
+        parts = conninfo_to_dict(self.admin_conninfo) | {"dbname": self.name, "user": self.role(login)}
+        return make_conninfo("", **{name: str(value) for name, value in parts.items() if name != "password"})
 
     def app(self) -> Connection:
         """A connection as the application role."""
@@ -113,6 +118,13 @@ def locate(settings: Settings) -> Database:
     return Database(admin_conninfo=admin, name=settings.database, role_prefix=settings.database)
 
 
+def set_password(database: Database, login: str, password: str) -> None:
+    """Give ``app`` or a person a password, for servers that ask for one."""
+    role = sql.Identifier(database.role(login))
+    with database.admin() as admin:
+        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
+
+
 def initialise(database: Database) -> None:
     """Create roles and database where missing and bring the schema up to date. Running it again is harmless."""
     with database.admin() as admin:
@@ -154,7 +166,7 @@ def migrate(database: Database, revision: str = "head") -> None:
 _PERSON = re.compile(r"[a-z][a-z0-9]{0,30}")
 
 
-def add_user(database: Database, person: str, group: str, *, password: str | None = None) -> None:
+def add_user(database: Database, person: str, group: str) -> None:
     """Create one person's login and put it into a group.
 
     Raises `RefusedError` for a name that is not a short lower-case word, or an unknown group.
@@ -169,8 +181,6 @@ def add_user(database: Database, person: str, group: str, *, password: str | Non
         base = "analyst" if group == "analyst" else "app"
         for member_of in {base, group}:
             admin.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(database.role(member_of)), role))
-        if password is not None:
-            admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
 
 
 def list_users(database: Database) -> list[tuple[str, tuple[str, ...]]]:

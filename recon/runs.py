@@ -21,6 +21,7 @@ from recon.accounts import BankAccount, bank_accounts, tolerances
 from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, classify, taxonomy_digest_parts
 from recon.certificate import certify, write_certificates
 from recon.codes import BreakCode
+from recon.errors import NoRunError
 from recon.explain import explain_statement
 from recon.matching import ITEM_SCHEMA, Tolerances, clear, rules_sha256
 from recon.matching.items import RECEIPT
@@ -38,6 +39,7 @@ def reconcile(conn: Connection, *, book_id: int, business_date: dt.date, home: P
     Raises `ReconCheckError` when a proof does not hold (nothing is published then), `ExclusiveLegError` when
     another run published at the same time (run again).
     """
+    _refuse_before_opening(conn, book_id, business_date)
     with transaction(conn):
         conn.execute("SELECT recon.post_routine(%s, %s)", (book_id, business_date))
         rules = rules_sha256(taxonomy_digest_parts())
@@ -52,6 +54,17 @@ def reconcile(conn: Connection, *, book_id: int, business_date: dt.date, home: P
     with transaction(conn):
         write_certificates(conn, run_id=run_id, home=home)
     return report
+
+
+def _refuse_before_opening(conn: Connection, book_id: int, business_date: dt.date) -> None:
+    row = conn.execute(
+        "SELECT min(opening_date) FROM settlement.bank_account WHERE book_id = %s", (book_id,)
+    ).fetchone()
+    opening = None if row is None else row[0]
+    if not isinstance(opening, dt.date):
+        raise NoRunError("the book has no bank account to reconcile; declare one by `nostro setup`.")
+    if business_date < opening:
+        raise NoRunError(f"nothing can be reconciled on {business_date}: the bank accounts open on {opening}.")
 
 
 def _input_sha256(conn: Connection, book_id: int, business_date: dt.date, rules: str) -> str:

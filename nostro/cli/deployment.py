@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ledger import RefusedError
 from ledger.errors import CheckFailedError
 from nostro.cli.common import JsonOption, console, emit, table
-from nostro.database import add_user, initialise, list_users, locate
+from nostro.database import add_user, initialise, list_users, locate, set_password
 from nostro.settings import Settings
 
 # What must be so for "acknowledged means kept" and for four eyes.
 _SOUND = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "superuser": "off"}
 _CLOCK_MAX_S = 60
 
+PasswordOption = Annotated[
+    Path | None,
+    typer.Option("--password-file", help="First line: the login's password, for servers that ask (init: of the app)."),
+]
 user_app = typer.Typer(no_args_is_help=True, help="One login role per person.")
 
 
@@ -27,7 +33,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(user_app, name="user")
 
 
-def init_command(as_json: JsonOption = False) -> None:
+def _password(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if not lines or len(lines[0]) < 12:
+        raise RefusedError(f"{file.name} must hold a password of at least 12 characters in its first line.")
+    return lines[0]
+
+
+def init_command(password_file: PasswordOption = None, as_json: JsonOption = False) -> None:
     """Create the database, its roles and its schema, or bring them up to date. Harmless to repeat.
 
     Example: `nostro init`
@@ -35,6 +48,8 @@ def init_command(as_json: JsonOption = False) -> None:
     settings = Settings()
     database = locate(settings)
     initialise(database)
+    if password_file is not None:
+        set_password(database, "app", _password(password_file))
     where = "a server" if settings.database_url else f"embedded Postgres in {settings.home_path}"
     emit(
         {"database": database.name, "embedded": settings.database_url is None},
@@ -47,13 +62,17 @@ def init_command(as_json: JsonOption = False) -> None:
 def user_add_command(
     name: Annotated[str, typer.Argument(help="One lower-case word.")],
     group: Annotated[str, typer.Option("--group", help="preparer, approver or analyst.")],
+    password_file: PasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a person's login and put it into a group.
 
     Example: `nostro user add alice --group preparer`
     """
-    add_user(locate(Settings()), name, group)
+    database = locate(Settings())
+    add_user(database, name, group)
+    if password_file is not None:
+        set_password(database, name, _password(password_file))
     emit({"user": name, "group": group}, lambda: console.print(f"{name} is a {group}"), as_json=as_json)
 
 
