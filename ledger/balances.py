@@ -142,7 +142,8 @@ def knowledge_at(conn: Connection, moment: datetime) -> Knowledge:
         raise RefusedError(f"the moment {moment.isoformat()} has no time zone; add one, e.g. +00:00.")
     publish(conn)
     row = conn.execute(
-        "SELECT last_seq, published_at FROM ledger.publication WHERE published_at <= %s ORDER BY publication_id DESC LIMIT 1",
+        "SELECT last_seq, published_at FROM ledger.publication"
+        " WHERE published_at <= %s ORDER BY publication_id DESC LIMIT 1",
         (moment,),
     ).fetchone()
     if row is None:

@@ -258,8 +258,8 @@ def _resolve_accounts(
     """Open what the rules allow; (opened, frame account → account_id, account_currency, faults)."""
     used = rows.group_by("account").agg(pl.col("line").min(), pl.col("currency").first()).sort("line")
     known = conn.execute(
-        "SELECT a.code, a.account_id, c.code, a.control FROM ledger.account a JOIN ledger.currency c USING (currency_id)"
-        " WHERE a.book_id = %s",
+        "SELECT a.code, a.account_id, c.code, a.control"
+        " FROM ledger.account a JOIN ledger.currency c USING (currency_id) WHERE a.book_id = %s",
         (book_id,),
     ).fetchall()
     existing = {str(row[0]) for row in known}

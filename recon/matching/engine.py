@@ -34,10 +34,7 @@ class Engine:
         self._db.execute(rule_sql("views"))
 
     def _load(self, name: str, frame: pl.DataFrame) -> None:
-        arrow = frame.to_arrow()
-        self._db.register("incoming", arrow)
-        self._db.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
-        self._db.unregister("incoming")
+        self._db.from_arrow(frame.to_arrow()).create(name)
 
     def add_table(self, name: str, frame: pl.DataFrame) -> None:
         """Make a frame visible to the queries as table `name` (a literal of this package, never input)."""
