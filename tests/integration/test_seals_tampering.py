@@ -300,7 +300,7 @@ def test_every_column_of_the_sealed_rows_is_covered(db: Database, tmp_path: Path
             said = _after_change(db, books, anchored, table, str(column), str(kind))
             assert said != "", f"{table}.{column}"
             changed += 1
-    assert changed >= 38
+    assert changed >= 35
 
 
 _OTHER: dict[str, Callable[[str], str]] = {
@@ -327,6 +327,7 @@ def _after_change(
             (table,),
         ).fetchall():
             conn.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(name, sql.Identifier(str(constraint))))
+        conn.execute("ALTER TABLE ledger.publication ALTER publication_id DROP IDENTITY IF EXISTS")
         value = _OTHER.get(kind, lambda c: f"coalesce({c}, 0) + 1000003")(f'"{column}"')
         done = conn.execute(
             f'UPDATE ledger.{table} SET "{column}" = {value}'  # names and values of this file and the catalogue
