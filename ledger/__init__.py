@@ -7,12 +7,15 @@ from ledger.audit import Export, Proof, export_audit, prove
 from ledger.balances import (
     AccountBalance,
     Knowledge,
+    StatementCursor,
+    StatementPage,
     StatementRow,
     TrialBalance,
     balance,
     knowledge_at,
     publish,
     statement,
+    statement_page,
     trial_balance,
 )
 from ledger.db import Connection, book_id, connect
@@ -100,6 +103,7 @@ from ledger.periods import (
 )
 from ledger.seal_checks import SealReport, verify_seals
 from ledger.seals import Seal, anchor_to_file, list_seals, read_seal_lines, seal
+from ledger.restatement import RestatedBalance, Restatement, RestatingPosting, restatement
 from ledger.transactions import committed, transaction
 
 __all__ = [
@@ -146,8 +150,13 @@ __all__ = [
     "PostedEntry",
     "Proof",
     "RefusedError",
+    "RestatedBalance",
+    "Restatement",
+    "RestatingPosting",
     "Seal",
     "SealReport",
+    "StatementCursor",
+    "StatementPage",
     "StatementRow",
     "TrialBalance",
     "UnavailableError",
@@ -192,10 +201,12 @@ __all__ = [
     "reopen_period",
     "request_close_override",
     "request_reopen",
+    "restatement",
     "reverse",
     "seal",
     "soft_close_period",
     "statement",
+    "statement_page",
     "take_events",
     "transaction",
     "translate_errors",

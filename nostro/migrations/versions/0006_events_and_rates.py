@@ -9,4 +9,4 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    run_sql("ledger", "068_events.sql")
+    run_sql("ledger", "068_events.sql", "072_asof.sql")
