@@ -5,9 +5,9 @@ Lives here: reads. Must not live here: anything that posts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     and_,
-    func,
     literal_column,
     select,
 )
@@ -113,6 +112,24 @@ class StatementRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StatementCursor:
+    """Where a page ended: the date and id of its last posting, and the balance after it (normal side)."""
+
+    day: date
+    posting_id: int
+    balance_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPage:
+    """Postings of a statement from some point on; `more` is where the next page begins, None at the end."""
+
+    opening_minor: int
+    rows: tuple[StatementRow, ...]
+    more: StatementCursor | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrialBalance:
     """Every account with postings, and the sums that must be zero, one a currency (debit positive)."""
 
@@ -125,10 +142,26 @@ class TrialBalance:
         return all(total == 0 for total in self.totals_minor.values())
 
 
+_TRIAL_BALANCE = """
+SELECT a.code, a.type, c.code, c.exponent, b.posted_minor, a.normal_side
+  FROM ledger.balances_at(%s, %s, %s) b
+  JOIN ledger.account a USING (account_id) JOIN ledger.currency c USING (currency_id) ORDER BY a.code
+"""
+_BALANCE_AT = """
+SELECT a.code, a.type, c.code, c.exponent, coalesce(ledger.balance_at(a.account_id, %s, %s), 0), a.normal_side
+  FROM ledger.account a JOIN ledger.currency c USING (currency_id)
+ WHERE a.book_id = %s AND (a.code = %s OR starts_with(a.code, %s)) ORDER BY a.code
+"""
+_PAGE = """
+SELECT effective_date, posting_id, idempotency_key, amount_minor, description, reference
+  FROM ledger.statement_page(%s, %s, %s, %s, %s, %s)
+"""
+
+
 def publish(conn: Connection) -> int:
-    """Run the sequencer: number what has committed since the last run. Returns the last number."""
+    """Run the sequencer: number what has committed since the last run, and roll it up. Returns the last number."""
     with transaction(conn):
-        row = conn.execute("SELECT ledger.publish()").fetchone()
+        row = conn.execute("SELECT ledger.publish_and_roll_up()").fetchone()
     assert row is not None
     return int(str(row[0]))
 
@@ -177,30 +210,21 @@ def _run(conn: Connection, query: Select[tuple[object, ...]]) -> list[tuple[obje
         return conn.execute(str(compiled), dict(compiled.params)).fetchall()
 
 
+def _accounts(rows: Iterable[tuple[object, ...]]) -> tuple[AccountBalance, ...]:
+    """Rows of code, type, currency, exponent, posted and normal side."""
+    return tuple(
+        AccountBalance(*facts, posted, posted * side)  # type: ignore[arg-type, operator, call-arg]
+        for *facts, posted, side in rows
+    )
+
+
 def trial_balance(
     conn: Connection, *, book_id: int, as_of: date | None = None, known: Knowledge | None = None
 ) -> TrialBalance:
-    """All accounts with postings, by code."""
-    total = func.sum(_posting.c.amount_minor).cast(BigInteger)
-    query = (
-        _postings(book_id, as_of, known)
-        .add_columns(
-            _account.c.code,
-            _account.c.type,
-            _currency.c.code.label("currency"),
-            _currency.c.exponent,
-            total,
-            _account.c.normal_side,
-        )
-        .group_by(_account.c.code, _account.c.type, _currency.c.code, _currency.c.exponent, _account.c.normal_side)
-        .order_by(_account.c.code)
-    )
-    rows = tuple(
-        AccountBalance(
-            str(code), str(kind), str(ccy), int(str(exp)), int(str(posted)), int(str(posted)) * int(str(side))
-        )
-        for code, kind, ccy, exp, posted, side in _run(conn, query)
-    )
+    """All accounts with postings, by code; from the rollup of published postings and the tail not yet rolled up."""
+    with translate_errors():
+        found = conn.execute(_TRIAL_BALANCE, (book_id, as_of, None if known is None else known.seq)).fetchall()
+    rows = _accounts(found)
     totals: dict[str, int] = {}
     for row in rows:
         totals[row.currency] = totals.get(row.currency, 0) + row.posted_minor
@@ -222,15 +246,23 @@ def balance(
         ).fetchall()
         found = tuple(AccountBalance(*row) for row in rows)  # type: ignore[arg-type]
     else:
-        prefix = account.rstrip(":") + ":"
-        whole = trial_balance(conn, book_id=book_id, as_of=as_of, known=known)
-        found = tuple(row for row in whole.rows if row.code == account or row.code.startswith(prefix))
-        if not found:
-            opened = balance(conn, book_id=book_id, account=account)
-            return tuple(AccountBalance(r.code, r.type, r.currency, r.exponent, 0, 0) for r in opened)
+        with translate_errors():
+            cut = (as_of, None if known is None else known.seq, book_id, account, account.rstrip(":") + ":")
+            found = _accounts(conn.execute(_BALANCE_AT, cut).fetchall())
     if not found:
         raise UnknownAccountError(f"there is no account {account!r}; see `nostro trial-balance` for the codes.")
     return found
+
+
+def _account_side(conn: Connection, book_id: int, account: str) -> tuple[int, int]:
+    """(id, normal side) of an account."""
+    found = conn.execute(
+        "SELECT account_id, normal_side FROM ledger.account WHERE book_id = %s AND code = %s",
+        (book_id, account),
+    ).fetchone()
+    if found is None:
+        raise UnknownAccountError(f"there is no account {account!r}; see `nostro trial-balance` for the codes.")
+    return int(str(found[0])), int(str(found[1]))
 
 
 def statement(
@@ -240,13 +272,7 @@ def statement(
 
     Raises `UnknownAccountError`.
     """
-    found = conn.execute(
-        "SELECT account_id, normal_side FROM ledger.account WHERE book_id = %s AND code = %s",
-        (book_id, account),
-    ).fetchone()
-    if found is None:
-        raise UnknownAccountError(f"there is no account {account!r}; see `nostro trial-balance` for the codes.")
-    account_id, side = int(str(found[0])), int(str(found[1]))
+    account_id, side = _account_side(conn, book_id, account)
     base = _postings(book_id, as_of, known)
     query = (
         base.join(_entry, _entry.c.entry_id == _posting.c.entry_id)
@@ -265,3 +291,37 @@ def statement(
     for day, key, amount, description, reference in _run(conn, query):
         running += side * int(str(amount))
         yield StatementRow(day, str(key), side * int(str(amount)), running, description, reference)  # type: ignore[arg-type]
+
+
+def statement_page(
+    conn: Connection,
+    *,
+    book_id: int,
+    account: str,
+    start: date | StatementCursor,
+    limit: int,
+    as_of: date | None = None,
+    known: Knowledge | None = None,
+) -> StatementPage:
+    """At most ``limit`` postings of a statement, from a date or from where the page before ended.
+
+    The cost is that of the page, not of the account: the opening balance comes from the rollup.
+    Raises `UnknownAccountError`.
+    """
+    account_id, side = _account_side(conn, book_id, account)
+    seq = None if known is None else known.seq
+    with translate_errors():
+        if isinstance(start, StatementCursor):
+            day, after, opening = start.day, start.posting_id, start.balance_minor
+        else:
+            day, after = start, None
+            eve = None if start == date.min else start - timedelta(days=1)
+            row = conn.execute("SELECT ledger.balance_at(%s, %s, %s)", (account_id, eve, seq)).fetchone()
+            opening = 0 if eve is None or row is None or row[0] is None else side * int(str(row[0]))
+        found = conn.execute(_PAGE, (account_id, day, after, as_of or date.max, seq, limit)).fetchall()
+    running, rows = opening, []
+    for when, _, key, amount, description, reference in found:
+        running += side * int(str(amount))
+        rows.append(StatementRow(when, str(key), side * int(str(amount)), running, description, reference))  # type: ignore[arg-type]
+    more = StatementCursor(*found[-1][:2], running) if 0 < limit == len(rows) else None  # type: ignore[arg-type, call-arg]
+    return StatementPage(opening, tuple(rows), more)

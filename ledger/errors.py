@@ -6,6 +6,7 @@
     │   ├── IdempotencyConflictError├── FloorError             ├── AppendOnlyError
     │   ├── UnknownAccountError     ├── UnknownCurrencyError   ├── AmountError
     │   ├── AlreadyReversedError    ├── NotCertifiedError      ├── JournalFileError
+    │   ├── CeilingError            ├── HoldError              ├── CertifiedDayError
     │   └── AccessError
     ├── UnavailableError        not now; safe to retry
     ├── OutcomeUnknownError     the commit's answer was lost; ask for the idempotency key
@@ -74,6 +75,18 @@ class AmountError(RefusedError):
     """The amount is not exact in the currency's minor units."""
 
 
+class CeilingError(RefusedError):
+    """The account would rise above its ceiling."""
+
+
+class HoldError(RefusedError):
+    """The hold does not exist, is resolved already, has expired, or its entry does not draw what it posts."""
+
+
+class CertifiedDayError(RefusedError):
+    """Cash of a certified bank day does not change any more."""
+
+
 class AlreadyReversedError(RefusedError):
     """The entry has a full reversal already."""
 
@@ -138,6 +151,39 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "batch_shape": RefusedError,
     "book_known": RefusedError,
     "entry_known": RefusedError,
+    "balance_ceiling": CeilingError,
+    "account_limits": RefusedError,
+    "hold_book_key": IdempotencyConflictError,
+    "hold_conflict": IdempotencyConflictError,
+    "hold_key_given": HoldError,
+    "hold_amount_positive": HoldError,
+    "hold_on_account": HoldError,
+    "hold_exists": HoldError,
+    "hold_resolved_once": HoldError,
+    "hold_posted_within": HoldError,
+    "hold_posted_by_entry": HoldError,
+    "hold_expired": HoldError,
+    "hold_not_due": HoldError,
+    "hold_posting": HoldError,
+    "entry_period_soft_closed": ClosedPeriodError,
+    "period_reopen_reason": RefusedError,
+    "period_reopen_once": RefusedError,
+    "period_reopen_requested": AccessError,
+    "period_is_closed": RefusedError,
+    "cash_day_certified": CertifiedDayError,
+    "entry_moved_with_entry": AppendOnlyError,
+    "seal_size": RefusedError,
+    "seal_complete": CheckFailedError,
+    "seal_chain": AppendOnlyError,
+    "seal_once": AppendOnlyError,
+    "seal_link": AppendOnlyError,
+    "seal_range": AppendOnlyError,
+    "seal_start": AppendOnlyError,
+    "seal_digest": AppendOnlyError,
+    "seal_leaves_pairs": AppendOnlyError,
+    "consumer_forward": RefusedError,
+    "consumer_published": RefusedError,
+    "consumer_moved": RefusedError,
 }
 
 

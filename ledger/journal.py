@@ -1,4 +1,4 @@
-"""The write path: post a batch of journal entries, reverse one.
+"""The write path: post a batch of journal entries whole or each for itself, reverse one.
 
 Lives here: Python's side of `ledger.post_batch`. Must not live here: rules (they are in Postgres), files
 (`ledger.importing`).
@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 
-from ledger.arrays import amount_array, date_array, int4_array, nullable_text_array, text_array
+from ledger.arrays import (
+    BinaryArray,
+    amount_array,
+    date_array,
+    int4_array,
+    nullable_text_array,
+    text_array,
+)
 from ledger.db import Connection
-from ledger.errors import UnknownAccountError, translate_errors
+from ledger.errors import RefusedError, UnknownAccountError, constraint_errors, translate_errors
 from ledger.transactions import transaction
 
 
@@ -45,6 +53,36 @@ class PostedEntry:
     is_new: bool
 
 
+class EntryStatus(Enum):
+    """What became of one entry of a batch whose entries stand for themselves."""
+
+    POSTED = "posted"
+    REPLAYED = "replayed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOutcome:
+    """One entry's result: ids when it is in the books, else the broken rule and a sentence."""
+
+    key: str
+    status: EntryStatus
+    entry_id: int | None
+    first_posting_id: int | None
+    constraint: str | None
+    message: str | None
+
+    @property
+    def error(self) -> RefusedError | None:
+        """The refusal as the exception that a whole batch would have raised."""
+        if self.status is not EntryStatus.REFUSED:
+            return None
+        cls = constraint_errors().get(self.constraint or "", RefusedError)
+        said = f"entry {self.key} is refused: {self.message}"
+        found = cls(said, constraint=self.constraint)
+        return found if isinstance(found, RefusedError) else RefusedError(said, constraint=self.constraint)
+
+
 @dataclass(frozen=True, slots=True)
 class Legs:
     """A batch as columns: what the set-based functions of the books take. All lists of a kind are equally long.
@@ -68,6 +106,7 @@ SELECT k.n, e.entry_id, e.first_posting_id
   FROM unnest(%s::text[]) WITH ORDINALITY AS k (key, n)
   JOIN ledger.entry e ON e.book_id = %s AND e.idempotency_key = k.key ORDER BY k.n
 """
+_NO_ACCOUNT = 0
 BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position in the batch
 
 
@@ -113,23 +152,112 @@ def post_batch(
 ) -> tuple[PostedEntry, ...]:
     """Post all entries or none, in one transaction of its own (or inside the caller's).
 
-    Raises the errors of `ledger.errors`: unbalanced, unknown or control account, closed period, floor,
-    idempotency conflict. Posting the same entries again returns the originals and changes nothing.
+    Raises the errors of `ledger.errors`: unbalanced, unknown or control account, closed period, floor or ceiling,
+    idempotency conflict; of a batch, the message names the first entry at fault. Posting the same entries again
+    returns the originals and changes nothing.
     """
+    try:
+        with transaction(conn):
+            legs = entry_legs(conn, book_id=book_id, entries=entries)
+            batch_id, new_count = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
+            return _posted(conn, book_id, legs, batch_id, new_count)
+    except RefusedError as refused:
+        if len(entries) < 2 or refused.constraint not in _WITHOUT_A_NAME:
+            raise
+    outcomes = _post(conn, book_id=book_id, entries=entries, source_id=source_id, mode="atomic")
+    return tuple(
+        PostedEntry(o.key, o.entry_id or 0, o.first_posting_id or 0, o.status is EntryStatus.POSTED) for o in outcomes
+    )
+
+
+# What the fast path says of an account or a batch only; posting again, slower, finds the entry.
+_WITHOUT_A_NAME = frozenset(
+    {
+        "balance_floor",
+        "balance_ceiling",
+        "posting_account",
+        "posting_control_account",
+        "posting_currency",
+        "posting_amount_not_zero",
+        "entry_posting_count",
+        "posting_entry",
+        "entry_postings",
+    }
+)
+
+
+def post_independent(
+    conn: Connection, *, book_id: int, entries: Sequence[NewEntry], source_id: int | None = None
+) -> tuple[EntryOutcome, ...]:
+    """Post every entry that keeps the rules, applied in the order given; one outcome an entry, in that order.
+
+    Nothing an entry does wrong raises; a batch that cannot be read, or a database that does not answer, does.
+    A key that comes twice is judged at its first place.
+    """
+    return _post(conn, book_id=book_id, entries=entries, source_id=source_id, mode="independent")
+
+
+def _post(
+    conn: Connection, *, book_id: int, entries: Sequence[NewEntry], source_id: int | None, mode: str
+) -> tuple[EntryOutcome, ...]:
     with transaction(conn):
-        accounts = account_ids(conn, book_id=book_id, codes=sorted({p.account for e in entries for p in e.postings}))
-        legs = Legs([], [], [], [], None, [], [], [])
-        for position, entry in enumerate(entries, start=1):
-            legs.keys.append(entry.key)
-            legs.dates.append(entry.effective_date)
-            legs.descriptions.append(entry.description)
-            legs.references.append(entry.reference)
-            for posting in entry.postings:
-                legs.leg_entry.append(position)
-                legs.leg_account.append(accounts[posting.account])
-                legs.leg_amount.append(posting.amount_minor)
-        batch_id, new_count = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
-        return _posted(conn, book_id, legs, batch_id, new_count)
+        legs = entry_legs(conn, book_id=book_id, entries=entries, refuse_unknown=mode == "atomic")
+        keys, dates, descriptions, references, *columns = entry_parameters(legs)
+        rows = conn.execute(
+            "SELECT entry_id, first_posting_id, status, constraint_name, message"
+            " FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s) ORDER BY entry_ordinal",
+            (book_id, source_id, keys, dates, descriptions, references, *columns, mode),
+        ).fetchall()
+    found: list[tuple[int | None, int | None, str, str | None, str | None]] = rows  # type: ignore[assignment]
+    legs_of = zip(legs.leg_entry, legs.leg_account, (p.account for e in entries for p in e.postings), strict=True)
+    unknown = {position: code for position, account, code in legs_of if account == _NO_ACCOUNT}
+    return tuple(
+        EntryOutcome(
+            entry.key,
+            EntryStatus(status),
+            entry_id,
+            posting_id,
+            constraint,
+            f"There is no account {unknown[n]}." if n in unknown and constraint == "posting_account" else message,
+        )
+        for n, (entry, (entry_id, posting_id, status, constraint, message)) in enumerate(
+            zip(entries, found, strict=True), start=1
+        )
+    )
+
+
+def entry_legs(conn: Connection, *, book_id: int, entries: Sequence[NewEntry], refuse_unknown: bool = True) -> Legs:
+    """Entries as columns.
+
+    An account code that does not exist raises `UnknownAccountError`, or becomes an id that no account has.
+    """
+    codes = sorted({p.account for e in entries for p in e.postings})
+    find = account_ids if refuse_unknown else _known_accounts
+    accounts = find(conn, book_id=book_id, codes=codes)
+    legs = Legs([], [], [], [], None, [], [], [])
+    for position, entry in enumerate(entries, start=1):
+        legs.keys.append(entry.key)
+        legs.dates.append(entry.effective_date)
+        legs.descriptions.append(entry.description)
+        legs.references.append(entry.reference)
+        for posting in entry.postings:
+            legs.leg_entry.append(position)
+            legs.leg_account.append(accounts.get(posting.account, _NO_ACCOUNT))
+            legs.leg_amount.append(posting.amount_minor)
+    return legs
+
+
+def entry_parameters(legs: Legs) -> tuple[BinaryArray | None, ...]:
+    """Keys, dates, descriptions, references, leg entries, leg accounts, leg amounts as array parameters."""
+    return (
+        text_array(legs.keys),
+        date_array(legs.dates),
+        nullable_text_array(legs.descriptions),
+        nullable_text_array(legs.references),
+        int4_array(legs.leg_entry),
+        int4_array(legs.leg_account),
+        amount_array(legs.leg_amount),
+    )
 
 
 def account_ids(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict[str, int]:
@@ -137,15 +265,19 @@ def account_ids(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict
 
     Raises `UnknownAccountError` naming every code that does not exist.
     """
-    rows = conn.execute(
-        "SELECT code, account_id FROM ledger.account WHERE book_id = %s AND code = ANY(%s)",
-        (book_id, list(codes)),
-    ).fetchall()
-    found = {str(code): int(str(account_id)) for code, account_id in rows}
+    found = _known_accounts(conn, book_id=book_id, codes=codes)
     missing = [code for code in codes if code not in found]
     if missing:
         raise UnknownAccountError(f"unknown account {', '.join(missing[:10])}; open it or declare a rule for it.")
     return found
+
+
+def _known_accounts(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict[str, int]:
+    rows = conn.execute(
+        "SELECT code, account_id FROM ledger.account WHERE book_id = %s AND code = ANY(%s)",
+        (book_id, list(codes)),
+    ).fetchall()
+    return {str(code): int(str(account_id)) for code, account_id in rows}
 
 
 def reverse(conn: Connection, *, book_id: int, key: str, effective_date: date, reason: str) -> int:

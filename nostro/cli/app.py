@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ledger.errors import NostroError
-from nostro.cli import bank, books, deployment, reconciliation, runs, settle
+from nostro.cli import bank, books, deployment, events, exports, reconciliation, runs, seals, settle
 from nostro.cli.common import (
     EXIT_INTERNAL,
     EXIT_REFUSED,
@@ -35,6 +35,9 @@ deployment.register(app)
 settle.register(app)
 bank.register(app)
 reconciliation.register(app)
+exports.register(app)
+events.register(app)
+seals.register(app)
 runs.register(app)
 
 

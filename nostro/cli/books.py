@@ -1,4 +1,4 @@
-"""Commands on the books: import, balances, statements, reversal, closing."""
+"""Commands on the books: import, balances, statements, reversal, closing. Proving them is in `nostro.cli.seals`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from ledger import (
     reverse,
     statement,
     trial_balance,
-    verify,
 )
 from ledger.errors import CheckFailedError, RefusedError
 from ledger.money import format_amount
@@ -57,7 +56,6 @@ def register(app: typer.Typer) -> None:
     app.command("statement")(statement_command)
     app.command("reverse")(reverse_command)
     app.command("close-period")(close_period_command)
-    app.command("verify")(verify_command)
 
 
 @import_app.command("journal")
@@ -238,21 +236,3 @@ def close_period_command(
             close_period(s.conn, book_id=s.book_id, through=day)
     said = "override requested; another person closes" if request_override else "closed"
     emit({"through": day, "state": said}, lambda: console.print(f"books through {day}: {said}"), as_json=as_json)
-
-
-def verify_command(as_json: JsonOption = False, book: BookOption = None) -> None:
-    """Recompute every invariant of the books from their rows.
-
-    Example: `nostro verify`
-    """
-    with session(book=book) as s:
-        faults = verify(s.conn, book_id=s.book_id)
-
-    def text() -> None:
-        for f in faults:
-            console.print(f"invariant {f.invariant}: {f.place} {f.fault}")
-        console.print("all invariants hold" if not faults else f"{len(faults)} faults")
-
-    emit({"faults": faults}, text, as_json=as_json)
-    if faults:
-        raise CheckFailedError(f"{len(faults)} invariants of the books do not hold; see the list above.")

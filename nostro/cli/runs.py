@@ -141,3 +141,20 @@ def bench_pain001_command(
     from benchmarks.pain001 import run
 
     _print_result(run(2_000 if small else rows, repeats), as_json)
+
+
+@bench_app.command("verify")
+def bench_verify_command(
+    entries: Annotated[int, typer.Option("--entries", help="Two-leg entries with texts.")] = 1_000_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Entries a batch.")] = 10_000,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Entries fully verified a second against a bare COPY … TO of the same rows; sealing; incremental verification.
+
+    Example: `nostro bench verify --json`
+    """
+    from benchmarks.verify import run
+
+    _print_result(run(entries=50_000 if small else entries, repeats=repeats, batch=batch).to_json(), as_json)

@@ -1,0 +1,159 @@
+"""How long verification takes against a bare COPY … TO of the rows it vouches for, and sealing, and only what is new.
+
+Lives here: the measurement behind `nostro bench verify`. Must not live here: printing, defaults, verification itself.
+
+Ours: `verify_seals` over every seal (hash of every entry, Merkle roots, chain, stored leaves, strays) plus
+`ledger.verify` (all other invariants): what `nostro verify --full` does. Reference: text COPY … TO of entry, posting,
+entry_text, batch and batch_seq, one after the other, read and thrown away by one connection. They take turns.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from benchmarks.result import BenchResult, Figure, peak_rss_mb
+from ledger import Connection, publish, seal, verify, verify_after, verify_seals
+from ledger.journal import Legs, post_columns
+from nostro.database import Database, initialise
+from nostro.postgres import start_embedded
+
+ACCOUNTS = 10_000
+_TABLES = ("entry", "posting", "entry_text", "batch", "batch_seq")
+_NEW = 10_000
+_DAY = date(2026, 11, 2)
+_SETTINGS = ("server_version", "fsync", "shared_buffers", "work_mem", "max_parallel_workers_per_gather")
+
+
+def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
+    """Measure over ``entries`` two-leg entries with texts, posted in batches of ``batch``; medians of ``repeats``."""
+    with _throw_away() as database, database.app() as conn:
+        books = _Books(conn)
+        books.post(entries, batch)
+        sealing = _seconds(lambda: seal(conn, book_id=books.book_id))
+        _analyse(database)
+        copies, checks, sealed = [], [], []
+        for _ in range(max(repeats, 3)):
+            copies.append(_seconds(lambda: _copy(conn)))
+            sealed.append(_seconds(lambda: _expect_sound(conn, books.book_id)))
+            checks.append(sealed[-1] + _seconds(lambda: verify(conn, book_id=books.book_id)))
+        books.post(_NEW, batch)
+        seal(conn, book_id=books.book_id)
+        incremental = _seconds(lambda: _expect_new(conn, books.book_id))
+        size = _int(conn, "SELECT pg_total_relation_size('ledger.seal') + pg_total_relation_size('ledger.seal_leaves')")
+        rows = conn.execute(
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name", (list(_SETTINGS),)
+        ).fetchall()
+    copied, checked = statistics.median(copies), statistics.median(checks)
+    others: list[tuple[str, Figure]] = [
+        ("verify_over_copy", round(checked / copied, 2)),
+        ("seals_only_over_copy", round(statistics.median(sealed) / copied, 2)),
+        ("copy_s", round(copied, 2)),
+        ("verify_full_s", round(checked, 2)),
+        (f"verify_incremental_{_NEW}_new_s", round(incremental, 3)),
+        ("seal_entries_per_s", round(entries / sealing)),
+        ("seal_bytes_per_entry", round(size / (entries + _NEW), 1)),
+    ]
+    return BenchResult(
+        bench="verify",
+        rows=entries,
+        ours=f"entries verified (batches of {batch}): every seal from its entries, and every other invariant",
+        ours_per_s=entries / checked,
+        reference="entries of a bare COPY … TO of the same rows (entry, posting, entry_text, batch, batch_seq)",
+        reference_per_s=entries / copied,
+        peak_rss_mb=peak_rss_mb(),
+        others=tuple(others),
+        settings=tuple((str(name), str(value)) for name, value in rows),
+    )
+
+
+@contextmanager
+def _throw_away() -> Iterator[Database]:
+    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
+        initialise(database)
+        yield database
+
+
+class _Books:
+    """One book with its accounts, filled with entries that carry texts."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._random = random.Random(1)
+        self.book_id = _int(conn, "SELECT ledger.define_book('Benchmark', 'EUR')")
+        codes = [f"assets:bench:{number:05}" for number in range(ACCOUNTS)]
+        row = conn.execute(
+            "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s::text[], %s::bigint[])",
+            (self.book_id, codes, ["asset"] * ACCOUNTS, ["EUR"] * ACCOUNTS, [False] * ACCOUNTS)
+            + ([None] * ACCOUNTS,) * 2,
+        ).fetchone()
+        assert row is not None
+        self._accounts: list[int] = row[0]  # type: ignore[assignment]
+        conn.commit()
+
+    def post(self, entries: int, batch: int) -> None:
+        """Post so many new entries and publish them."""
+        for start in range(0, entries, batch):
+            post_columns(self._conn, book_id=self.book_id, source_id=None, legs=self._legs(min(batch, entries - start)))
+            self._conn.commit()
+        publish(self._conn)
+
+    def _legs(self, entries: int) -> Legs:
+        legs, pick = Legs([], [_DAY] * entries, [], [], None, [], [], []), self._random
+        for position in range(1, entries + 1):
+            key = str(uuid.UUID(int=pick.getrandbits(128), version=4))
+            legs.keys.append(key)
+            legs.descriptions.append(f"Order {key[:13]}")
+            legs.references.append(f"R-{key[14:]}")
+            amount = pick.randrange(1, 1_000_000)
+            legs.leg_entry.extend((position, position))
+            legs.leg_account.extend((pick.choice(self._accounts), pick.choice(self._accounts)))
+            legs.leg_amount.extend((amount, -amount))
+        return legs
+
+
+def _analyse(database: Database) -> None:
+    with database.owner() as conn:
+        conn.execute("ANALYZE")
+
+
+def _copy(conn: Connection) -> None:
+    with conn.cursor() as cursor:
+        for table in _TABLES:
+            with cursor.copy(f"COPY ledger.{table} TO STDOUT".encode()) as copy:
+                for _ in copy:
+                    pass
+    conn.rollback()
+
+
+def _expect_sound(conn: Connection, book_id: int) -> None:
+    if verify_seals(conn, book_id=book_id).faults:
+        raise RuntimeError("the benchmark's own books do not verify")
+
+
+def _expect_new(conn: Connection, book_id: int) -> None:
+    report = verify_seals(conn, book_id=book_id, incremental=True)
+    if report.checked_entries != _NEW or verify_after(conn, book_id=book_id, after_seq=report.checked_from_seq):
+        raise RuntimeError("incremental verification did not look at exactly what is new")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _int(conn: Connection, query: str) -> int:
+    row = conn.execute(query.encode()).fetchone()
+    assert row is not None
+    return int(str(row[0]))
