@@ -163,17 +163,23 @@ _LIST = """
 SELECT hold_id, idempotency_key, account, currency, exponent, amount_minor, state, posted_minor, entry_key, expires_at,
        reference
   FROM ledger.hold_current
- WHERE book_id = %s AND (%s::text IS NULL OR state = %s) AND (%s::text IS NULL OR account = %s) ORDER BY hold_id
+ WHERE book_id = %s AND (%s::text IS NULL OR state = %s) AND (%s::text IS NULL OR account = %s)
+   AND (%s::text IS NULL OR idempotency_key = %s) ORDER BY hold_id
 """
 
 
 def list_holds(
-    conn: Connection, *, book_id: int, state: HoldState | None = HoldState.OPEN, account: str | None = None
+    conn: Connection,
+    *,
+    book_id: int,
+    state: HoldState | None = HoldState.OPEN,
+    account: str | None = None,
+    key: str | None = None,
 ) -> tuple[Hold, ...]:
-    """Holds of a book in the order they were placed; `state` None: all."""
+    """Holds of a book in the order they were placed; `state` None: all. `account` and `key` narrow it."""
     wanted = None if state is None else state.value
     with translate_errors():
-        rows = conn.execute(_LIST, (book_id, wanted, wanted, account, account)).fetchall()
+        rows = conn.execute(_LIST, (book_id, wanted, wanted, account, account, key, key)).fetchall()
     return tuple(Hold(*row[:6], HoldState(row[6]), *row[7:]) for row in rows)  # type: ignore[arg-type, call-arg]
 
 

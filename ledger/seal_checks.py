@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import re
 import struct
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
+from operator import itemgetter
 
 from ledger.db import Connection
 from ledger.errors import translate_errors
@@ -25,9 +27,9 @@ from ledger.seals import Seal, list_seals, merkle_root
 from ledger.transactions import transaction
 
 INVARIANT = 9
-_CHUNK_ENTRIES = 262_144
+_CHUNK_ENTRIES = 65_536
 _NAMED = 50
-_COPY_ROW = struct.Struct("!hiqiqi32s")
+_COPY_ROW = struct.Struct("!6xq4xq4x32s")  # count of fields, then each with its length
 _COPY_HEADER = 19
 _IDS = """
 SELECT min(b.batch_id), max(b.batch_id) FROM ledger.batch_seq s JOIN ledger.batch b USING (batch_id)
@@ -71,20 +73,23 @@ class SealReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """An entry's id and the hash of its bytes."""
+class Leaves:
+    """Entries in their order: ids, and the hash of each one's bytes. Lists, because a million objects take a second."""
 
-    entry_id: int
-    digest: bytes
+    entry_ids: list[int]
+    digests: list[bytes]
+
+    def pairs(self) -> Iterator[tuple[int, bytes]]:
+        """(entry id, hash) in order."""
+        return zip(self.entry_ids, self.digests, strict=True)
 
 
 @cache
 def leaves_statement() -> str:
     """The statement between the marks in `060_seals.sql`, with the function's parameters as psycopg's."""
     body = files("ledger").joinpath("sql", "060_seals.sql").read_text(encoding="utf-8").split("$leaves$")[1]
-    return re.sub(
-        r"\bp_(book_id|first_seq|last_seq|low_batch|high_batch)\b", r"%(\1)s::bigint", body
-    )  # a literal would be an int4
+    # with the types of the function's parameters: a small literal would be an int4, and its shift would wrap
+    return re.sub(r"\bp_(book_id|first_seq|last_seq|low_batch|high_batch)\b", r"%(\1)s::bigint", body)
 
 
 def verify_seals(
@@ -108,12 +113,16 @@ def verify_seals(
         after = _checked_through(conn, book_id, truth) if incremental else 0
         work = [truth[number] for number in sorted(truth) if number > after]
         total, done = sum(s.entry_count for s in work), 0
-        for chunk in _chunks(work):
-            for sealed, leaves in _recomputed(conn, book_id, chunk):
-                faults += _compare(conn, sealed, leaves)
+        suspect: list[tuple[Seal, Leaves, Leaves]] = []
+        for read in _ahead(lambda chunk: _read(conn, book_id, chunk), _chunks(work)):
+            for sealed, now, then in read.by_seal():
+                if not _is_sound(sealed, now) or then != now:
+                    suspect.append((sealed, now, then))
                 done += sealed.entry_count
                 if on_progress is not None:
                     on_progress(done, total)
+        for sealed, now, then in suspect:
+            faults += _located(conn, sealed, now, then)
         if not incremental:
             faults += _strays(conn, book_id)
         if stored and work and not faults:
@@ -177,65 +186,95 @@ def _chunks(work: Sequence[Seal]) -> Iterator[list[Seal]]:
         yield chunk
 
 
-def _recomputed(conn: Connection, book_id: int, chunk: Sequence[Seal]) -> Iterator[tuple[Seal, list[Leaf]]]:
-    """The leaves of each seal's range as the books give them now."""
-    found: list[list[Leaf]] = [[] for _ in chunk]
-    first, last = chunk[0].first_seq, chunk[-1].last_seq
-    ends = [s.last_seq for s in chunk]
-    for seq, entry_id, digest in leaves_between(conn, book_id, first, last):
-        found[bisect_left(ends, seq)].append(Leaf(entry_id, digest))
-    yield from zip(chunk, found, strict=True)
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What the database says about consecutive seals: the leaves now, as COPY gave them, and the packed ones kept."""
+
+    seals: Sequence[Seal]
+    now: bytes
+    then: dict[int, tuple[bytes, bytes]]
+
+    def by_seal(self) -> Iterator[tuple[Seal, Leaves, Leaves]]:
+        """Each seal with the leaves of its range now, and those kept when it was made (none: their row is gone)."""
+        rows, start = list(_unpacked(self.now)), 0
+        for s in self.seals:
+            end = bisect_right(rows, s.last_seq, lo=start, key=itemgetter(0))
+            own, start = rows[start:end], end
+            now = Leaves([entry_id for _, entry_id, _ in own], [digest for _, _, digest in own])
+            yield s, now, _kept(*self.then.get(s.seal_no, (b"", b"")))
+
+
+def _ahead(read: Callable[[Sequence[Seal]], _Chunk], chunks: Iterator[list[Seal]]) -> Iterator[_Chunk]:
+    """Read each chunk while the one before is being hashed: the server works on one, we on the other."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming: Future[_Chunk] | None = None
+        for chunk in chunks:
+            ready, coming = coming, reader.submit(read, chunk)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+
+def _read(conn: Connection, book_id: int, chunk: Sequence[Seal]) -> _Chunk:
+    now = _copied(conn, book_id, chunk[0].first_seq, chunk[-1].last_seq)
+    rows: list[tuple[int, bytes, bytes]] = conn.execute(  # type: ignore[assignment]
+        "SELECT seal_no, entry_ids, leaves FROM ledger.seal_leaves WHERE book_id = %s AND seal_no BETWEEN %s AND %s",
+        (book_id, chunk[0].seal_no, chunk[-1].seal_no),
+        binary=True,
+    ).fetchall()
+    return _Chunk(chunk, now, {seal_no: (ids, digests) for seal_no, ids, digests in rows})
+
+
+def _copied(conn: Connection, book_id: int, first: int, last: int) -> bytes:
+    """The answer of the leaves' statement for a range of the order, as COPY's binary format."""
+    with translate_errors():
+        low, high = conn.execute(_IDS, (first, last, book_id)).fetchone() or (None, None)
+        if low is None:
+            return b""
+        bounds = {"book_id": book_id, "first_seq": first, "last_seq": last, "low_batch": low, "high_batch": high}
+        statement = f"COPY ({leaves_statement()}) TO STDOUT (FORMAT binary)"
+        with conn.cursor() as cursor, cursor.copy(statement.encode(), bounds) as copy:
+            return b"".join(copy)
+
+
+def _unpacked(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
+    end = _COPY_HEADER + max(0, len(raw) - _COPY_HEADER) // _COPY_ROW.size * _COPY_ROW.size
+    return _COPY_ROW.iter_unpack(memoryview(raw)[_COPY_HEADER:end])
 
 
 def leaves_between(conn: Connection, book_id: int, first: int, last: int) -> Iterator[tuple[int, int, bytes]]:
     """(batch's first sequence number, entry id, leaf) of the book's batches that start in this range, in order."""
-    with translate_errors():
-        low, high = conn.execute(_IDS, (first, last, book_id)).fetchone() or (None, None)
-        if low is None:
-            return
-        bounds = {"book_id": book_id, "first_seq": first, "last_seq": last, "low_batch": low, "high_batch": high}
-        statement = f"COPY ({leaves_statement()}) TO STDOUT (FORMAT binary)"
-        with conn.cursor() as cursor, cursor.copy(statement.encode(), bounds) as copy:
-            raw = b"".join(copy)
-    end = _COPY_HEADER + (len(raw) - _COPY_HEADER) // _COPY_ROW.size * _COPY_ROW.size
-    for _, _, seq, _, entry_id, _, digest in _COPY_ROW.iter_unpack(memoryview(raw)[_COPY_HEADER:end]):
-        yield seq, entry_id, digest
+    return _unpacked(_copied(conn, book_id, first, last))
 
 
-def stored_leaves(conn: Connection, sealed: Seal) -> list[Leaf]:
-    """The leaves that were kept when the seal was made (none when their row is gone)."""
-    row = conn.execute(
-        "SELECT entry_ids, leaves FROM ledger.seal_leaves WHERE book_id = %s AND seal_no = %s",
-        (sealed.book_id, sealed.seal_no),
-    ).fetchone()
-    if row is None:
-        return []
-    ids, digests = bytes(row[0]), bytes(row[1])  # type: ignore[call-overload]
+def _kept(ids: bytes, digests: bytes) -> Leaves:
     count = min(len(ids) // 8, len(digests) // 32)
-    numbers = struct.unpack_from(f"!{count}q", ids)
-    return [Leaf(number, digests[32 * i : 32 * i + 32]) for i, number in enumerate(numbers)]
+    return Leaves(
+        list(struct.unpack_from(f"!{count}q", ids)), [digests[at : at + 32] for at in range(0, 32 * count, 32)]
+    )
 
 
-def _compare(conn: Connection, sealed: Seal, now: Sequence[Leaf]) -> list[Fault]:
-    """The faults of one seal's range: nothing, or the entries that differ, or the range when they cannot be told."""
-    sound = merkle_root(leaf.digest for leaf in now) == sealed.root and len(now) == sealed.entry_count
-    then = stored_leaves(conn, sealed)
-    if sound:
-        return (
-            [] if then == list(now) else [_fault(sealed.place, "its list of leaves was altered; the entries are sound")]
-        )
-    if merkle_root(leaf.digest for leaf in then) == sealed.root:
+def _is_sound(sealed: Seal, now: Leaves) -> bool:
+    return merkle_root(now.digests) == sealed.root and len(now.digests) == sealed.entry_count
+
+
+def _located(conn: Connection, sealed: Seal, now: Leaves, then: Leaves) -> list[Fault]:
+    """The faults of one seal's range: the entries that differ, or the range when they cannot be told."""
+    if _is_sound(sealed, now):
+        return [_fault(sealed.place, "its list of leaves was altered; the entries are sound")]
+    if merkle_root(then.digests) == sealed.root:
         faults = list(_differences(conn, sealed, then, now))
         if faults:
             return [*faults[:_NAMED], *_more(sealed, len(faults) - _NAMED)]
-    ids = [leaf.entry_id for leaf in (*then, *now)]
+    ids = [*then.entry_ids, *now.entry_ids]
     where = f"entries {min(ids)} to {max(ids)}" if ids else "no entry is left"
     return [_fault(sealed.place, f"the entries are not those sealed, and the list of leaves was altered too ({where})")]
 
 
-def _differences(conn: Connection, sealed: Seal, then: Sequence[Leaf], now: Sequence[Leaf]) -> Iterator[Fault]:
+def _differences(conn: Connection, sealed: Seal, then: Leaves, now: Leaves) -> Iterator[Fault]:
     """Every entry that is missing, inserted, changed or moved."""
-    old, new = {leaf.entry_id: leaf.digest for leaf in then}, {leaf.entry_id: leaf.digest for leaf in now}
+    old, new = dict(then.pairs()), dict(now.pairs())
     for entry_id in sorted(old.keys() - new.keys()):
         yield _fault(f"entry {entry_id}", f"is missing; {sealed.place} covers it")
     names = _names(conn, [i for i in new if old.get(i) != new[i]][: _NAMED * 4])
@@ -248,8 +287,8 @@ def _differences(conn: Connection, sealed: Seal, then: Sequence[Leaf], now: Sequ
             yield _fault(
                 f"entry {entry_id}{names.get(entry_id, '')}", f"was changed; {sealed.place} covers another content"
             )
-    kept = [leaf.entry_id for leaf in then if leaf.entry_id in new]
-    for was, found in zip(kept, [leaf.entry_id for leaf in now if leaf.entry_id in old], strict=False):
+    kept = [entry_id for entry_id in then.entry_ids if entry_id in new]
+    for was, found in zip(kept, [entry_id for entry_id in now.entry_ids if entry_id in old], strict=False):
         if was != found:
             yield _fault(f"entry {found}", f"stands at the place of entry {was}; {sealed.place} has another order")
 

@@ -334,13 +334,16 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
--- Invariant 7: a certified day's cash stays as certified. Journals do not reach cash accounts, so they pay one look.
+-- Invariant 7: a certified day's cash stays as certified. Reconciliation alone is admitted: what it brings is the
+-- bank's or the acquirer's evidence of that day, and it certifies the day again. Journals pay one look.
 CREATE FUNCTION ledger.check_certified_days() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     v_bad record; v_accounts int[];
 BEGIN
-    IF (SELECT b.module FROM ledger.batch b WHERE b.batch_id = (SELECT posting_id >> 20 FROM new_posting LIMIT 1)) IS NULL THEN RETURN NULL; END IF;
+    IF (SELECT coalesce(b.module, 'recon') FROM ledger.batch b WHERE b.batch_id = (SELECT posting_id >> 20 FROM new_posting LIMIT 1)) = 'recon' THEN
+        RETURN NULL;
+    END IF;
     SELECT array_agg(a.account_id) INTO v_accounts FROM ledger.account a
      WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account_id FROM new_posting)) AND a.control IS NOT NULL;
     IF v_accounts IS NULL THEN RETURN NULL; END IF;
@@ -361,8 +364,8 @@ CREATE TRIGGER check_certified_days AFTER INSERT ON ledger.posting
     REFERENCING NEW TABLE AS new_posting FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_certified_days();
 ALTER TABLE ledger.posting ENABLE ALWAYS TRIGGER check_certified_days;
 
--- Modules bring what the bank and the acquirers report, sometimes late. What belongs to a certified day posts on
--- the first day after the certificate; entry_moved remembers the day that was meant, so that a retry is recognised.
+-- Settlement hears of rejects and returns, and people approve, sometimes late. What was meant for a certified day posts
+-- on the first day after the certificate; entry_moved remembers the day that was meant, so that a retry is recognised.
 CREATE TABLE ledger.entry_moved (
     entry_id   bigint NOT NULL PRIMARY KEY,
     book_id    int    NOT NULL,
@@ -418,7 +421,7 @@ DECLARE
     v_done  record;
     v_moved date[];
 BEGIN
-    IF p_module IS NOT NULL THEN
+    IF p_module <> 'recon' THEN
         v_moved := ledger.dates_after_certificates(p_book_id, p_keys, p_dates, p_leg_entry, p_leg_account);
     END IF;
     SELECT * INTO v_done FROM ledger.post_core(p_book_id, p_module, p_source_id, p_keys, coalesce(v_moved, p_dates), p_descriptions, p_references,

@@ -21,8 +21,8 @@ CREATE TABLE ledger.rollup (
     credit_minor    numeric  NOT NULL CHECK (credit_minor >= 0),
     PRIMARY KEY (account_id, level, last_seq, effective_date) INCLUDE (run_no, debit_minor, credit_minor)
 ) WITH (autovacuum_vacuum_insert_threshold = 10000, autovacuum_vacuum_insert_scale_factor = 0.02);
-CREATE INDEX rollup_by_date ON ledger.rollup (account_id, effective_date, last_seq)
-    INCLUDE (posting_count, low_posting_id, high_posting_id) WHERE level = 0;
+CREATE INDEX rollup_by_date ON ledger.rollup (account_id, effective_date, low_posting_id)
+    INCLUDE (high_posting_id, posting_count, last_seq) WHERE level = 0;
 COMMENT ON TABLE ledger.rollup IS
     'Debits and credits of an account and effective day in a range of knowledge order: (last run of this level, last_seq].';
 
@@ -169,7 +169,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- A page of an account's postings in effective order: from a date on, after a posting of that date (NULL: all of it).
--- Which postings a day has, the rollup says; runs of one posting are fetched together, the others by range.
+-- The rollup says where a day's postings are: runs in the order of their first posting, until the page is full and no
+-- further run can begin before its end. A run of one posting names it; the others are ranges of the account's index.
 CREATE FUNCTION ledger.statement_page(p_account_id int, p_from date, p_after_posting_id bigint, p_to date, p_known_seq bigint, p_limit int)
 RETURNS TABLE (posting_id bigint, effective_date date, amount_minor bigint, idempotency_key text, description text, reference text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -179,37 +180,39 @@ DECLARE
     v_tail bigint[] := ledger.tail_batches(p_known_seq);
     v_upto bigint := coalesce(p_known_seq, 9223372036854775807);
     v_after bigint := coalesce(p_after_posting_id, -1);
-    v_run record; v_day date; v_count bigint := 0; v_before bigint := 0;
-    v_single bigint[] := '{}'; v_ids bigint[] := '{}'; v_new bigint[];
+    v_run record; v_day date; v_low bigint; v_need int := p_limit; v_page bigint[] := '{}'; v_of_day bigint[] := '{}'; v_new bigint[];
 BEGIN
     FOR v_run IN SELECT r.effective_date, r.posting_count, r.low_posting_id, r.high_posting_id FROM ledger.rollup r
                   WHERE r.account_id = p_account_id AND r.level = 0 AND r.effective_date >= p_from AND r.effective_date <= p_to
                     AND r.last_seq <= v_upto AND (r.effective_date > p_from OR r.high_posting_id > v_after)
-                  ORDER BY r.effective_date
+                  ORDER BY r.effective_date, r.low_posting_id
     LOOP
         IF v_day IS DISTINCT FROM v_run.effective_date THEN
-            EXIT WHEN v_count >= p_limit;
+            v_page := v_page || v_of_day;
+            v_of_day := '{}';
             v_day := v_run.effective_date;
+            v_need := p_limit - cardinality(v_page);
+            EXIT WHEN v_need <= 0;
         END IF;
+        EXIT WHEN cardinality(v_of_day) >= v_need AND v_of_day[v_need] < v_run.low_posting_id;
         IF v_run.posting_count = 1 THEN
-            v_single := v_single || v_run.low_posting_id;
-            v_count := v_count + 1;
-            CONTINUE;
+            v_new := ARRAY[v_run.low_posting_id];
+        ELSE
+            v_low := CASE WHEN v_day = p_from THEN greatest(v_run.low_posting_id, v_after + 1) ELSE v_run.low_posting_id END;
+            v_new := ARRAY(SELECT p.posting_id FROM ledger.posting p
+                            WHERE p.account_id = p_account_id AND p.effective_date = v_day
+                              AND p.posting_id >= v_low AND p.posting_id <= v_run.high_posting_id
+                              AND (p_known_seq IS NULL OR EXISTS (
+                                   SELECT FROM ledger.batch_seq s WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq))
+                            ORDER BY p.posting_id LIMIT v_need);
         END IF;
-        SELECT array_agg(q.posting_id) INTO v_new
-          FROM (SELECT p.posting_id FROM ledger.posting p
-                 WHERE p.account_id = p_account_id AND p.effective_date = v_day AND p.posting_id <= v_run.high_posting_id
-                   AND p.posting_id >= CASE WHEN v_day = p_from THEN greatest(v_run.low_posting_id, v_after + 1) ELSE v_run.low_posting_id END
-                   AND (p_known_seq IS NULL OR EXISTS (SELECT FROM ledger.batch_seq s WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq))
-                 ORDER BY p.posting_id LIMIT p_limit) q;
-        v_ids := v_ids || v_new;
-        -- A range may hold postings that other runs name too: count what this run alone is sure to add.
-        v_count := v_count + CASE WHEN v_day = p_from THEN 0 ELSE least(v_run.posting_count, coalesce(cardinality(v_new), 0)) END;
+        v_of_day := ARRAY(SELECT DISTINCT n.id FROM unnest(v_of_day || v_new) AS n (id) ORDER BY n.id LIMIT v_need);
     END LOOP;
+    v_page := v_page || v_of_day;
     RETURN QUERY
     WITH page AS MATERIALIZED (
         SELECT p.posting_id, p.effective_date, p.amount_minor, p.entry_id FROM ledger.posting p
-         WHERE p.account_id = p_account_id AND p.posting_id = ANY (v_single || v_ids)
+         WHERE p.account_id = p_account_id AND p.posting_id = ANY (v_page)
         UNION
         SELECT p.posting_id, p.effective_date, p.amount_minor, p.entry_id FROM ledger.posting p
          WHERE v_tail IS NOT NULL AND p.account_id = p_account_id AND p.posting_id >= v_tail[1] << 20 AND p.posting_id >> 20 = ANY (v_tail)
@@ -260,14 +263,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       JOIN ledger.account a USING (account_id)
      WHERE (r.net, r.n) IS DISTINCT FROM (p.net, p.n)
     UNION ALL
-    SELECT 4, format('account %s, %s, level %s of the rollup', a.code, h.effective_date, h.level), 'differs from the level below'
+    SELECT 4, format('account %s, %s, level %s of the rollup', a.code, effective_date, level), 'differs from the level below'
       FROM (SELECT r.account_id, r.level, r.effective_date, sum(r.debit_minor) AS debit, sum(r.credit_minor) AS credit, sum(r.posting_count) AS n
-              FROM ledger.rollup r WHERE r.level > 0 GROUP BY 1, 2, 3) h
-      JOIN ledger.account a ON a.account_id = h.account_id AND a.book_id = p_book_id
-      LEFT JOIN LATERAL (
-           SELECT sum(l.debit_minor) AS debit, sum(l.credit_minor) AS credit, sum(l.posting_count) AS n FROM ledger.rollup l
-            WHERE l.account_id = h.account_id AND l.level = h.level - 1 AND l.effective_date = h.effective_date
-              AND l.last_seq <= (SELECT max(m.last_seq) FROM ledger.rollup m WHERE m.account_id = h.account_id AND m.level = h.level)) b ON true
+              FROM ledger.rollup r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id AND r.level > 0 GROUP BY 1, 2, 3) h
+      FULL JOIN (SELECT l.account_id, m.level, l.effective_date, sum(l.debit_minor) AS debit, sum(l.credit_minor) AS credit, sum(l.posting_count) AS n
+                   FROM (SELECT r.account_id, r.level, max(r.last_seq) AS last_seq
+                           FROM ledger.rollup r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id AND r.level > 0 GROUP BY 1, 2) m
+                   JOIN ledger.rollup l ON l.account_id = m.account_id AND l.level = m.level - 1 AND l.last_seq <= m.last_seq
+                  GROUP BY 1, 2, 3) b USING (account_id, level, effective_date)
+      JOIN ledger.account a USING (account_id)
      WHERE (h.debit, h.credit, h.n) IS DISTINCT FROM (b.debit, b.credit, b.n)
 $$;
 

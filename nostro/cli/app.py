@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ledger.errors import NostroError
-from nostro.cli import bank, books, deployment, events, exports, reconciliation, runs, seals, settle
+from nostro.cli import bank, books, deployment, events, exports, history, reconciliation, runs, seals, settle
 from nostro.cli.common import (
     EXIT_INTERNAL,
     EXIT_REFUSED,
@@ -31,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 books.register(app)
+history.register(app)
 deployment.register(app)
 settle.register(app)
 bank.register(app)

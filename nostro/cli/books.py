@@ -1,8 +1,8 @@
-"""Commands on the books: import, balances, statements, reversal, closing. Proving them is in `nostro.cli.seals`."""
+"""Commands on the books: import, balances, statements, reversal. Closing and proving them have modules of their own."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +12,14 @@ from ledger import (
     ImportReport,
     Knowledge,
     balance,
-    close_period,
     import_journal,
     knowledge_at,
     publish,
-    request_close_override,
     reverse,
-    statement,
     trial_balance,
 )
 from ledger.errors import CheckFailedError, RefusedError
-from ledger.money import format_amount
+from nostro.cli import holds, periods
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -53,9 +50,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(import_app, name="import")
     app.command("balance")(balance_command)
     app.command("trial-balance")(trial_balance_command)
-    app.command("statement")(statement_command)
     app.command("reverse")(reverse_command)
-    app.command("close-period")(close_period_command)
+    periods.register(app)
+    holds.register(app)
 
 
 @import_app.command("journal")
@@ -152,43 +149,6 @@ def trial_balance_command(
         raise CheckFailedError("the trial balance is not zero; run `nostro verify`.")
 
 
-def statement_command(
-    account: Annotated[str, typer.Argument(help="An account code.")],
-    as_of: AsOfOption = None,
-    known_at: KnownOption = None,
-    as_json: JsonOption = False,
-    book: BookOption = None,
-) -> None:
-    """An account's postings with the running balance.
-
-    Example: `nostro statement liabilities:payable:P000001`
-    """
-    with session(book=book) as s:
-        known = _knowledge(s, known_at)
-        head = balance(s.conn, book_id=s.book_id, account=account)[0]
-        rows = list(statement(s.conn, book_id=s.book_id, account=account, as_of=parse_date(as_of), known=known))
-
-    def text() -> None:
-        _print_knowledge(known)
-        table(
-            None,
-            ("date", "entry", "amount", "balance", "text"),
-            [
-                (
-                    r.effective_date,
-                    r.key,
-                    format_amount(r.amount_minor, head.exponent),
-                    format_amount(r.balance_minor, head.exponent),
-                    r.description,
-                )
-                for r in rows
-            ],
-            right=(2, 3),
-        )
-
-    emit({"account": account, "currency": head.currency, "known": known, "rows": rows}, text, as_json=as_json)
-
-
 def reverse_command(
     key: Annotated[str, typer.Argument(help="The idempotency key of the entry.")],
     reason: Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept with the reversal.")],
@@ -209,30 +169,3 @@ def reverse_command(
         lambda: console.print(f"{key} is reversed by entry {entry_id}, effective {day}"),
         as_json=as_json,
     )
-
-
-def close_period_command(
-    through: Annotated[str, typer.Argument(callback=date_text, help="The last day of the period, e.g. 2026-11-30.")],
-    request_override: Annotated[
-        str | None,
-        typer.Option(
-            "--request-override", callback=reason_text, help="Reason to let another person close it uncertified."
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-    book: BookOption = None,
-    person: AsOption = None,
-) -> None:
-    """Close the books through a day. Each bank account must be certified through it.
-
-    Example: `nostro close-period 2026-11-30`
-    """
-    day = parse_date(through)
-    assert isinstance(day, date)
-    with session(person, book) as s:
-        if request_override is not None:
-            request_close_override(s.conn, book_id=s.book_id, through=day, reason=request_override)
-        else:
-            close_period(s.conn, book_id=s.book_id, through=day)
-    said = "override requested; another person closes" if request_override else "closed"
-    emit({"through": day, "state": said}, lambda: console.print(f"books through {day}: {said}"), as_json=as_json)

@@ -115,8 +115,9 @@ def test_many_sealers_make_one_chain(db: Database) -> None:
 
 INSERT = """
 INSERT INTO ledger.seal (book_id, seal_no, first_seq, last_seq, entry_count, root, previous, digest, sealed_at)
-SELECT book_id, {no}::int, {first}::bigint, {last}::bigint, {count}::int, sha256('x'), {previous}, sha256(record_send(ROW(
-       book_id, {no}::int, {first}::bigint, {last}::bigint, {count}::int, sha256('x'), {previous}, sealed_at))){spoil}, sealed_at
+SELECT book_id, {no}::int, {first}::bigint, {last}::bigint, {count}::int, sha256('x'), {previous},
+       sha256(record_send(ROW(book_id, {no}::int, {first}::bigint, {last}::bigint, {count}::int, sha256('x'),
+                              {previous}, sealed_at))){spoil}, sealed_at
   FROM ledger.seal ORDER BY seal_no DESC LIMIT 1
 """
 GOOD = {"no": "3", "first": "7", "last": "9", "count": "3", "previous": "digest", "spoil": ""}
@@ -221,7 +222,7 @@ def test_an_anchor_file_grows_and_contradiction_is_seen(db: Database, tmp_path: 
         anchor_to_file(conn, anchor, book_id=books.book)
 
 
-# --- the command line, and the verifier as a program of its own --------------------------------------------------------
+# --- the command line, and the verifier as a program of its own -------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +310,7 @@ def _alter_every_line(audit: Path, anchor: Path) -> None:
 
 def _alter_proof(path: Path, anchor: Path) -> None:
     good = json.loads(path.read_text())
-    for change in (
+    changes: tuple[dict[str, object], ...] = (
         {"key": "sale-16"},
         {"leaf": "00" * 32},
         {"path": good["path"][:-1]},
@@ -323,6 +324,7 @@ def _alter_proof(path: Path, anchor: Path) -> None:
         {"batch": {**good["batch"], "recorded_by": "other"}},
         {"seal": {**good["seal"], "seal_no": 1}},
         {"seal": {}},
-    ):
+    )
+    for change in changes:
         path.write_text(json.dumps(good | change))
         assert verifier("proof", path, "--root", anchor)[0] == 5, change

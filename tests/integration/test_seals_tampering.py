@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Reliability test 20, the tamper drill: a superuser changes sealed books, and verification says where.
 
 Every change is made as the superuser with triggers switched off, the way a thief with the server's keys would; the
@@ -316,6 +317,10 @@ def test_every_column_of_the_sealed_rows_is_covered(db: Database, tmp_path: Path
     assert changed >= 35
 
 
+def _other_number(column: str) -> str:
+    return f"coalesce({column}, 0) + 1000003"
+
+
 _OTHER: dict[str, Callable[[str], str]] = {
     "text": lambda c: f"coalesce({c}, '') || 'x'",
     "name": lambda c: f"({c} || 'x')::name",
@@ -339,7 +344,7 @@ def _after_change(db: Database, books: Books, anchored: tuple[Seal, ...], table:
         ).fetchall():
             conn.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(name, sql.Identifier(str(constraint))))
         conn.execute("ALTER TABLE ledger.publication ALTER publication_id DROP IDENTITY IF EXISTS")
-        value = _OTHER.get(kind, lambda c: f"coalesce({c}, 0) + 1000003")(f'"{column}"')
+        value = _OTHER.get(kind, _other_number)(f'"{column}"')
         done = conn.execute(
             f'UPDATE ledger.{table} SET "{column}" = {value}'  # names and values of this file and the catalogue
             f" WHERE ctid = (SELECT max(ctid) FROM ledger.{table})".encode()
