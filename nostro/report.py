@@ -259,7 +259,8 @@ def _certificates(conn: Connection, book_id: int, business_date: date) -> list[t
     ]
 
 
-def _where(home: Path) -> str:
+def _where(absolute: Path) -> str:
+    home = absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
     return "\n".join(
         [
             "Where",
