@@ -101,9 +101,9 @@ from ledger.periods import (
     verify,
     verify_after,
 )
+from ledger.restatement import RestatedBalance, Restatement, RestatingPosting, restatement
 from ledger.seal_checks import SealReport, verify_seals
 from ledger.seals import Seal, anchor_to_file, list_seals, read_seal_lines, seal
-from ledger.restatement import RestatedBalance, Restatement, RestatingPosting, restatement
 from ledger.transactions import committed, transaction
 
 __all__ = [

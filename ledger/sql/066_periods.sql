@@ -58,25 +58,17 @@ UNION ALL
 SELECT book_id, event_no, 'override requested', through_date, reason, requested_by, requested_by, requested_at FROM ledger.period_override;
 COMMENT ON VIEW ledger.period_event IS 'The life of a book''s periods; day: the last day closed, or the first day re-opened.';
 
--- The last closed day: what the latest close or re-opening says.
+-- The last closed day: what the latest close says, cut by the re-openings after it.
 CREATE OR REPLACE FUNCTION ledger.closed_through(p_book_id int) RETURNS date
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT e.day FROM (
-        (SELECT c.event_no, c.through_date AS day FROM ledger.period_close c WHERE c.book_id = p_book_id ORDER BY c.event_no DESC LIMIT 1)
-        UNION ALL
-        (SELECT o.event_no, o.from_date - 1 FROM ledger.period_reopen o WHERE o.book_id = p_book_id ORDER BY o.event_no DESC LIMIT 1)) e
-     WHERE EXISTS (SELECT FROM ledger.period_close c WHERE c.book_id = p_book_id)
-     ORDER BY e.event_no DESC LIMIT 1
+    SELECT least(c.through_date, (SELECT min(o.from_date) - 1 FROM ledger.period_reopen o WHERE o.book_id = p_book_id AND o.event_no > c.event_no))
+      FROM ledger.period_close c WHERE c.book_id = p_book_id ORDER BY c.event_no DESC LIMIT 1
 $$;
 
 CREATE FUNCTION ledger.soft_closed_through(p_book_id int) RETURNS date
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT e.day FROM (
-        (SELECT c.event_no, c.through_date AS day FROM ledger.period_soft_close c WHERE c.book_id = p_book_id ORDER BY c.event_no DESC LIMIT 1)
-        UNION ALL
-        (SELECT o.event_no, o.from_date - 1 FROM ledger.period_reopen o WHERE o.book_id = p_book_id ORDER BY o.event_no DESC LIMIT 1)) e
-     WHERE EXISTS (SELECT FROM ledger.period_soft_close c WHERE c.book_id = p_book_id)
-     ORDER BY e.event_no DESC LIMIT 1
+    SELECT least(c.through_date, (SELECT min(o.from_date) - 1 FROM ledger.period_reopen o WHERE o.book_id = p_book_id AND o.event_no > c.event_no))
+      FROM ledger.period_soft_close c WHERE c.book_id = p_book_id ORDER BY c.event_no DESC LIMIT 1
 $$;
 
 -- Whether the person of this session is an approver by grant (a superuser, who has every role, is not).
@@ -120,19 +112,17 @@ BEGIN
 
         -- Closing takes FOR UPDATE on the same row: a post and a close never overlap.
         PERFORM FROM ledger.book WHERE book_id = v_group.book_id FOR KEY SHARE;
-        v_closed := ledger.closed_through(v_group.book_id);
-        IF v_group.first_date <= v_closed THEN
+        IF v_group.first_date <= greatest((SELECT max(through_date) FROM ledger.period_close WHERE book_id = v_group.book_id),
+                                          (SELECT max(through_date) FROM ledger.period_soft_close WHERE book_id = v_group.book_id)) THEN
+            v_closed := ledger.closed_through(v_group.book_id);
+            v_soft := CASE WHEN v_module IS NULL AND NOT ledger.is_approver() THEN ledger.soft_closed_through(v_group.book_id) END;
             SELECT e.idempotency_key, e.effective_date INTO v_bad FROM new_entry e
-             WHERE e.book_id = v_group.book_id AND e.effective_date <= v_closed ORDER BY e.entry_id LIMIT 1;
-            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_open', SCHEMA = 'ledger', TABLE = 'entry',
-                MESSAGE = format('Entry %s is effective on %s, but the books are closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_closed),
-                HINT = 'Date it in an open period.';
-        END IF;
-        IF v_module IS NULL THEN
-            v_soft := ledger.soft_closed_through(v_group.book_id);
-            IF v_group.first_date <= v_soft AND NOT ledger.is_approver() THEN
-                SELECT e.idempotency_key, e.effective_date INTO v_bad FROM new_entry e
-                 WHERE e.book_id = v_group.book_id AND e.effective_date <= v_soft ORDER BY e.entry_id LIMIT 1;
+             WHERE e.book_id = v_group.book_id AND e.effective_date <= greatest(v_closed, v_soft) ORDER BY (e.effective_date <= v_closed) IS TRUE DESC, e.entry_id LIMIT 1;
+            IF v_bad.effective_date <= v_closed THEN
+                RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_open', SCHEMA = 'ledger', TABLE = 'entry',
+                    MESSAGE = format('Entry %s is effective on %s, but the books are closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_closed),
+                    HINT = 'Date it in an open period.';
+            ELSIF v_bad.effective_date <= v_soft THEN
                 RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_soft_closed', SCHEMA = 'ledger', TABLE = 'entry',
                     MESSAGE = format('Entry %s is effective on %s, but the books are soft-closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_soft),
                     HINT = 'Date it later, or let an approver post it.';

@@ -166,6 +166,17 @@ def test_reopening_lifts_a_soft_close_too(books: Books) -> None:
         post(books, "late", DAY)
 
 
+def test_reopening_soft_closed_days_closes_none_of_the_others(books: Books) -> None:
+    close(books, DAY - timedelta(days=30))
+    with books.db.app() as conn:
+        soft_close_period(conn, book_id=books.book, through=NEXT)
+    reopen(books, NEXT)
+    with books.db.app() as conn:
+        status = period_status(conn, book_id=books.book)
+    assert (status.closed_through, status.soft_closed_through) == (DAY - timedelta(days=30), DAY)
+    post(books, "accrual", DAY, person="bob")
+
+
 def test_what_was_reopened_closes_again_with_a_new_override(books: Books) -> None:
     close(books)
     reopen(books)
