@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+from psycopg import sql
+
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
 from ledger import Connection, publish, seal, verify, verify_after, verify_seals
 from ledger.journal import Legs, post_columns
@@ -130,7 +132,7 @@ def _analyse(database: Database) -> None:
 def _copy(conn: Connection) -> None:
     with conn.cursor() as cursor:
         for table in _TABLES:
-            with cursor.copy(f"COPY ledger.{table} TO STDOUT".encode()) as copy:
+            with cursor.copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier("ledger", table))) as copy:
                 for _ in copy:
                     pass
     conn.rollback()

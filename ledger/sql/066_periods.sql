@@ -180,6 +180,10 @@ BEGIN
             MESSAGE = format('The period through %s cannot close: %s is not certified through that day.', NEW.through_date, v_missing),
             HINT = 'Reconcile the missing days, or let a second person request an override with a reason.';
     END IF;
+    IF NEW.override_by = NEW.closed_by THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_second_person', SCHEMA = 'ledger', TABLE = 'period_close',
+            MESSAGE = format('%s requested the override for the period through %s; another person closes it.', NEW.override_by, NEW.through_date);
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER check_close BEFORE INSERT ON ledger.period_soft_close FOR EACH ROW EXECUTE FUNCTION ledger.check_close();

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ledger import Event, events, format_amount, publish, take_events, transaction
-from nostro.cli.common import console, session
+from nostro.cli.common import JsonOption, console, emit, session
 from nostro.kafka import connect_producer, publish_to_kafka
 
 events_app = typer.Typer(no_args_is_help=True, help="Every committed entry, once, in order.")
@@ -82,6 +82,7 @@ def kafka_command(
     topic: Annotated[str, typer.Option("--topic", help="Where the events go.")],
     consumer: Annotated[str, typer.Option("--consumer", help="Name of this publisher's position.")] = "kafka",
     follow: FollowOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Publish events to a Kafka topic, in order, acknowledged before the position moves (at least once; key: the book).
 
@@ -90,13 +91,16 @@ def kafka_command(
     Example: `nostro events kafka --brokers localhost:9092 --topic ledger`
     """
     producer = connect_producer({"bootstrap.servers": brokers})
+    total = 0
     with session() as s:
         while True:
             publish(s.conn)
             sent = publish_to_kafka(s.conn, producer, topic=topic, consumer=consumer)
-            if sent:
+            total += sent
+            if sent and not as_json:
                 console.print(f"{sent:,} events acknowledged by {topic}")
-            elif not follow:
-                return
-            else:
+            if not sent and not follow:
+                break
+            if not sent:
                 time.sleep(_PAUSE)
+    emit({"topic": topic, "published": total}, lambda: None, as_json=as_json)

@@ -39,7 +39,7 @@ OverrideOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.add_typer(period_app, name="period")
-    app.command("close-period")(close_command)
+    app.command("close-period")(close_period_command)
     period_app.command("close")(close_command)
 
 
@@ -47,6 +47,20 @@ def _day(text: str) -> date:
     day = parse_date(text)
     assert day is not None
     return day
+
+
+def close_period_command(
+    through: ThroughArgument,
+    request_override: OverrideOption = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Close the books through a day. Each bank account must be certified through it.
+
+    Example: `nostro close-period 2026-11-30`
+    """
+    close_command(through, request_override, as_json, book, person)
 
 
 def close_command(
@@ -100,8 +114,7 @@ def reopen_command(
 ) -> None:
     """Open closed and soft-closed days again: one person asks with --reason, an approver re-opens without it.
 
-    Example: `nostro period reopen 2026-11-01 --reason "invoice 4711 was forgotten" --as alice`, then
-    `nostro period reopen 2026-11-01 --as bob`
+    Example: `nostro period reopen 2026-11-01 --reason "invoice 4711 was forgotten" --as alice`
     """
     day = _day(from_date)
     with session(person, book) as s:

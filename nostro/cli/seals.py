@@ -113,7 +113,7 @@ def verify_command(
 
     Against --root, a file of seals kept outside, no change at or below a seal goes unseen, whoever made it.
 
-    Example: `nostro verify --root seals.jsonl`
+    Example: `nostro verify --incremental`
     """
     with session(book=book) as s:
         anchored = () if root is None else read_seal_lines(root, book_id=s.book_id)
@@ -145,11 +145,12 @@ def _invariants(s: Session, report: SealReport, *, full: bool) -> tuple[Fault, .
 
 def proof_command(
     key: Annotated[str, typer.Argument(help="The idempotency key of the entry.")],
+    as_json: JsonOption = True,
     book: BookOption = None,
 ) -> None:
     """Print the proof that an entry is under a seal, as JSON that `tools/verify_books.py proof` checks alone.
 
-    Example: `nostro proof sale-17 > sale-17.json`
+    Example: `nostro proof sale-17`
     """
     with session(book=book) as s:
         proof = prove(s.conn, book_id=s.book_id, key=key)

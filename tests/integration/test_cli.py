@@ -23,7 +23,15 @@ NOON = "2026-11-02T12:00:00+00:00"
 STRANGER = "STRANGER-1"
 
 # Commands that start servers or run for long; they have tests of their own.
-ELSEWHERE = {"up", "demo", "berka"} | {name for name in commands() if name.startswith("bench ")}
+# Told elsewhere: the demonstrations and benchmarks, and the ledger's own chapters in test_seals_cli.py,
+# test_ledger_events.py, test_ledger_export.py, test_ledger_asof.py, test_ledger_holds.py, test_ledger_periods.py.
+ELSEWHERE = {"up", "demo", "berka", "seal", "proof", "restatement"} | {
+    name
+    for name in commands()
+    if name.startswith(
+        ("bench ", "events ", "hold ", "period ", "export audit", "export bean", "export hledger", "export parquet")
+    )
+}
 
 
 @dataclass(slots=True)

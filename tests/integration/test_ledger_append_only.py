@@ -59,7 +59,8 @@ def upsert(conn: Connection, schema: str, table: str) -> sql.Composed | None:
     found = conn.execute(
         "SELECT i.indexrelid, array_agg(a.attname ORDER BY a.attnum),"
         " bool_or(a.attidentity = 'a' OR a.attgenerated <> '')"
-        "  FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
+        "  FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+        "   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
         " WHERE i.indrelid = %s::regclass AND i.indisprimary GROUP BY 1",
         (f"{schema}.{table}",),
     ).fetchone()

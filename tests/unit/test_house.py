@@ -19,13 +19,19 @@ MONEY = ("ledger", "settlement", "recon")
 LINES_MAX = 500
 
 LEDGER_API = """
-AccessError AccountBalance AlreadyReversedError AmountError AppendOnlyError CURRENCIES CheckFailedError
-ClosedPeriodError Connection ControlAccountError Currency Fault FloorError IdempotencyConflictError ImportReport
-JournalFileError Knowledge Money NewEntry NewPosting NostroError NotCertifiedError OutcomeUnknownError PostedEntry
-RefusedError StatementRow TrialBalance UnavailableError UnbalancedEntryError UnknownAccountError UnknownCurrencyError
-account_ids balance book_id close_period committed connect constraint_errors currency format_amount import_journal
-knowledge_at parse_amount_minor post_batch publish register_constraint_errors request_close_override reverse statement
-transaction translate_errors trial_balance verify
+AccessError AccountBalance AlreadyReversedError AmountError AppendOnlyError CURRENCIES CeilingError CertifiedDayError
+CheckFailedError ClosedPeriodError Connection ControlAccountError Currency EntryOutcome EntryStatus Event EventPosting
+Export ExportFormat ExportReport Fault FloorError Hold HoldError HoldPosting HoldState IdempotencyConflictError
+ImportReport JournalFileError Knowledge Money NewEntry NewHold NewPosting NostroError NotCertifiedError
+OutcomeUnknownError PeriodEvent PeriodStatus PlacedHold PostedEntry Proof RefusedError RestatedBalance Restatement
+RestatingPosting Seal SealReport StatementCursor StatementPage StatementRow TrialBalance UnavailableError
+UnbalancedEntryError UnknownAccountError UnknownCurrencyError account_code account_ids advance_consumer anchor_to_file
+balance beancount_account book_id close_period committed connect constraint_errors consumer_offset currency events
+expire_due export_audit export_journal export_parquet export_text format_amount import_journal knowledge_at list_holds
+list_seals parse_amount_minor period_status place_holds post_batch post_holds post_independent prove publish
+published_through read_seal_lines register_constraint_errors reopen_period request_close_override request_reopen
+restatement reverse seal soft_close_period statement statement_page take_events transaction translate_errors
+trial_balance verify verify_after verify_seals void_holds
 """
 
 
