@@ -44,7 +44,7 @@ def connect_producer(settings: Mapping[str, str | int]) -> Producer:
     try:
         library = import_module("confluent_kafka")
     except ImportError:
-        raise RefusedError("the package confluent-kafka is not installed; run `pip install confluent-kafka`.") from None
+        raise RefusedError("the package confluent-kafka is not installed; install the extra `nostro[kafka]`.") from None
     try:
         producer: Producer = library.Producer({"enable.idempotence": True, "acks": "all", "linger.ms": 5, **settings})
     except (library.KafkaException, ValueError, TypeError) as error:

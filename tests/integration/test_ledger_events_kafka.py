@@ -1,4 +1,4 @@
-"""The Kafka publisher against the broker that librdkafka carries for tests; needs confluent-kafka."""
+"""The Kafka publisher against the broker that librdkafka carries for tests."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import confluent_kafka as kafka
 import pytest
 
 from ledger import UnavailableError, consumer_offset, post_batch, publish
 from nostro.database import Database
 from nostro.kafka import Producer, connect_producer, publish_to_kafka
 from tests.ledger_books import entry, open_books
-
-kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka (the optional extra) is not installed")
 
 
 def _books(db: Database, count: int) -> None:
