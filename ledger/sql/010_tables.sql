@@ -39,11 +39,14 @@ CREATE TABLE ledger.account (
     settleable  boolean  NOT NULL DEFAULT false,
     control     text     REFERENCES ledger.control,
     floor_minor bigint,
+    ceiling_minor bigint,
     CONSTRAINT account_code UNIQUE (book_id, code),
-    CONSTRAINT account_settleable_not_control CHECK (NOT (settleable AND control IS NOT NULL))
+    CONSTRAINT account_settleable_not_control CHECK (NOT (settleable AND control IS NOT NULL)),
+    CONSTRAINT account_limits CHECK (ceiling_minor >= floor_minor)
 );
 COMMENT ON COLUMN ledger.account.normal_side IS '+1 debit-normal, -1 credit-normal; people see positive balances on this side.';
 COMMENT ON COLUMN ledger.account.floor_minor IS 'Lowest balance on the normal side, minor units; NULL: none (invariant 5).';
+COMMENT ON COLUMN ledger.account.ceiling_minor IS 'Highest balance on the normal side, minor units; NULL: none (invariant 5).';
 
 CREATE TABLE ledger.account_rule (
     book_id     int  NOT NULL REFERENCES ledger.book,
@@ -61,13 +64,16 @@ CREATE TABLE ledger.balance (
     book_id      int      NOT NULL,
     normal_side  smallint NOT NULL,
     floor_minor  bigint,
+    ceiling_minor bigint,
     posted_minor bigint   NOT NULL DEFAULT 0,
     held_minor   bigint   NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
-    CONSTRAINT balance_floor CHECK (normal_side * posted_minor - held_minor >= floor_minor)
+    CONSTRAINT balance_floor CHECK (normal_side * posted_minor - held_minor >= floor_minor),
+    CONSTRAINT balance_ceiling CHECK (normal_side * posted_minor <= ceiling_minor)
 ) WITH (fillfactor = 50);
-CREATE INDEX balance_floored ON ledger.balance (account_id) WHERE floor_minor IS NOT NULL;
+CREATE INDEX balance_limited ON ledger.balance (account_id) WHERE floor_minor IS NOT NULL OR ceiling_minor IS NOT NULL;
 COMMENT ON TABLE ledger.balance IS 'Running balance: the sum of the account''s postings, moved by the posting trigger alone (invariant 4).';
 COMMENT ON CONSTRAINT balance_floor ON ledger.balance IS 'Invariant 5: a constrained account never crosses its floor.';
+COMMENT ON CONSTRAINT balance_ceiling ON ledger.balance IS 'Invariant 5: a constrained account never crosses its ceiling.';
 
 CREATE TABLE ledger.source (
     source_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -152,32 +158,5 @@ CREATE TABLE ledger.batch_seq (
 );
 COMMENT ON TABLE ledger.batch_seq IS
     'Knowledge order: a dense sequence over committed entries, given below the xmin watermark (DESIGN §2).';
-
-CREATE TABLE ledger.certified_through (
-    book_id            int  NOT NULL REFERENCES ledger.book,
-    account_id         int  NOT NULL REFERENCES ledger.account,
-    through_date       date NOT NULL,
-    certificate_sha256 text NOT NULL,
-    PRIMARY KEY (book_id, account_id, through_date)
-);
-
-CREATE TABLE ledger.period_close (
-    book_id      int  NOT NULL REFERENCES ledger.book,
-    through_date date NOT NULL,
-    closed_by    name NOT NULL DEFAULT session_user,
-    closed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    override_reason text,
-    override_by  name,
-    PRIMARY KEY (book_id, through_date),
-    CONSTRAINT period_second_person CHECK (override_by IS NULL OR override_by <> closed_by)
-);
-CREATE TABLE ledger.period_override (
-    book_id      int  NOT NULL REFERENCES ledger.book,
-    through_date date NOT NULL,
-    reason       text NOT NULL CHECK (length(reason) >= 10),
-    requested_by name NOT NULL DEFAULT session_user,
-    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (book_id, through_date)
-);
 
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO :app;

@@ -21,8 +21,7 @@ END $$;
 
 SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
     'ledger.currency', 'ledger.book', 'ledger.control', 'ledger.account', 'ledger.account_rule', 'ledger.source',
-    'ledger.batch', 'ledger.entry', 'ledger.entry_text', 'ledger.posting', 'ledger.publication',
-    'ledger.batch_seq', 'ledger.certified_through', 'ledger.period_close', 'ledger.period_override']::regclass[]) t;
+    'ledger.batch', 'ledger.entry', 'ledger.entry_text', 'ledger.posting', 'ledger.publication', 'ledger.batch_seq']::regclass[]) t;
 
 -- Balances move only from inside the posting trigger, at trigger depth 2 (depth 1 is a direct UPDATE's own).
 CREATE FUNCTION ledger.guard_balance() RETURNS trigger
@@ -43,8 +42,8 @@ ALTER TABLE ledger.balance ENABLE ALWAYS TRIGGER balance_by_posting;
 CREATE FUNCTION ledger.open_balances() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO ledger.balance (account_id, book_id, normal_side, floor_minor)
-    SELECT account_id, book_id, normal_side, floor_minor FROM new_account ORDER BY account_id;
+    INSERT INTO ledger.balance (account_id, book_id, normal_side, floor_minor, ceiling_minor)
+    SELECT account_id, book_id, normal_side, floor_minor, ceiling_minor FROM new_account ORDER BY account_id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER open_balances AFTER INSERT ON ledger.account
@@ -181,7 +180,22 @@ BEGIN
       WHERE f.fault IS NOT NULL;
 END $$;
 
--- Invariant 4 by construction, and 5. Rows are locked in one order by everybody, first those with a floor, then
+-- Everybody who locks balances does it in this order: limited accounts first, then all, each by account.
+CREATE FUNCTION ledger.lock_balances(p_accounts int[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
+      ORDER BY b.account_id FOR NO KEY UPDATE;
+    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) ORDER BY b.account_id FOR NO KEY UPDATE;
+END $$;
+
+CREATE FUNCTION ledger.limit_message(p_code text, p_floor bigint, p_ceiling bigint) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN p_floor IS NOT NULL THEN format('Account %s would fall below its floor of %s minor units.', p_code, p_floor)
+                ELSE format('Account %s would rise above its ceiling of %s minor units.', p_code, p_ceiling) END
+$$;
+
+-- Invariant 4 by construction, and 5. Rows are locked in one order by everybody, first those with a limit, then
 -- all, each by account, so that no two batches can wait for each other in a ring: with hash and merge joins off,
 -- the update is a nested loop driven by the ordered arrays. The CHECK on the table is the rule; looking before
 -- serves only the sentence.
@@ -191,17 +205,21 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SE
 DECLARE
     v_bad record;
 BEGIN
-    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND b.floor_minor IS NOT NULL
+    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
       ORDER BY b.account_id FOR NO KEY UPDATE;
     IF FOUND THEN
-        SELECT a.code, b.floor_minor INTO v_bad
+        SELECT a.code, b.floor_minor, b.ceiling_minor,
+               coalesce(b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor, false) AS below INTO v_bad
           FROM unnest(p_accounts, p_deltas) AS d (account_id, delta)
           JOIN ledger.balance b USING (account_id) JOIN ledger.account a USING (account_id)
-         WHERE b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor ORDER BY d.account_id LIMIT 1;
-        IF FOUND THEN
+         WHERE b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor
+            OR b.normal_side * (b.posted_minor + d.delta) > b.ceiling_minor ORDER BY d.account_id LIMIT 1;
+        IF v_bad.below THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor', SCHEMA = 'ledger', TABLE = 'balance',
-                MESSAGE = format('Account %s would fall below its floor of %s minor units.', v_bad.code, v_bad.floor_minor),
-                HINT = 'Post less, or fund the account first.';
+                MESSAGE = ledger.limit_message(v_bad.code, v_bad.floor_minor, NULL), HINT = 'Post less, or fund the account first.';
+        ELSIF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_ceiling', SCHEMA = 'ledger', TABLE = 'balance',
+                MESSAGE = ledger.limit_message(v_bad.code, NULL, v_bad.ceiling_minor), HINT = 'Post less, or draw from the account first.';
         END IF;
     END IF;
     UPDATE ledger.balance b SET posted_minor = b.posted_minor + d.delta
@@ -217,13 +235,14 @@ CREATE FUNCTION ledger.check_entries() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $$
 DECLARE
     v_group record; v_bad record; v_reverses boolean := false;
+    v_module text; v_closed date; v_soft date;
 BEGIN
     PERFORM ledger.require_read_committed();
     FOR v_group IN SELECT entry_id >> 20 AS batch_id, book_id, count(*) AS entries, sum(posting_count) AS postings,
                           min(effective_date) AS first_date, count(reverses_entry_id) AS reversals
                      FROM new_entry GROUP BY 1, 2 ORDER BY 2, 1
     LOOP
-        PERFORM FROM ledger.batch b
+        SELECT b.module INTO v_module FROM ledger.batch b
           WHERE b.batch_id = v_group.batch_id AND b.xid = pg_current_xact_id() AND b.book_id = v_group.book_id
             AND (b.entry_count, b.posting_count) = (v_group.entries, v_group.postings)
             AND EXISTS (SELECT FROM ledger.posting p WHERE p.posting_id >= b.batch_id << 20 AND p.posting_id < (b.batch_id + 1) << 20);
@@ -235,14 +254,21 @@ BEGIN
 
         -- Closing takes FOR UPDATE on the same row: a post and a close never overlap.
         PERFORM FROM ledger.book WHERE book_id = v_group.book_id FOR KEY SHARE;
-        SELECT e.idempotency_key, e.effective_date, c.through_date INTO v_bad
-          FROM (SELECT max(through_date) AS through_date FROM ledger.period_close WHERE book_id = v_group.book_id) c
-          JOIN new_entry e ON e.effective_date <= c.through_date
-         WHERE v_group.first_date <= c.through_date AND e.book_id = v_group.book_id ORDER BY e.entry_id LIMIT 1;
-        IF FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_open', SCHEMA = 'ledger', TABLE = 'entry',
-                MESSAGE = format('Entry %s is effective on %s, but the books are closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_bad.through_date),
-                HINT = 'Date it in an open period.';
+        IF v_group.first_date <= greatest((SELECT max(through_date) FROM ledger.period_close WHERE book_id = v_group.book_id),
+                                          (SELECT max(through_date) FROM ledger.period_soft_close WHERE book_id = v_group.book_id)) THEN
+            v_closed := ledger.closed_through(v_group.book_id);
+            v_soft := CASE WHEN v_module IS NULL AND NOT ledger.is_approver() THEN ledger.soft_closed_through(v_group.book_id) END;
+            SELECT e.idempotency_key, e.effective_date INTO v_bad FROM new_entry e
+             WHERE e.book_id = v_group.book_id AND e.effective_date <= greatest(v_closed, v_soft) ORDER BY (e.effective_date <= v_closed) IS TRUE DESC, e.entry_id LIMIT 1;
+            IF v_bad.effective_date <= v_closed THEN
+                RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_open', SCHEMA = 'ledger', TABLE = 'entry',
+                    MESSAGE = format('Entry %s is effective on %s, but the books are closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_closed),
+                    HINT = 'Date it in an open period.';
+            ELSIF v_bad.effective_date <= v_soft THEN
+                RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'entry_period_soft_closed', SCHEMA = 'ledger', TABLE = 'entry',
+                    MESSAGE = format('Entry %s is effective on %s, but the books are soft-closed through %s.', v_bad.idempotency_key, v_bad.effective_date, v_soft),
+                    HINT = 'Date it later, or let an approver post it.';
+            END IF;
         END IF;
         v_reverses := v_reverses OR v_group.reversals > 0;
     END LOOP;
@@ -284,36 +310,3 @@ END $$;
 CREATE TRIGGER check_entry_texts AFTER INSERT ON ledger.entry_text
     REFERENCING NEW TABLE AS new_text FOR EACH STATEMENT EXECUTE FUNCTION ledger.check_entry_texts();
 ALTER TABLE ledger.entry_text ENABLE ALWAYS TRIGGER check_entry_texts;
-
--- Invariant 7: a period closes in order, certified or overridden by a second person, and never beside a post.
-CREATE FUNCTION ledger.check_close() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_closed date; v_missing text;
-BEGIN
-    PERFORM ledger.require_read_committed();
-    PERFORM FROM ledger.book WHERE book_id = NEW.book_id FOR UPDATE;
-    SELECT max(through_date) INTO v_closed FROM ledger.period_close WHERE book_id = NEW.book_id;
-    IF v_closed >= NEW.through_date THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_order', SCHEMA = 'ledger', TABLE = 'period_close',
-            MESSAGE = format('The books are closed through %s already.', v_closed);
-    END IF;
-    SELECT string_agg(a.code, ', ' ORDER BY a.code) INTO v_missing FROM ledger.account a
-     WHERE a.book_id = NEW.book_id AND a.control = 'nostro' AND NOT EXISTS (
-           SELECT FROM ledger.certified_through c
-            WHERE c.book_id = a.book_id AND c.account_id = a.account_id AND c.through_date >= NEW.through_date);
-    IF v_missing IS NOT NULL AND NOT EXISTS (
-           SELECT FROM ledger.period_override o WHERE (o.book_id, o.through_date) = (NEW.book_id, NEW.through_date)
-              AND (o.reason, o.requested_by) = (NEW.override_reason, NEW.override_by)) THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_certified', SCHEMA = 'ledger', TABLE = 'period_close',
-            MESSAGE = format('The period through %s cannot close: not certified through that day: %s.', NEW.through_date, v_missing),
-            HINT = 'Reconcile the missing days, or let a second person request an override with a reason.';
-    END IF;
-    IF NEW.override_by = NEW.closed_by THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'period_second_person', SCHEMA = 'ledger', TABLE = 'period_close',
-            MESSAGE = format('%s requested the override for the period through %s; another person closes it.', NEW.override_by, NEW.through_date);
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER check_close BEFORE INSERT ON ledger.period_close FOR EACH ROW EXECUTE FUNCTION ledger.check_close();
-ALTER TABLE ledger.period_close ENABLE ALWAYS TRIGGER check_close;

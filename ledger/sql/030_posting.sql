@@ -29,28 +29,29 @@ END $$;
 
 -- Opens what is missing; what exists must be the same. Returns one id per code, in the order given.
 CREATE FUNCTION ledger.open_accounts(
-    p_book_id int, p_codes text[], p_types text[], p_currencies text[], p_settleable boolean[], p_controls text[], p_floors bigint[])
+    p_book_id int, p_codes text[], p_types text[], p_currencies text[], p_settleable boolean[], p_controls text[], p_floors bigint[],
+    p_ceilings bigint[] DEFAULT NULL)
 RETURNS int[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE v_other text;
 BEGIN
-    INSERT INTO ledger.account (book_id, code, type, currency_id, settleable, control, floor_minor)
-    SELECT p_book_id, g.code, g.type, ledger.book_currency(g.currency), g.settleable, g.control, g.floor_minor
-      FROM (SELECT DISTINCT ON (code) * FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors)
-                   AS u (code, type, currency, settleable, control, floor_minor) ORDER BY code) g
+    INSERT INTO ledger.account (book_id, code, type, currency_id, settleable, control, floor_minor, ceiling_minor)
+    SELECT p_book_id, g.code, g.type, ledger.book_currency(g.currency), g.settleable, g.control, g.floor_minor, g.ceiling_minor
+      FROM (SELECT DISTINCT ON (code) * FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors, p_ceilings)
+                   AS u (code, type, currency, settleable, control, floor_minor, ceiling_minor) ORDER BY code) g
      WHERE NOT EXISTS (SELECT FROM ledger.account a WHERE a.book_id = p_book_id AND a.code = g.code)
      ORDER BY g.code
     ON CONFLICT ON CONSTRAINT account_code DO NOTHING;
     SELECT g.code INTO v_other
-      FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors)
-           AS g (code, type, currency, settleable, control, floor_minor)
+      FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors, p_ceilings)
+           AS g (code, type, currency, settleable, control, floor_minor, ceiling_minor)
       JOIN ledger.account a ON a.book_id = p_book_id AND a.code = g.code
       JOIN ledger.currency c USING (currency_id)
-     WHERE (a.type, c.code, a.settleable, a.control, a.floor_minor)
-           IS DISTINCT FROM (g.type, g.currency, g.settleable, g.control, g.floor_minor) LIMIT 1;
+     WHERE (a.type, c.code, a.settleable, a.control, a.floor_minor, a.ceiling_minor)
+           IS DISTINCT FROM (g.type, g.currency, g.settleable, g.control, g.floor_minor, g.ceiling_minor) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'account_same',
-            MESSAGE = format('Account %s exists with another type, currency, control, floor or settleable mark.', v_other),
+            MESSAGE = format('Account %s exists with another type, currency, control, limit or settleable mark.', v_other),
             HINT = 'Accounts never change; open another one.';
     END IF;
     RETURN (SELECT array_agg(a.account_id ORDER BY g.n) FROM unnest(p_codes) WITH ORDINALITY g (code, n)
@@ -236,7 +237,8 @@ BEGIN
     END IF;
 END $$;
 
--- The same, with the entry of every key: the new one, or the original.
+-- The same, with the entry of every key: the new one, or the original; and with the dates of a module's entries on
+-- certified cash days moved (042_certified_days.sql).
 CREATE FUNCTION ledger.post_internal(
     p_book_id int, p_module text, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
@@ -246,10 +248,21 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_done record;
+    v_done  record;
+    v_moved date[];
 BEGIN
-    SELECT * INTO v_done FROM ledger.post_core(p_book_id, p_module, p_source_id, p_keys, p_dates, p_descriptions, p_references,
+    IF p_module <> 'recon' THEN
+        v_moved := ledger.dates_after_certificates(p_book_id, p_keys, p_dates, p_leg_entry, p_leg_account);
+    END IF;
+    SELECT * INTO v_done FROM ledger.post_core(p_book_id, p_module, p_source_id, p_keys, coalesce(v_moved, p_dates), p_descriptions, p_references,
                                                p_source_lines, p_reverses, p_leg_entry, p_leg_account, p_leg_amount);
+    IF v_moved IS NOT NULL THEN
+        INSERT INTO ledger.entry_moved (entry_id, book_id, meant_date)
+        SELECT e.entry_id, p_book_id, k.meant
+          FROM unnest(p_dates, v_moved) WITH ORDINALITY AS k (meant, date, n)
+         CROSS JOIN LATERAL (SELECT e.entry_id FROM ledger.entry e WHERE e.entry_id = (v_done.batch_id << 20) + k.n - 1 LIMIT 1) e
+         WHERE k.meant <> k.date;
+    END IF;
     IF v_done.new_count = cardinality(p_keys) THEN
         RETURN QUERY
         SELECT l.entry_n, (v_done.batch_id << 20) + l.entry_n - 1, (v_done.batch_id << 20) + min(l.n) - 1, true

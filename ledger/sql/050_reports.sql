@@ -15,17 +15,6 @@ SELECT e.book_id, e.entry_id, e.idempotency_key, e.effective_date, p.posting_id,
   JOIN ledger.batch b ON b.batch_id = e.entry_id >> 20 LEFT JOIN ledger.entry_text t ON t.entry_id = e.entry_id;
 COMMENT ON VIEW ledger.journal IS 'Every posting with its entry, account and origin.';
 
--- Balances as of an effective date and as known at a point of knowledge order (NULL: all / now).
-CREATE FUNCTION ledger.balances_at(p_book_id int, p_as_of date, p_known_seq bigint)
-RETURNS TABLE (account_id int, posted_minor bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT p.account_id, sum(p.amount_minor)::bigint FROM ledger.posting p
-     WHERE p.book_id = p_book_id AND (p_as_of IS NULL OR p.effective_date <= p_as_of)
-       AND (p_known_seq IS NULL OR EXISTS (SELECT FROM ledger.batch_seq s
-                                            WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq))
-     GROUP BY p.account_id
-$$;
-
 -- Every broken rule of the books, recomputed from rows; no row means all hold.
 CREATE FUNCTION ledger.verify(p_book_id int)
 RETURNS TABLE (invariant int, place text, fault text)
@@ -55,6 +44,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM ledger.account a JOIN ledger.balance b USING (account_id)
      WHERE a.book_id = p_book_id AND b.normal_side * b.posted_minor - b.held_minor < b.floor_minor
     UNION ALL
+    SELECT 5, 'account ' || a.code, format('stands at %s, ceiling %s', b.normal_side * b.posted_minor, b.ceiling_minor)
+      FROM ledger.account a JOIN ledger.balance b USING (account_id)
+     WHERE a.book_id = p_book_id AND b.normal_side * b.posted_minor > b.ceiling_minor
+    UNION ALL
+    SELECT 5, 'account ' || a.code, 'its balance row has other limits than the account'
+      FROM ledger.account a JOIN ledger.balance b USING (account_id)
+     WHERE a.book_id = p_book_id AND (a.floor_minor, a.ceiling_minor) IS DISTINCT FROM (b.floor_minor, b.ceiling_minor)
+    UNION ALL
     SELECT 7, 'entry ' || r.entry_id, 'does not negate the entry it reverses'
       FROM ledger.entry r JOIN ledger.entry o ON o.entry_id = r.reverses_entry_id
      WHERE r.book_id = p_book_id AND EXISTS (
@@ -75,4 +72,4 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 GRANT SELECT ON ledger.account_balance, ledger.journal TO :app, :analyst;
-GRANT EXECUTE ON FUNCTION ledger.balances_at, ledger.verify TO :app;
+GRANT EXECUTE ON FUNCTION ledger.verify TO :app;

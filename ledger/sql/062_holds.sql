@@ -44,15 +44,6 @@ COMMENT ON CONSTRAINT hold_posted_within ON ledger.hold_resolution IS 'Invariant
 SELECT ledger.make_append_only('ledger.hold');
 SELECT ledger.make_append_only('ledger.hold_resolution');
 
--- Everybody who locks balances does it in this order: limited accounts first, then all, each by account.
-CREATE FUNCTION ledger.lock_balances(p_accounts int[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-BEGIN
-    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
-      ORDER BY b.account_id FOR NO KEY UPDATE;
-    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) ORDER BY b.account_id FOR NO KEY UPDATE;
-END $$;
-
 -- Invariant 5. The CHECK on the table is the rule; looking before serves the sentence.
 CREATE FUNCTION ledger.move_held(p_accounts int[], p_deltas numeric[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan

@@ -154,7 +154,7 @@ BEGIN
 END $$;
 
 -- Every account of a book that has postings by then.
-CREATE OR REPLACE FUNCTION ledger.balances_at(p_book_id int, p_as_of date, p_known_seq bigint)
+CREATE FUNCTION ledger.balances_at(p_book_id int, p_as_of date, p_known_seq bigint)
 RETURNS TABLE (account_id int, posted_minor bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH tail AS MATERIALIZED (SELECT unnest(ledger.tail_batches(p_known_seq)) AS batch_id)
@@ -276,5 +276,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 GRANT SELECT ON ledger.rollup, ledger.rollup_step TO :app;
-GRANT EXECUTE ON FUNCTION ledger.publish_and_roll_up, ledger.balance_at, ledger.statement_page, ledger.restated, ledger.restating_postings,
+GRANT EXECUTE ON FUNCTION ledger.publish_and_roll_up, ledger.balance_at, ledger.balances_at, ledger.statement_page, ledger.restated, ledger.restating_postings,
     ledger.verify_rollup TO :app;

@@ -63,7 +63,7 @@ def books(database: Database) -> Iterator[Books]:
     opened = open_books(database)
     with database.app() as conn:
         row = conn.execute(
-            "SELECT (ledger.open_limited_accounts(%s, %s, %s, %s, %s, %s::bigint[], %s::bigint[]))[1]",
+            "SELECT (ledger.open_accounts(%s, %s, %s, %s, %s, '{NULL}', %s::bigint[], %s::bigint[]))[1]",
             (opened.book, [CAPPED], ["liability"], ["EUR"], [False], [0], [500]),
         ).fetchone()
         assert row is not None
@@ -128,7 +128,7 @@ def test_an_account_keeps_its_limits(books: Books) -> None:
             try:
                 with translate_errors():
                     conn.execute(
-                        "SELECT ledger.open_limited_accounts(%s, %s, %s, %s, %s, %s::bigint[], %s::bigint[])",
+                        "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, '{NULL}', %s::bigint[], %s::bigint[])",
                         (books.book, [code], ["liability"], ["EUR"], [False], [floor], [ceiling]),
                     )
                 assert constraint is None

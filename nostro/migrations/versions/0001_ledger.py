@@ -18,4 +18,12 @@ def upgrade() -> None:
     with raw.cursor().copy("COPY ledger.currency (currency_id, code, exponent) FROM STDIN") as copy:
         for currency in CURRENCIES.values():
             copy.write_row((currency.numeric, currency.code, currency.exponent))
-    run_sql("ledger", "020_rules.sql", "030_posting.sql", "040_periods.sql", "050_reports.sql")
+    run_sql(
+        "ledger",
+        "020_rules.sql",
+        "030_posting.sql",
+        "040_periods.sql",
+        "042_certified_days.sql",
+        "044_knowledge_order.sql",
+        "050_reports.sql",
+    )
