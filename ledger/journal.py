@@ -6,7 +6,7 @@ Lives here: Python's side of `ledger.post_batch`. Must not live here: rules (the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -106,6 +106,11 @@ SELECT k.n, e.entry_id, e.first_posting_id
   FROM unnest(%s::text[]) WITH ORDINALITY AS k (key, n)
   JOIN ledger.entry e ON e.book_id = %s AND e.idempotency_key = k.key ORDER BY k.n
 """
+_POST_LEGS = (
+    "SELECT entry_id, first_posting_id, status, constraint_name, message"
+    " FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s) ORDER BY entry_ordinal"
+)
+_STATUS = {status.value: status for status in EntryStatus}
 _NO_ACCOUNT = 0
 BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position in the batch
 
@@ -202,19 +207,29 @@ def _post(
 ) -> tuple[EntryOutcome, ...]:
     with transaction(conn):
         legs = entry_legs(conn, book_id=book_id, entries=entries, refuse_unknown=mode == "atomic")
-        keys, dates, descriptions, references, *columns = entry_parameters(legs)
-        rows = conn.execute(
-            "SELECT entry_id, first_posting_id, status, constraint_name, message"
-            " FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s) ORDER BY entry_ordinal",
-            (book_id, source_id, keys, dates, descriptions, references, *columns, mode),
-        ).fetchall()
+        return post_legs(conn, book_id=book_id, source_id=source_id, entries=entries, legs=legs, mode=mode)
+
+
+def post_legs(
+    conn: Connection, *, book_id: int, source_id: int | None, entries: Sequence[NewEntry], legs: Legs, mode: str
+) -> tuple[EntryOutcome, ...]:
+    """Post entries whose columns are ready, ``atomic`` or ``independent``, in the transaction that is open.
+
+    Raises psycopg's errors as they come.
+    """
+    keys, dates, descriptions, references, *columns = entry_parameters(legs)
+    rows = conn.execute(
+        _POST_LEGS, (book_id, source_id, keys, dates, descriptions, references, *columns, mode)
+    ).fetchall()
     found: list[tuple[int | None, int | None, str, str | None, str | None]] = rows  # type: ignore[assignment]
-    legs_of = zip(legs.leg_entry, legs.leg_account, (p.account for e in entries for p in e.postings), strict=True)
-    unknown = {position: code for position, account, code in legs_of if account == _NO_ACCOUNT}
+    unknown: dict[int, str] = {}
+    if _NO_ACCOUNT in legs.leg_account:
+        legs_of = zip(legs.leg_entry, legs.leg_account, (p.account for e in entries for p in e.postings), strict=True)
+        unknown = {position: code for position, account, code in legs_of if account == _NO_ACCOUNT}
     return tuple(
         EntryOutcome(
             entry.key,
-            EntryStatus(status),
+            _STATUS[status],
             entry_id,
             posting_id,
             constraint,
@@ -232,8 +247,12 @@ def entry_legs(conn: Connection, *, book_id: int, entries: Sequence[NewEntry], r
     An account code that does not exist raises `UnknownAccountError`, or becomes an id that no account has.
     """
     codes = sorted({p.account for e in entries for p in e.postings})
-    find = account_ids if refuse_unknown else _known_accounts
-    accounts = find(conn, book_id=book_id, codes=codes)
+    find = account_ids if refuse_unknown else known_accounts
+    return columns_of(entries, find(conn, book_id=book_id, codes=codes))
+
+
+def columns_of(entries: Sequence[NewEntry], accounts: Mapping[str, int]) -> Legs:
+    """Entries as columns; an account code that is not among ``accounts`` becomes an id that no account has."""
     legs = Legs([], [], [], [], None, [], [], [])
     for position, entry in enumerate(entries, start=1):
         legs.keys.append(entry.key)
@@ -265,14 +284,15 @@ def account_ids(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict
 
     Raises `UnknownAccountError` naming every code that does not exist.
     """
-    found = _known_accounts(conn, book_id=book_id, codes=codes)
+    found = known_accounts(conn, book_id=book_id, codes=codes)
     missing = [code for code in codes if code not in found]
     if missing:
         raise UnknownAccountError(f"unknown account {', '.join(missing[:10])}; open it or declare a rule for it.")
     return found
 
 
-def _known_accounts(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict[str, int]:
+def known_accounts(conn: Connection, *, book_id: int, codes: Sequence[str]) -> dict[str, int]:
+    """Ids of those codes that exist."""
     rows = conn.execute(
         "SELECT code, account_id FROM ledger.account WHERE book_id = %s AND code = ANY(%s)",
         (book_id, list(codes)),
