@@ -20,10 +20,11 @@ $$;
 -- Cash accounts among these, with the last day certified.
 CREATE FUNCTION ledger.certified_cash(p_book_id int, p_accounts int[]) RETURNS TABLE (account_id int, through_date date)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT a.account_id, max(c.through_date)
-      FROM ledger.account a JOIN ledger.certified_through c ON c.book_id = p_book_id AND c.account_id = ledger.nostro_of(p_book_id, a.account_id)
-     WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT unnest(p_accounts))) AND a.control IS NOT NULL
-     GROUP BY a.account_id
+    SELECT n.account_id, c.through_date
+      FROM (SELECT a.account_id, ledger.nostro_of(p_book_id, a.account_id) AS nostro_id FROM ledger.account a
+             WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT unnest(p_accounts))) AND a.control IS NOT NULL OFFSET 0) n
+     CROSS JOIN LATERAL (SELECT c.through_date FROM ledger.certified_through c
+                          WHERE c.book_id = p_book_id AND c.account_id = n.nostro_id ORDER BY c.through_date DESC LIMIT 1) c
 $$;
 
 -- Whoever certifies waits for posts under way on the account and its cash in transit, and they for it.
@@ -54,8 +55,8 @@ BEGIN
     IF v_accounts IS NULL THEN RETURN NULL; END IF;
     PERFORM ledger.lock_balances(v_accounts);
     SELECT e.idempotency_key, p.effective_date, a.code, c.through_date INTO v_bad
-      FROM new_posting p
-      JOIN ledger.certified_cash(p.book_id, v_accounts) c ON c.account_id = p.account_id AND p.effective_date <= c.through_date
+      FROM ledger.certified_cash((SELECT book_id FROM new_posting LIMIT 1), v_accounts) c
+      JOIN new_posting p ON p.account_id = c.account_id AND p.effective_date <= c.through_date
       JOIN ledger.account a ON a.account_id = p.account_id
       JOIN ledger.entry e ON e.entry_id = p.entry_id ORDER BY p.posting_id LIMIT 1;
     IF FOUND THEN

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def demo_command(
     days: Annotated[int, typer.Option("--days", min=1, help="Business days.")] = 5,
     payments: Annotated[int, typer.Option("--payments", min=30, help="Card payments a day.")] = 20_000,
-    payees: Annotated[int | None, typer.Option("--payees", help="Sellers (default: a fifth of the payments).")] = None,
+    payees: Annotated[int | None, typer.Option("--payees", help="Sellers (default: half of the payments).")] = None,
     anomalies: Annotated[int, typer.Option("--anomalies", min=0, help="How often the bank misbehaves.")] = 12,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the business and the banks.")] = 1,
     as_json: JsonOption = False,
@@ -47,7 +47,7 @@ def demo_command(
             home=home,
             days=days,
             payments=payments,
-            payees=payees or max(30, payments // 5),
+            payees=payees or max(30, payments // 2),
             anomalies=anomalies,
             seed=seed,
             say=None if as_json else lambda line: console.print(line),

@@ -269,10 +269,19 @@ def certify(conn: Connection, books: Books, through: date = DAY) -> None:
 
 
 def by_module(
-    conn: Connection, books: Books, module: str, key: str, day: date, other: str = "liabilities:payable:P1"
+    conn: Connection,
+    books: Books,
+    module: str,
+    key: str,
+    day: date,
+    other: str = "liabilities:payable:P1",
+    *,
+    legs: int = 2,
 ) -> tuple[int, bool]:
-    """Post 5 from transit to a payable as a module."""
-    parameters = (books.book, module, [key], [day], [1, 1], [books[TRANSIT], books[other]], [5, -5])
+    """Post 5 from transit to a payable as a module, once for every two legs."""
+    pairs = legs // 2
+    accounts = [books[TRANSIT], books[other]] * pairs
+    parameters = (books.book, module, [key], [day], [1] * legs, accounts, [5, -5] * pairs)
     row = conn.execute(_POST, parameters).fetchone()
     assert row is not None
     return int(str(row[0])), bool(row[1])
@@ -331,6 +340,22 @@ def test_what_settlement_meant_for_a_certified_day_moves_to_the_next_and_a_retry
             (books.book,),
         ).fetchall()
     assert rows == [("late", NEXT, DAY)]
+
+
+def test_a_batch_asks_for_certificates_once_however_many_cash_postings_it_has(books: Books) -> None:
+    asked = []
+    with as_role(books.db, "replica") as conn:
+        certify(conn, books)
+        conn.execute("SET LOCAL track_functions = 'all'")
+        for legs in (2, 200):
+            by_module(conn, books, "settlement", f"{legs} legs", NEXT, legs=legs)
+            row = conn.execute(
+                "SELECT sum(calls) FROM pg_stat_xact_user_functions WHERE funcname IN ('certified_cash', 'nostro_of')"
+            ).fetchone()
+            assert row is not None
+            asked.append(int(str(row[0])))
+        conn.rollback()
+    assert asked[1] == 2 * asked[0] > 0
 
 
 @pytest.mark.parametrize("role", POWERS)
