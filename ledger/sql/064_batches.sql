@@ -49,17 +49,22 @@ CREATE FUNCTION ledger.limit_refusals(
 RETURNS TABLE (entry_ordinal int, constraint_name text, message text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
-    v_accounts int[]; v_down numeric[]; v_up numeric[];  -- how far each account may still fall and rise; NULL: no limit
+    v_accounts int[]; v_sides int[]; v_down numeric[]; v_up numeric[];  -- how far each may still fall and rise; NULL: no limit
     v_entry record; v_bad int;
 BEGIN
-    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_leg_account) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
-      ORDER BY b.account_id FOR NO KEY UPDATE;
-    IF NOT FOUND THEN RETURN; END IF;
-    SELECT array_agg(b.account_id ORDER BY b.account_id),
+    SELECT array_agg(b.account_id ORDER BY b.account_id), array_agg(b.normal_side ORDER BY b.account_id),
            array_agg(b.normal_side * b.posted_minor::numeric - b.held_minor - b.floor_minor ORDER BY b.account_id),
            array_agg(b.ceiling_minor - b.normal_side * b.posted_minor::numeric ORDER BY b.account_id)
-      INTO v_accounts, v_down, v_up
-      FROM ledger.balance b WHERE b.account_id = ANY (p_leg_account) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL);
+      INTO v_accounts, v_sides, v_down, v_up
+      FROM (SELECT * FROM ledger.balance l WHERE l.account_id = ANY (p_leg_account) AND (l.floor_minor IS NOT NULL OR l.ceiling_minor IS NOT NULL)
+             ORDER BY l.account_id FOR NO KEY UPDATE) b;
+    IF v_accounts IS NULL THEN RETURN; END IF;
+    -- Where all that falls fits and all that rises fits, every order fits.
+    PERFORM FROM unnest(p_leg_account, p_leg_amount) AS l (account, amount)
+       JOIN unnest(v_accounts, v_sides, v_down, v_up) AS x (account, side, down, up) ON x.account = l.account
+      GROUP BY x.account
+     HAVING min(x.down) + sum(least(l.amount::numeric * x.side, 0)) < 0 OR min(x.up) - sum(greatest(l.amount::numeric * x.side, 0)) < 0;
+    IF NOT FOUND THEN RETURN; END IF;
     FOR v_entry IN
         SELECT d.entry_n, array_agg(d.i ORDER BY d.i) AS accounts, array_agg(d.delta ORDER BY d.i) AS deltas
           FROM (SELECT l.entry_n, x.i::int AS i, sum(l.amount) * a.normal_side AS delta
@@ -69,7 +74,7 @@ BEGIN
                  GROUP BY l.entry_n, x.i, a.normal_side) d
           JOIN unnest(p_keys) WITH ORDINALITY AS k (key, n) ON k.n = d.entry_n
          WHERE NOT p_skip[d.entry_n]
-           AND NOT EXISTS (SELECT FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key)
+           AND (SELECT e.entry_id FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key) IS NULL
          GROUP BY d.entry_n ORDER BY d.entry_n
     LOOP
         v_bad := NULL;
@@ -93,17 +98,24 @@ BEGIN
     END LOOP;
 END $$;
 
--- Posts the entries that p_wanted marks, in order, as one batch; the caller finds their ids by key. Internal.
+-- Posts the entries that p_wanted marks, in order, as one batch; the caller finds their ids by key, or, when all are
+-- wanted and new, from the batch's. Internal.
 CREATE FUNCTION ledger.post_selected(
     p_book_id int, p_source_id bigint, p_wanted boolean[],
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[],
-    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[]) RETURNS bigint
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_place int[];  -- where an entry stands among the wanted
     v_keys text[]; v_dates date[]; v_descriptions text[]; v_references text[]; v_lines int[];
     v_entries int[]; v_accounts int[]; v_amounts bigint[];
 BEGIN
+    IF array_position(p_wanted, false) IS NULL THEN
+        SELECT c.batch_id, c.new_count INTO batch_id, new_count
+          FROM ledger.post_core(p_book_id, NULL, p_source_id, p_keys, p_dates, p_descriptions, p_references, p_source_lines,
+                                NULL, p_leg_entry, p_leg_account, p_leg_amount) c;
+        RETURN;
+    END IF;
     SELECT array_agg(g.place ORDER BY g.n), array_agg(g.key ORDER BY g.n) FILTER (WHERE g.wanted), array_agg(g.date ORDER BY g.n) FILTER (WHERE g.wanted),
            array_agg(g.description ORDER BY g.n) FILTER (WHERE g.wanted), array_agg(g.reference ORDER BY g.n) FILTER (WHERE g.wanted),
            array_agg(g.line ORDER BY g.n) FILTER (WHERE g.wanted)
@@ -115,8 +127,9 @@ BEGIN
       INTO v_entries, v_accounts, v_amounts
       FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) WITH ORDINALITY AS l (entry_n, account, amount, n)
      WHERE p_wanted[l.entry_n];
-    RETURN (SELECT c.batch_id FROM ledger.post_core(p_book_id, NULL, p_source_id, v_keys, v_dates, v_descriptions, v_references, v_lines,
-                NULL, coalesce(v_entries, '{}'), coalesce(v_accounts, '{}'), coalesce(v_amounts, '{}')) c);
+    SELECT c.batch_id, c.new_count INTO batch_id, new_count
+      FROM ledger.post_core(p_book_id, NULL, p_source_id, v_keys, v_dates, v_descriptions, v_references, v_lines,
+                            NULL, coalesce(v_entries, '{}'), coalesce(v_accounts, '{}'), coalesce(v_amounts, '{}')) c;
 END $$;
 
 -- Posts every entry that keeps the rules and says of each what became of it: posted | replayed | refused.
@@ -138,6 +151,7 @@ DECLARE
     v_skip    boolean[];
     v_wanted  boolean[];
     v_batches bigint[] := '{}';
+    v_posted  record;
     v_done    boolean := false;
     v_name text; v_text text;
     v_row record;
@@ -166,8 +180,15 @@ BEGIN
           FROM unnest(v_skip, v_limits) WITH ORDINALITY AS g (skip, name, n);
         BEGIN
             IF true = ANY (v_wanted) THEN
-                v_batches := v_batches || ledger.post_selected(p_book_id, p_source_id, v_wanted, p_keys, p_dates, p_descriptions, p_references,
-                                                               p_source_lines, p_leg_entry, p_leg_account, p_leg_amount);
+                SELECT * INTO v_posted FROM ledger.post_selected(p_book_id, p_source_id, v_wanted, p_keys, p_dates, p_descriptions, p_references,
+                                                                 p_source_lines, p_leg_entry, p_leg_account, p_leg_amount);
+                v_batches := v_batches || v_posted.batch_id;
+                IF v_posted.new_count = v_count THEN  -- all are new: ids are their places
+                    RETURN QUERY
+                    SELECT l.entry_n, (v_posted.batch_id << 20) + l.entry_n - 1, (v_posted.batch_id << 20) + min(l.n) - 1, 'posted', NULL::text, NULL::text
+                      FROM unnest(p_leg_entry) WITH ORDINALITY AS l (entry_n, n) GROUP BY l.entry_n ORDER BY l.entry_n;
+                    RETURN;
+                END IF;
             END IF;
             v_done := true;
             EXIT;
@@ -186,8 +207,9 @@ BEGIN
             BEGIN
                 v_wanted := array_fill(false, ARRAY[v_count]);
                 v_wanted[v_row.n] := true;
-                v_batches := v_batches || ledger.post_selected(p_book_id, p_source_id, v_wanted, p_keys, p_dates, p_descriptions, p_references,
-                                                               p_source_lines, p_leg_entry, p_leg_account, p_leg_amount);
+                SELECT * INTO v_posted FROM ledger.post_selected(p_book_id, p_source_id, v_wanted, p_keys, p_dates, p_descriptions, p_references,
+                                                                 p_source_lines, p_leg_entry, p_leg_account, p_leg_amount);
+                v_batches := v_batches || v_posted.batch_id;
             EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
                 GET STACKED DIAGNOSTICS v_name = CONSTRAINT_NAME, v_text = MESSAGE_TEXT;
                 v_names[v_row.n] := coalesce(nullif(v_name, ''), 'refused');
