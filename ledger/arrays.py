@@ -117,7 +117,7 @@ def amount_array(values: Sequence[int]) -> Int8Array:
         column = array("q", values)
     except OverflowError:
         large = next(value for value in values if not -(2**63) <= value < 2**63)
-        raise AmountError(f"amount {large} does not fit in 64 bits of minor units") from None
+        raise AmountError(f"amount {large} does not fit in 64 bits of minor units (±{2**63 - 1})") from None
     return Int8Array(Int8Array.header(len(values)) + _fixed(column))
 
 

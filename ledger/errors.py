@@ -7,6 +7,7 @@
     │   ├── UnknownAccountError     ├── UnknownCurrencyError   ├── AmountError
     │   ├── AlreadyReversedError    ├── NotCertifiedError      ├── JournalFileError
     │   ├── CeilingError            ├── HoldError              ├── CertifiedDayError
+    │   ├── RateError              ├── RateFileError
     │   └── AccessError
     ├── UnavailableError        not now; safe to retry
     ├── OutcomeUnknownError     the commit's answer was lost; ask for the idempotency key
@@ -68,7 +69,7 @@ class UnknownAccountError(RefusedError):
 
 
 class UnknownCurrencyError(RefusedError):
-    """Not an ISO 4217 code, or not the account's currency."""
+    """Neither of ISO 4217 nor defined, or not the account's currency, or defined otherwise."""
 
 
 class AmountError(RefusedError):
@@ -101,6 +102,18 @@ class AccessError(RefusedError):
 
 class JournalFileError(RefusedError):
     """A journal file was refused whole; `faults` lists every one with its line."""
+
+    def __init__(self, message: str, faults: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class RateError(RefusedError):
+    """There is no exchange rate for that date, the newest is too old, or it is none."""
+
+
+class RateFileError(RefusedError):
+    """A file of rates was refused whole; `faults` lists every one with its line."""
 
     def __init__(self, message: str, faults: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -184,6 +197,13 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "consumer_forward": RefusedError,
     "consumer_published": RefusedError,
     "consumer_moved": RefusedError,
+    "currency_code": UnknownCurrencyError,
+    "currency_exponent": AmountError,
+    "currency_same": UnknownCurrencyError,
+    "rate_positive": RateError,
+    "rate_pair": RateError,
+    "rate_known": RateError,
+    "rate_stale": RateError,
 }
 
 
@@ -206,6 +226,11 @@ def error_from_postgres(error: psycopg.Error) -> NostroError:
     name = diag.constraint_name
     if name in _CONSTRAINT_ERRORS:
         return _CONSTRAINT_ERRORS[name](message, constraint=name, hint=diag.message_hint)
+    if isinstance(error, psycopg.errors.NumericValueOutOfRange):
+        return AmountError(
+            f"an amount or a balance does not fit in 64 bits of minor units: {message}; "
+            "keep it in several entries and accounts, or in a currency with fewer decimals."
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return AccessError(f"this login may not do that: {message}.", constraint=name)
     if isinstance(

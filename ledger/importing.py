@@ -10,16 +10,17 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from ledger.currencies import currencies
 from ledger.db import Connection
 from ledger.errors import JournalFileError
 from ledger.journal import Legs, post_columns
-from ledger.money import CURRENCIES
+from ledger.money import INT64_MAX, Currency, format_amount
 from ledger.transactions import transaction
 
 COLUMNS = ("entry_key", "effective_date", "account", "amount", "currency", "description", "reference")
@@ -48,8 +49,9 @@ def import_journal(
     if not path.is_file():
         raise JournalFileError(f"{path} is not a file; give the path of a .csv, .csv.gz or .parquet journal.", ())
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    rows, faults = _typed(_read(path))
+    raw = _read(path)
     with transaction(conn):
+        rows, faults = _typed(raw, currencies(conn))
         faults += _entry_faults(rows)
         opened, accounts, account_faults = _resolve_accounts(conn, book_id, rows)
         rows = rows.join(accounts, on="account", how="left", maintain_order="left")
@@ -130,11 +132,12 @@ def _faults(frame: pl.DataFrame, broken: pl.Expr, text: pl.Expr) -> list[tuple[i
     return [(int(line), str(said)) for line, said in frame.filter(broken).select("line", text.alias("said")).rows()]
 
 
-def _typed(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
+def _typed(raw: pl.DataFrame, known_currencies: Mapping[str, Currency]) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
     """Rows with a date, exact minor units and a dense entry number (order of first appearance), and the faults."""
     known = pl.DataFrame(
-        {"currency": list(CURRENCIES), "exponent": [c.exponent for c in CURRENCIES.values()]},
-        schema={"currency": pl.String, "exponent": pl.Int32},
+        [(c.code, c.exponent, format_amount(INT64_MAX, c.exponent)) for c in known_currencies.values()],
+        schema={"currency": pl.String, "exponent": pl.Int32, "largest": pl.String},
+        orient="row",
     )
     entries = raw.select("entry_key").unique(maintain_order=True).with_row_index("entry")
     parts = pl.col("amount").str.extract_groups(r"^([+-]?)([0-9]+)(?:\.([0-9]*))?$")
@@ -174,7 +177,7 @@ def _typed(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
         + _faults(
             frame,
             pl.col("exponent").is_null(),
-            pl.format("currency '{}' is not an ISO 4217 code.", "currency"),
+            pl.format("currency '{}' is neither of ISO 4217 nor defined here.", "currency"),
         )
         + _faults(frame, bad_amount, pl.format("amount '{}' is not a plain decimal number like -12.50.", "amount"))
         + _faults(
@@ -188,7 +191,12 @@ def _typed(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
             & pl.col("exponent").is_not_null()
             & (pl.col("excess") == "")
             & pl.col("amount_minor").is_null(),
-            pl.format("amount '{}' does not fit in 64 bits of minor units.", "amount"),
+            pl.format(
+                "amount '{}' does not fit in 64 bits of minor units; the largest amount of {} is {}.",
+                "amount",
+                "currency",
+                "largest",
+            ),
         )
         + _faults(frame, pl.col("amount_minor") == 0, pl.lit("amount is zero; leave the row out."))
     )
@@ -305,13 +313,14 @@ def _open_by_rule(
         else:
             currency = str(rule[2] or row["currency"])
             chosen.append((code, str(rule[1]), currency, bool(rule[3]), rule[4]))  # type: ignore[arg-type]
-    chosen = [c for c in chosen if c[2] in CURRENCIES]
+    defined = currencies(conn)
+    chosen = [c for c in chosen if c[2] in defined]
     if faults or not chosen:
         return faults, []
-    codes, types, currencies, settleable, floors = (list(column) for column in zip(*chosen, strict=True))
+    codes, types, kept_in, settleable, floors = (list(column) for column in zip(*chosen, strict=True))
     found = conn.execute(
         "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s::text[], %s::bigint[])",
-        (book_id, codes, types, currencies, settleable, [None] * len(codes), floors),
+        (book_id, codes, types, kept_in, settleable, [None] * len(codes), floors),
     ).fetchone()
     assert found is not None
     ids: list[int] = found[0]  # type: ignore[assignment]

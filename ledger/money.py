@@ -36,14 +36,14 @@ UZS860 VED926 VES928 VND704 VUV548 WST882 XAF950 XCD951 XCG532 XOF952 XPF953 YER
 # Withdrawn codes that journals and statements from before their withdrawal still carry.
 _WITHDRAWN = """
 ATS040 BEF056 CYP196 DEM276 EEK233 ESP724 FIM246 FRF250 GRD300 HRK191 IEP372 ITL380 LTL440 LUF442 LVL428
-MTL470 NLG528 PTE620 SIT705 SKK703 CUC931 SLL694 ZWL932
+MTL470 NLG528 PTE620 ROL642 SIT705 SKK703 TRL792 CUC931 SLL694 ZWL932
 """
-_WITHDRAWN_EXPONENT_0 = "ESP ITL BEF LUF PTE GRD"
+_WITHDRAWN_EXPONENT_0 = "ESP ITL BEF LUF PTE GRD TRL"
 
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """An ISO 4217 currency. `numeric` is the ISO number (the key in Postgres), `exponent` its decimals."""
+    """A currency with its decimals. `numeric` is the key in Postgres: ISO's number, or above 999 if defined here."""
 
     code: str
     exponent: int
@@ -91,7 +91,10 @@ def parse_amount_minor(text: str, exponent: int) -> int:
     digits = whole.lstrip("0") + fraction[:exponent].ljust(exponent, "0")
     minor = int(digits or "0") if len(digits) <= len(str(INT64_MAX)) else INT64_MAX + 1
     if minor > INT64_MAX:
-        raise AmountError(f"amount {text!r} does not fit in 64 bits of minor units")
+        largest = format_amount(INT64_MAX, exponent)
+        raise AmountError(
+            f"amount {text!r} does not fit in 64 bits of minor units; with {exponent} decimals the largest is {largest}"
+        )
     return -minor if sign == "-" else minor
 
 

@@ -2,7 +2,9 @@
 -- positive on our books, credit positive on the bank's side; money(minor, exponent) gives an exact decimal.
 
 CREATE MACRO money(minor, exponent) AS
-    CAST(minor AS DECIMAL(20, 0)) * CASE exponent WHEN 0 THEN 1.0000 WHEN 2 THEN 0.0100 WHEN 3 THEN 0.0010 ELSE 0.0001 END;
+    CAST(minor AS DECIMAL(20, 0)) * CASE exponent
+        WHEN 0 THEN 1.00000000 WHEN 1 THEN 0.10000000 WHEN 2 THEN 0.01000000 WHEN 3 THEN 0.00100000 WHEN 4 THEN 0.00010000
+        WHEN 5 THEN 0.00001000 WHEN 6 THEN 0.00000100 WHEN 7 THEN 0.00000010 WHEN 8 THEN 0.00000001 END;
 
 CREATE TABLE account (book VARCHAR, account_id INTEGER, account VARCHAR, type VARCHAR, normal_side SMALLINT, currency VARCHAR,
     exponent SMALLINT, control VARCHAR, settleable BOOLEAN);

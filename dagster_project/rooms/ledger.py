@@ -90,9 +90,8 @@ def trial_balance(session: Session, day: dt.date) -> TrialBalanceSummary:
 
 
 def _totals(whole: ledger.TrialBalance) -> dict[str, str]:
-    return {
-        code: format_amount(total, ledger.currency(code).exponent) for code, total in sorted(whole.totals_minor.items())
-    }
+    exponents = {row.currency: row.exponent for row in whole.rows}
+    return {code: format_amount(total, exponents[code]) for code, total in sorted(whole.totals_minor.items())}
 
 
 def debits_equal_credits(session: Session) -> Verdict:

@@ -7,11 +7,13 @@ CREATE SCHEMA ledger;
 GRANT USAGE ON SCHEMA ledger TO :app, :analyst;
 
 CREATE TABLE ledger.currency (
-    currency_id smallint PRIMARY KEY,          -- ISO 4217 number
-    code        text     NOT NULL UNIQUE CHECK (code ~ '^[A-Z]{3,8}$'),
-    exponent    smallint NOT NULL CHECK (exponent BETWEEN 0 AND 8)
+    currency_id smallint PRIMARY KEY,          -- ISO 4217 number, or 1000 and above: defined here
+    code        text     NOT NULL UNIQUE,
+    exponent    smallint NOT NULL,
+    CONSTRAINT currency_code CHECK (code ~ '^[A-Z]{3,8}$'),
+    CONSTRAINT currency_exponent CHECK (exponent BETWEEN 0 AND 8)
 );
-COMMENT ON TABLE ledger.currency IS 'ISO 4217 currencies; amounts are integers of 10^-exponent.';
+COMMENT ON TABLE ledger.currency IS 'Currencies of ISO 4217 and defined ones; amounts are integers of 10^-exponent.';
 
 CREATE TABLE ledger.book (
     book_id                int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

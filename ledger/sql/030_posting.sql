@@ -6,7 +6,8 @@ DECLARE v smallint := (SELECT currency_id FROM ledger.currency WHERE code = p_co
 BEGIN
     IF v IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_currency',
-            MESSAGE = format('Currency %s is not an ISO 4217 code.', p_code);
+            MESSAGE = format('Currency %s is neither of ISO 4217 nor defined here.', p_code),
+            HINT = 'Define it first: `nostro currency define CODE --exponent N`.';
     END IF;
     RETURN v;
 END $$;

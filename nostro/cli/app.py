@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ledger.errors import NostroError
-from nostro.cli import bank, books, deployment, events, exports, history, reconciliation, runs, seals, settle
+from nostro.cli import bank, books, deployment, events, exports, fx, history, reconciliation, runs, seals, settle
 from nostro.cli.common import (
     EXIT_INTERNAL,
     EXIT_REFUSED,
@@ -38,6 +38,7 @@ bank.register(app)
 reconciliation.register(app)
 exports.register(app)
 events.register(app)
+fx.register(app)
 seals.register(app)
 runs.register(app)
 

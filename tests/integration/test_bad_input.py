@@ -74,8 +74,8 @@ JOURNAL = {
 SAYS = {
     "unbalanced": ["line {0}: entry 'u-1' does not balance: it is off by 100 minor units of EUR."],
     "currency": [
-        "line {0}: currency 'XYZ' is not an ISO 4217 code.",
-        "line {1}: currency 'XYZ' is not an ISO 4217 code.",
+        "line {0}: currency 'XYZ' is neither of ISO 4217 nor defined here.",
+        "line {1}: currency 'XYZ' is neither of ISO 4217 nor defined here.",
     ],
     "decimals": [
         "line {0}: amount '10.005' has more decimals than EUR allows (2).",

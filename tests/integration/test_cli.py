@@ -29,7 +29,18 @@ ELSEWHERE = {"up", "demo", "berka", "seal", "proof", "restatement"} | {
     name
     for name in commands()
     if name.startswith(
-        ("bench ", "events ", "hold ", "period ", "export audit", "export bean", "export hledger", "export parquet")
+        (
+            "bench ",
+            "currency ",
+            "rates ",
+            "events ",
+            "hold ",
+            "period ",
+            "export audit",
+            "export bean",
+            "export hledger",
+            "export parquet",
+        )
     )
 }
 

@@ -158,7 +158,7 @@ def test_every_fault_at_once_with_its_line(books: Books, conn: Connection, tmp_p
     said = "\n".join(found)
     for part in (
         "entry 'u1' does not balance: it is off by 1 minor units of EUR",
-        "currency 'ECU' is not an ISO 4217 code",
+        "currency 'ECU' is neither of ISO 4217 nor defined here",
         "amount '5.001' has more decimals than EUR allows (2)",
         "account 'assets:bank:main' is a control account (nostro)",
         "account 'assets:nowhere' does not exist and no rule of the book opens it",

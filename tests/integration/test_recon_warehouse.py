@@ -52,7 +52,7 @@ def test_views_answer_and_stay_the_same(world: World, tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["nostro.duckdb"]
     with duckdb.connect(str(path), read_only=True) as db:
         assert db.execute("SELECT code, item_ref, amount::VARCHAR FROM open_breaks").fetchall() == [
-            ("UNIDENTIFIED_RECEIPT", "B2", "-0.7700")
+            ("UNIDENTIFIED_RECEIPT", "B2", "-0.77000000")
         ]
         assert db.execute("SELECT at_bank::VARCHAR, closing_minor FROM cash_position").fetchall() == [
             (f"{(OPENING - 10_000 + 77) / 100:.2f}00", OPENING - 10_000 + 77)
