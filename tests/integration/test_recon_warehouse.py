@@ -55,7 +55,7 @@ def test_views_answer_and_stay_the_same(world: World, tmp_path: Path) -> None:
             ("UNIDENTIFIED_RECEIPT", "B2", "-0.77000000")
         ]
         assert db.execute("SELECT at_bank::VARCHAR, closing_minor FROM cash_position").fetchall() == [
-            (f"{(OPENING - 10_000 + 77) / 100:.2f}00", OPENING - 10_000 + 77)
+            (f"{(OPENING - 10_000 + 77) / 100:.2f}000000", OPENING - 10_000 + 77)
         ]
         assert db.execute("SELECT payee_name, cleared_by, cleared_on FROM payouts").fetchall() == [
             ('Zoë "Z" O\'Neill', "exact-end-to-end", DAY)
