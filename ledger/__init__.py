@@ -18,6 +18,7 @@ from ledger.balances import (
     statement_page,
     trial_balance,
 )
+from ledger.batcher import Batcher
 from ledger.currencies import (
     Conversion,
     NewRate,
@@ -127,6 +128,7 @@ __all__ = [
     "AlreadyReversedError",
     "AmountError",
     "AppendOnlyError",
+    "Batcher",
     "CeilingError",
     "CertifiedDayError",
     "CheckFailedError",

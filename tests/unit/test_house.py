@@ -20,6 +20,7 @@ LINES_MAX = 500
 
 LEDGER_API = """
 AccessError AccountBalance AlreadyReversedError AmountError AppendOnlyError CURRENCIES CeilingError CertifiedDayError
+Batcher
 CheckFailedError ClosedPeriodError Connection ControlAccountError Conversion Currency EntryOutcome EntryStatus Event
 EventPosting Export ExportFormat ExportReport Fault FloorError Hold HoldError HoldPosting HoldState
 IdempotencyConflictError ImportReport JournalFileError Knowledge Money NewEntry NewHold NewPosting NewRate NostroError
