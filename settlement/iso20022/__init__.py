@@ -1,30 +1,33 @@
-"""ISO 20022 payment messages: pain.001 written and checked, pain.002 read.
+"""ISO 20022 payment messages: pain.001, pain.007, pain.008 and camt.055 written and checked, pain.002 read.
 
 A leaf: values in, bytes and findings out. It knows no database and no clock, and ISO spellings stay here.
 """
 
 from settlement.iso20022.charset import Change, Charset, Transliteration, outside, transliterate
+from settlement.iso20022.direct_debit import (
+    Amendment,
+    CollectionFile,
+    CollectionGroup,
+    DirectDebit,
+    Scheme,
+    SequenceType,
+)
 from settlement.iso20022.field_rules import FileLimits
 from settlement.iso20022.findings import Finding
+from settlement.iso20022.follow_ups import Cancellation, CancellationFile, OriginalGroup, Reversal, ReversalFile
 from settlement.iso20022.identifiers import bic_fault, iban_fault, iban_in_sepa
 from settlement.iso20022.ids import FileKey, book_tag, end_to_end_id, message_id, payment_information_id, uetr
 from settlement.iso20022.model import (
-    RAIL_TERMS,
     AddressForm,
-    ChargeBearer,
     CreditTransfer,
     MessageVersion,
     PaymentFile,
     PaymentFileError,
     PaymentGroup,
     PostalAddress,
-    Rail,
-    RailTerms,
     Totals,
     postal_address,
 )
-from settlement.iso20022.pain001 import Written, chunks, render, write
-from settlement.iso20022.pain001_model import render_model
 from settlement.iso20022.pain002 import (
     GroupStatus,
     PaymentInformationStatus,
@@ -37,20 +40,29 @@ from settlement.iso20022.pain002 import (
     contradicts,
     read_pain002,
 )
+from settlement.iso20022.rails import RAIL_TERMS, ChargeBearer, Rail, RailTerms
 from settlement.iso20022.validate import check_business_rules, gate_file, transfers_digest
+from settlement.iso20022.writing import Written, chunks, render, render_model, write
 
 __all__ = [
     "RAIL_TERMS",
     "AddressForm",
+    "Amendment",
+    "Cancellation",
+    "CancellationFile",
     "Change",
     "ChargeBearer",
     "Charset",
+    "CollectionFile",
+    "CollectionGroup",
     "CreditTransfer",
+    "DirectDebit",
     "FileKey",
     "FileLimits",
     "Finding",
     "GroupStatus",
     "MessageVersion",
+    "OriginalGroup",
     "PaymentFile",
     "PaymentFileError",
     "PaymentGroup",
@@ -60,6 +72,10 @@ __all__ = [
     "Rail",
     "RailTerms",
     "Reason",
+    "Reversal",
+    "ReversalFile",
+    "Scheme",
+    "SequenceType",
     "StatusReport",
     "StatusReportRefusedError",
     "Totals",

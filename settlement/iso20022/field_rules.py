@@ -21,14 +21,8 @@ from settlement.iso20022.charset import SEPA_CHARACTERS, Charset, outside, refer
 from settlement.iso20022.findings import Finding
 from settlement.iso20022.identifiers import bic_fault, iban_fault, iban_in_sepa
 from settlement.iso20022.ids import MAX_ID_LENGTH
-from settlement.iso20022.model import (
-    RAIL_TERMS,
-    AddressForm,
-    CreditTransfer,
-    PaymentFile,
-    PostalAddress,
-    Rail,
-)
+from settlement.iso20022.model import AddressForm, CreditTransfer, PaymentFile, PostalAddress
+from settlement.iso20022.rails import RAIL_TERMS, Rail
 
 _ID = re.compile(f"[{re.escape(SEPA_CHARACTERS)}]+")
 _UETR = re.compile(r"[a-f0-9]{8}-[a-f0-9]{4}-4[a-f0-9]{3}-[89ab][a-f0-9]{3}-[a-f0-9]{12}")

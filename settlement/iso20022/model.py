@@ -13,9 +13,17 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from ledger.errors import RefusedError
 from settlement.iso20022.charset import Charset
+from settlement.iso20022.rails import ChargeBearer
+
+
+def require_whole_seconds(created_at: dt.datetime) -> None:
+    """Raises `ValueError` for a moment without time zone or with a fraction: neither can stand in a file."""
+    if created_at.utcoffset() is None or created_at.microsecond:
+        raise ValueError(f"created_at {created_at!r} must be aware and in whole seconds")
 
 
 class PaymentFileError(RefusedError):
@@ -23,20 +31,38 @@ class PaymentFileError(RefusedError):
 
 
 class MessageVersion(StrEnum):
-    """pain.001 versions that can be written (a bank profile's `message`)."""
+    """Messages that can be written. A bank profile's `message` is one of pain.001, `collection_message` of pain.008."""
 
+    PAIN_001_001_03 = "pain.001.001.03"
     PAIN_001_001_09 = "pain.001.001.09"
+    PAIN_001_001_11 = "pain.001.001.11"
+    PAIN_007_001_02 = "pain.007.001.02"
+    PAIN_007_001_11 = "pain.007.001.11"
+    PAIN_008_001_02 = "pain.008.001.02"
+    PAIN_008_001_08 = "pain.008.001.08"
+    CAMT_055_001_08 = "camt.055.001.08"
+    CAMT_055_001_11 = "camt.055.001.11"
 
     @property
     def namespace(self) -> str:
         return f"urn:iso:std:iso:20022:tech:xsd:{self.value}"
 
+    @property
+    def family(self) -> str:
+        """The message without its version, such as ``pain.001``."""
+        return self.value[:8]
 
-class Rail(StrEnum):
-    """How the bank moves the money: SEPA credit transfer in euro, or a transfer in another currency."""
+    @property
+    def carries_uetr(self) -> bool:
+        """Whether a payment of this message can have a UETR."""
+        return self not in _WITHOUT_UETR
 
-    SEPA = "SEPA"
-    DOMESTIC = "DOMESTIC"
+
+_WITHOUT_UETR = {
+    MessageVersion.PAIN_001_001_03,
+    MessageVersion.PAIN_007_001_02,
+    MessageVersion.PAIN_008_001_02,
+}
 
 
 class AddressForm(StrEnum):
@@ -45,15 +71,6 @@ class AddressForm(StrEnum):
     STRUCTURED = "structured"
     HYBRID = "hybrid"
     NONE = "none"
-
-
-class ChargeBearer(StrEnum):
-    """Who pays the banks' charges [ChrgBr]."""
-
-    SLEV = "SLEV"
-    SHAR = "SHAR"
-    DEBT = "DEBT"
-    CRED = "CRED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +102,25 @@ def postal_address(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentGroup:
-    """The one group of payments of a file: one debtor account, one date, one currency [PmtInf]."""
+    """The one group of payments of a file: one debtor account, date, rail, currency and charge bearer [PmtInf].
+
+    The account is an IBAN or a national number [Othr/Id]; the bank a BIC or a member of a clearing system.
+    """
 
     payment_information_id: str
     execution_date: dt.date
     currency: str
     debtor_name: str
-    debtor_iban: str
-    debtor_bic: str
+    debtor_iban: str | None = None
+    debtor_account: str | None = None
+    debtor_bic: str | None = None
+    debtor_clearing_system: str | None = None
+    debtor_member_id: str | None = None
+    debtor_lei: str | None = None
     debtor_address: PostalAddress | None = None
     batch_booking: bool = True
     service_level: str | None = None
+    local_instrument: str | None = None
     charge_bearer: ChargeBearer = ChargeBearer.SLEV
     category_purpose: str | None = None
 
@@ -113,24 +138,70 @@ class PaymentFile:
     charset: Charset = Charset.SEPA
 
     def __post_init__(self) -> None:
-        if self.created_at.utcoffset() is None or self.created_at.microsecond:
-            raise ValueError(f"created_at {self.created_at!r} must be aware and in whole seconds")
+        require_whole_seconds(self.created_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreditTransfer:
-    """One payment to one creditor [CdtTrfTxInf]."""
+    """One payment to one creditor [CdtTrfTxInf].
+
+    The account is an IBAN or a national number [Othr/Id]; the bank a BIC or a member of a clearing system.
+    `creditor_reference` is an ISO 11649 reference [SCOR], `qr_reference` a Swiss QR reference [QRR]; either
+    stands instead of unstructured remittance. `regulatory_*` is one report to an authority [RgltryRptg].
+    """
 
     instruction_id: str
     end_to_end_id: str
     amount_minor: int
     currency: str
     creditor_name: str
-    creditor_iban: str
+    creditor_iban: str | None = None
+    creditor_account: str | None = None
     uetr: str | None = None
     creditor_bic: str | None = None
+    creditor_clearing_system: str | None = None
+    creditor_member_id: str | None = None
+    creditor_lei: str | None = None
     creditor_address: PostalAddress | None = None
+    intermediary_bic: str | None = None
+    purpose: str | None = None
+    regulatory_country: str | None = None
+    regulatory_code: str | None = None
+    regulatory_text: str | None = None
+    creditor_reference: str | None = None
+    qr_reference: str | None = None
     remittance_unstructured: str | None = None
+
+
+class Payment(Protocol):
+    """What payments of every message have in common."""
+
+    @property
+    def end_to_end_id(self) -> str: ...
+    @property
+    def amount_minor(self) -> int: ...
+    @property
+    def currency(self) -> str: ...
+
+
+class Group(Protocol):
+    """What payment groups of every message have in common."""
+
+    @property
+    def currency(self) -> str: ...
+
+
+class MessageFile(Protocol):
+    """What files of every message have in common."""
+
+    @property
+    def msg_id(self) -> str: ...
+    @property
+    def message_version(self) -> MessageVersion: ...
+    @property
+    def charset(self) -> Charset: ...
+    @property
+    def group(self) -> Group: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,42 +212,10 @@ class Totals:
     total_minor: int
 
     @classmethod
-    def of(cls, transfers: Iterable[CreditTransfer]) -> Totals:
+    def of(cls, payments: Iterable[Payment]) -> Totals:
         """Count and sum in one pass."""
         count = total_minor = 0
-        for transfer in transfers:
+        for payment in payments:
             count += 1
-            total_minor += transfer.amount_minor
+            total_minor += payment.amount_minor
         return cls(count, total_minor)
-
-
-@dataclass(frozen=True, slots=True)
-class RailTerms:
-    """What a rail fixes in every file, and what it allows (EPC SCT customer-to-PSP guidelines for SEPA)."""
-
-    service_level: str | None
-    charge_bearer: ChargeBearer
-    creditor_bic: bool
-    name_length_max: int
-    currency: str | None
-    amount_minor_max: int
-
-
-RAIL_TERMS: dict[Rail, RailTerms] = {
-    Rail.SEPA: RailTerms(
-        service_level="SEPA",
-        charge_bearer=ChargeBearer.SLEV,
-        creditor_bic=False,
-        name_length_max=70,
-        currency="EUR",
-        amount_minor_max=99_999_999_999,
-    ),
-    Rail.DOMESTIC: RailTerms(
-        service_level=None,
-        charge_bearer=ChargeBearer.SHAR,
-        creditor_bic=True,
-        name_length_max=140,
-        currency=None,
-        amount_minor_max=10**18 - 1,
-    ),
-}

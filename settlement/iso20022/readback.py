@@ -15,8 +15,8 @@ from lxml import etree
 
 from ledger.errors import RefusedError
 from ledger.money import currency, parse_amount_minor
+from settlement.iso20022.rails import ChargeBearer
 from settlement.iso20022.model import (
-    ChargeBearer,
     CreditTransfer,
     MessageVersion,
     PaymentFile,

@@ -30,7 +30,7 @@ from settlement.iso20022 import (
     render_model,
     write,
 )
-from settlement.iso20022.pain001 import PAYMENTS_PER_CHUNK
+from settlement.iso20022.writing import PAYMENTS_PER_CHUNK
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "pain001"
 by_profile = pytest.mark.parametrize("profile", PROFILES, ids=str)
