@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 DIR    ?= ../shared/real/berka
 ARGS   ?=
 
-.PHONY: setup demo test check bench berka lock clean help
+.PHONY: setup demo test check bench berka lock iso-classes clean help
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(BIN)/nostro: requirements/bootstrap.txt requirements/runtime.txt
 	@echo "Setting up $(VENV) (once) …"
@@ -55,6 +55,13 @@ lock: $(BIN)/nostro  ## compile requirements/*.in into pinned, hashed *.txt
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header $$( [ $$name = runtime ] && echo "-c requirements/dev.txt" ) \
 	    requirements/$$name.in -o requirements/$$name.txt || exit $$?; done
+
+iso-classes: setup  ## model classes of pain.008.001.08, which pyiso20022 lacks (needs the packages of xsdata[cli])
+	cd settlement/iso20022/generated && PATH="$(CURDIR)/$(BIN):$$PATH" xsdata generate \
+	  "$$($(CURDIR)/$(BIN)/python -c 'import sepaxml; print(sepaxml.__path__[0])')/schemas/pain.008.001.08.xsd" \
+	  --package iso_classes --structure-style filenames --docstring-style Blank --max-line-length 120
+	mv settlement/iso20022/generated/iso_classes/pain_008_001_08.py settlement/iso20022/generated/
+	rm -r settlement/iso20022/generated/iso_classes
 
 clean:  ## remove what setup and runs made (the books in .nostro too)
 	rm -rf $(VENV) .nostro .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -79,6 +79,12 @@ def _country(text: str) -> str:
     return text
 
 
+def _credit_transfers(version: MessageVersion) -> MessageVersion:
+    if version.family != "pain.001":
+        raise ValueError(f"message {version} is not a pain.001")
+    return version
+
+
 Blank = BeforeValidator(_blank_to_none)
 Currency = Annotated[str, AfterValidator(_currency)]
 Iban = Annotated[str, AfterValidator(_iban)]
@@ -155,7 +161,7 @@ class Bank(_Model):
     bic: Bic
     timezone: str
     holidays: str
-    message: MessageVersion = MessageVersion.PAIN_001_001_09
+    message: Annotated[MessageVersion, AfterValidator(_credit_transfers)] = MessageVersion.PAIN_001_001_09
     charset: Charset = Charset.SEPA
     address: AddressForm = AddressForm.STRUCTURED
     batch_booking: bool = True

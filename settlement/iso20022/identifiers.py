@@ -1,6 +1,7 @@
 """Account and bank identifiers: is an IBAN or a BIC well formed.
 
-Lives here: ISO 13616 and ISO 9362 checks, each fault as one phrase.
+Lives here: ISO 13616 and ISO 9362 checks and those of LEIs, references, creditor ids, national bank codes, each fault
+as one phrase.
 Must not live here: whether a bank or an account exists; bank codes are not looked up, so that test banks pass.
 """
 
@@ -58,3 +59,60 @@ def bic_fault(bic: str) -> str | None:
     if _BIC.fullmatch(bic) is None:
         return "must be 8 or 11 characters: 4 for the bank, 2 letters for the country, 2 or 5 more"
     return None
+
+
+def _mod_97(text: str) -> int:
+    """ISO 7064 mod 97-10 of letters (A = 10) and digits."""
+    return int(text.translate(_DIGITS)) % 97
+
+
+def lei_fault(lei: str) -> str | None:
+    """What is wrong with a Legal Entity Identifier (ISO 17442), or None."""
+    if re.fullmatch(r"[A-Z0-9]{18}[0-9]{2}", lei) is None:
+        return "must be 18 capitals or digits and two digits"
+    return None if _mod_97(lei) == 1 else "has wrong check digits"
+
+
+def creditor_reference_fault(reference: str) -> str | None:
+    """What is wrong with a creditor reference (ISO 11649), or None."""
+    if re.fullmatch(r"RF[0-9]{2}[A-Z0-9]{1,21}", reference) is None:
+        return "must be RF, two digits and up to 21 capitals or digits"
+    return None if _mod_97(reference[4:] + reference[:4]) == 1 else "has wrong check digits"
+
+
+_QR_TABLE = (0, 9, 4, 6, 8, 2, 7, 1, 3, 5)
+
+
+def qr_reference_fault(reference: str) -> str | None:
+    """What is wrong with a Swiss QR reference (27 digits, the last by recursive modulo 10), or None."""
+    if re.fullmatch(r"[0-9]{27}", reference) is None:
+        return "must be 27 digits"
+    carry = 0
+    for digit in reference[:-1]:
+        carry = _QR_TABLE[(carry + int(digit)) % 10]
+    return None if (10 - carry) % 10 == int(reference[-1]) else "has a wrong check digit"
+
+
+def creditor_id_fault(identifier: str) -> str | None:
+    """What is wrong with a SEPA creditor identifier (EPC262-08), or None: its business code is not in the check."""
+    if re.fullmatch(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{3}[A-Z0-9]{1,28}", identifier) is None:
+        return "must be a country, two digits, a business code of three and the national part"
+    return None if _mod_97(identifier[7:] + identifier[:4]) == 1 else "has wrong check digits"
+
+
+def member_fault(system: str, member: str) -> str | None:
+    """What is wrong with a bank's member id in a clearing system [ClrSysMmbId], or None."""
+    if system == "USABA":
+        if re.fullmatch(r"[0-9]{9}", member) is None:
+            return "must be nine digits"
+        weighed = sum(int(digit) * weight for digit, weight in zip(member, (3, 7, 1) * 3, strict=True))
+        return "has a wrong check digit" if weighed % 10 else None
+    if system == "GBDSC":
+        return None if re.fullmatch(r"[0-9]{6}", member) else "must be six digits"
+    return f"is of clearing system {system}, which is not known"
+
+
+def national_account_fault(system: str, account: str) -> str | None:
+    """What is wrong with an account number at a member of a clearing system, or None."""
+    shape = {"USABA": r"[A-Z0-9]{4,17}", "GBDSC": r"[0-9]{8}"}.get(system, r"[A-Z0-9]{1,34}")
+    return None if re.fullmatch(shape, account) else "is not shaped as an account number there"

@@ -14,7 +14,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -42,7 +42,7 @@ def render_tree(version: MessageVersion, tree: Tree) -> str:
     return text
 
 
-@lru_cache(maxsize=None)
+@cache
 def elements(cls: type) -> dict[str, tuple[str, type, bool]]:
     """Of each element (or attribute, or ``value``) of a class: the field, its type, and whether it repeats."""
     hints = get_type_hints(cls)

@@ -39,14 +39,15 @@ class ChargeBearer(StrEnum):
 class RailTerms:
     """What a rail fixes in every file, and what it allows.
 
-    `charge_bearers` lists what is allowed, the usual one first. `creditor_bic`: needed, or not allowed.
+    `charge_bearers` and `local_instruments` list what is allowed, the usual one first. `creditor_bic`: needed, or not
+    allowed. `service_level`: None is whatever the bank's profile says, SEPA's apart.
     `clearing_system` [ClrSysId]: the creditor's bank is named by a member id of this system and the creditor's
     account is a national number, unless an IBAN is given. `amount_minor_max` is in minor units of `currency`
     (of any currency where that is None).
     """
 
     service_level: str | None = None
-    local_instrument: str | None = None
+    local_instruments: tuple[str, ...] = ()
     charge_bearers: tuple[ChargeBearer, ...] = (ChargeBearer.SHAR,)
     creditor_bic: bool = False
     clearing_system: str | None = None
@@ -59,6 +60,11 @@ class RailTerms:
     def charge_bearer(self) -> ChargeBearer:
         """The usual one."""
         return self.charge_bearers[0]
+
+    @property
+    def local_instrument(self) -> str | None:
+        """The usual one, if there is any."""
+        return next(iter(self.local_instruments), None)
 
 
 _ANY = (ChargeBearer.SHAR, ChargeBearer.DEBT, ChargeBearer.CRED)
@@ -75,7 +81,7 @@ RAIL_TERMS: dict[Rail, RailTerms] = {
     ),
     Rail.SEPA_INST: RailTerms(
         service_level="SEPA",
-        local_instrument="INST",
+        local_instruments=("INST",),
         charge_bearers=(ChargeBearer.SLEV,),
         sepa_only=True,
         name_length_max=70,
@@ -84,7 +90,9 @@ RAIL_TERMS: dict[Rail, RailTerms] = {
     ),
     Rail.DOMESTIC: RailTerms(creditor_bic=True),
     Rail.CROSS_BORDER: RailTerms(charge_bearers=_ANY, creditor_bic=True),
-    Rail.US_ACH: RailTerms(service_level="NURG", local_instrument="CCD", clearing_system="USABA", currency="USD"),
+    Rail.US_ACH: RailTerms(
+        service_level="NURG", local_instruments=("CCD", "PPD", "CTX"), clearing_system="USABA", currency="USD"
+    ),
     Rail.US_WIRE: RailTerms(service_level="URGP", charge_bearers=_ANY, clearing_system="USABA", currency="USD"),
     Rail.UK_FPS: RailTerms(service_level="URNS", clearing_system="GBDSC", currency="GBP"),
     Rail.UK_CHAPS: RailTerms(service_level="URGP", charge_bearers=_ANY, clearing_system="GBDSC", currency="GBP"),

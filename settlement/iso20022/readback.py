@@ -1,232 +1,369 @@
-"""Reading our own pain.001 files back into the values they were written from.
+"""Reading our own files back, and comparing them with what they were written from.
 
 Lives here: a streaming reader that knows every element the writer may write and names any other.
-Must not live here: the writer's code or pyiso20022 (a shared mistake would go unseen), comparing (`validate`).
+Must not live here: the writer's code or pyiso20022 (a shared mistake would go unseen), XML well-formedness and the
+schema (`schemas`, in the same pass).
+
+What one payment looks like (its *layout*: the row of its tags) is understood element by element once; of every
+further payment of that layout only the texts are taken. This reads the small part of XML that the writer uses;
+anything else (comments, CDATA, attributes, entities of one's own) is a layout with something unknown in it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
-
-from lxml import etree
+from itertools import chain
+from operator import itemgetter
+from typing import Any
 
 from ledger.errors import RefusedError
-from ledger.money import currency, parse_amount_minor
-from settlement.iso20022.rails import ChargeBearer
-from settlement.iso20022.model import (
-    CreditTransfer,
-    MessageVersion,
-    PaymentFile,
-    PaymentGroup,
-    PostalAddress,
-)
+from ledger.money import currency, format_amount, parse_amount_minor
+from settlement.iso20022.findings import Finding
+from settlement.iso20022.leaves import Leaves, as_text, leaves_of
+from settlement.iso20022.model import MessageFile, MessageVersion, Payment, Totals
+from settlement.iso20022.readback_specs import SPECS, Spec
 
-# ISO path → our field. A nested mapping is an element with children.
-_Spec = Mapping[str, "str | _Spec"]
-
-_ADDRESS: _Spec = {
-    "StrtNm": "street",
-    "PstCd": "postcode",
-    "TwnNm": "town",
-    "Ctry": "country",
-    "AdrLine": "line",
-}
-_AGENT: _Spec = {"FinInstnId": {"BICFI": "bic"}}
-_HEADER: _Spec = {
-    "MsgId": "msg_id",
-    "CreDtTm": "created_at",
-    "NbOfTxs": "count",
-    "CtrlSum": "sum",
-    "InitgPty": {"Nm": "party_name", "Id": {"OrgId": {"Othr": {"Id": "party_id"}}}},
-}
-_GROUP: _Spec = {
-    "PmtInfId": "id",
-    "PmtMtd": "method",
-    "BtchBookg": "batch_booking",
-    "NbOfTxs": "count",
-    "CtrlSum": "sum",
-    "PmtTpInf": {"SvcLvl": {"Cd": "service_level"}, "CtgyPurp": {"Cd": "category_purpose"}},
-    "ReqdExctnDt": {"Dt": "execution_date"},
-    "Dbtr": {"Nm": "name", "PstlAdr": _ADDRESS},
-    "DbtrAcct": {"Id": {"IBAN": "iban"}, "Ccy": "currency"},
-    "DbtrAgt": _AGENT,
-    "ChrgBr": "charge_bearer",
-}
-_PAYMENT: _Spec = {
-    "PmtId": {"InstrId": "instruction_id", "EndToEndId": "end_to_end_id", "UETR": "uetr"},
-    "Amt": {"InstdAmt": "amount"},
-    "CdtrAgt": _AGENT,
-    "Cdtr": {"Nm": "name", "PstlAdr": _ADDRESS},
-    "CdtrAcct": {"Id": {"IBAN": "iban"}},
-    "RmtInf": {"Ustrd": "remittance"},
-}
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
+_CURRENCY = re.compile(r'Ccy="([^"]*)"')
 
 
 class ReadBackError(ValueError):
     """The file says something the writer never writes; the text names the element."""
 
 
-class InvalidXMLError(ValueError):
-    """Not well formed, or not valid by the schema; `faults` are (line, message)."""
-
-    def __init__(self, faults: tuple[tuple[int, str], ...]) -> None:
-        super().__init__("; ".join(f"line {line}: {message}" for line, message in faults))
-        self.faults = faults
-
-
 @dataclass(frozen=True, slots=True)
-class StatedTotals:
-    """NbOfTxs and CtrlSum as they stand in the file."""
+class _Layout:
+    """What the texts of one row of tags are: values by name, fixed texts, and nothing everywhere else."""
 
-    count: str
-    total: str
+    names: tuple[str, ...]
+    values: Callable[[Sequence[str]], tuple[str, ...]]
+    fixed: tuple[tuple[int, str], ...]
+    gaps: Callable[[Sequence[str]], tuple[str, ...]]
+    currency: str | None
 
-
-@dataclass(frozen=True, slots=True)
-class ReadPayment:
-    """A payment, and its amount as it stands in the file."""
-
-    transfer: CreditTransfer
-    amount_text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFile:
-    """The file without its payments; comes last, because a group ends after its payments."""
-
-    file: PaymentFile
-    header_totals: StatedTotals
-    group_totals: StatedTotals
+    def check(self, texts: Sequence[str]) -> None:
+        """Raises `ReadBackError` for another fixed text, or text between elements."""
+        for at, wanted in self.fixed:
+            if texts[at] != wanted:
+                raise ReadBackError(f"says {texts[at]!r} where only {wanted!r} is ever written")
+        if any(self.gaps(texts)):
+            raise ReadBackError("has text between its elements")
 
 
-def read_back(
-    source: BinaryIO, version: MessageVersion, schema: etree.XMLSchema | None = None
-) -> Iterator[ReadPayment | ReadFile]:
-    """The payments in order, then the file; in memory bounded by one payment.
+class FileReader:
+    """Compares a file, piece by piece, with the file and payments it was written from.
 
-    With a schema the same pass validates. Raises `InvalidXMLError` (schema faults only at the end of the
-    file), `ReadBackError` for what the writer never writes.
+    Memory is bounded by one piece. `feed` and `end` give findings; both raise `ReadBackError`.
     """
-    names = ("GrpHdr", "CdtTrfTxInf", "PmtInf", "Document")
-    header_tag, payment_tag, group_tag, root_tag = (f"{{{version.namespace}}}{name}" for name in names)
-    specs = {
-        tag: _qualified(spec, version.namespace)
-        for tag, spec in ((header_tag, _HEADER), (payment_tag, _PAYMENT), (group_tag, _GROUP))
-    }
-    parsed: dict[str, list[dict[str, str]]] = {header_tag: [], group_tag: []}
-    ended = False
-    # Not resolve_entities=False: together with a schema, lxml 6.1 then takes a truncated file for a whole one.
-    elements = etree.iterparse(source, events=("end",), tag=[*specs, root_tag], schema=schema, no_network=True)
-    try:
-        for _, element in elements:
-            if element.tag == root_tag:
-                ended = element.getroottree().docinfo.internalDTD is None
-                continue
-            values: dict[str, str] = {}
-            _collect(element, specs[element.tag], values)
-            if element.tag == payment_tag:
-                yield _payment(values)
-                element.getparent().remove(element)
-            else:
-                parsed[element.tag].append(values)
-    except etree.XMLSyntaxError as error:
-        logged = tuple((entry.line, entry.message) for entry in elements.error_log)
-        raise InvalidXMLError(logged or ((error.lineno or 0, str(error)),)) from None
-    if not ended:
-        raise ReadBackError("the file ends before its end, or has a DOCTYPE")
-    headers, groups = parsed[header_tag], parsed[group_tag]
-    if len(headers) != 1 or len(groups) != 1:
-        raise ReadBackError(f"the file has {len(headers)} headers and {len(groups)} payment groups, not one")
-    yield _file(headers[0], groups[0], version)
+
+    def __init__(self, file: MessageFile, payments: Iterable[Payment]) -> None:
+        self._file = file
+        self._spec = SPECS[file.message_version]
+        self._start, self._end = f"<{self._spec.element}>", f"</{self._spec.element}>"
+        self._head: str | None = None
+        self._rest = b""
+        self._given: Iterator[Any] = chain(payments, _nothing_more())
+        self._compare = _PaymentReader(file)
+        self._read = Totals(0, 0)
+
+    def feed(self, data: bytes) -> list[Finding]:
+        data = self._rest + data
+        cut = data.rfind(self._end.encode())
+        if cut < 0:
+            self._rest = data
+            return []
+        cut += len(self._end)
+        self._rest = data[cut:]
+        pieces = _decoded(data[:cut]).split(self._end)
+        if self._head is None:
+            self._head, _, first = pieces[0].partition(self._start)
+            pieces[0] = self._start + first
+        return self._payments(pieces[:-1])
+
+    def _payments(self, pieces: Sequence[str]) -> list[Finding]:
+        findings: list[Finding] = []
+        ordinal, total_minor = self._read.count, self._read.total_minor
+        for piece, given in zip(pieces, self._given, strict=False):
+            ordinal += 1
+            if not piece.startswith(self._start):
+                raise ReadBackError(f"payment {ordinal} has something before it")
+            # Everything between the payment's own tags; its end tag was cut off.
+            amount_minor, different = self._compare.read(ordinal, piece[len(self._start) :], given)
+            total_minor += amount_minor
+            if different:
+                findings += different
+        self._read = Totals(ordinal, total_minor)
+        return findings
+
+    def end(self, totals: Totals) -> list[Finding]:
+        """What the header and the group say, and count and sum of what was read."""
+        tail = _decoded(self._rest)
+        head = tail if self._head is None else self._head + tail
+        findings = _envelope_differences(self._file, head, totals)
+        if self._read != totals:
+            findings.append(Finding("totals", "file", f"holds {_in_words(self._read)}, not {_in_words(totals)}."))
+        return findings
 
 
-def _qualified(spec: _Spec, namespace: str) -> _Spec:
-    return {
-        f"{{{namespace}}}{name}": inner if isinstance(inner, str) else _qualified(inner, namespace)
-        for name, inner in spec.items()
-    }
+class _PaymentReader:
+    """Compares payments, layout by layout."""
+
+    def __init__(self, file: MessageFile) -> None:
+        spec = SPECS[file.message_version]
+        self._spec, self._element, self._leaves = spec.payment, spec.element, leaves_of(spec.kind)
+        self._exponent = currency(file.group.currency).exponent
+        self._known: dict[str, tuple[_Layout, _Expected]] = {}
+
+    def read(self, ordinal: int, text: str, given: Any) -> tuple[int, list[Finding]]:
+        """The amount in minor units, and every difference."""
+        parts = text.replace("<", ">").split(">")
+        tags, texts = ">".join(parts[1::2]), parts[2::2]
+        if "&" in text:
+            texts = [_unescaped(piece) for piece in texts]
+        try:
+            known = self._known.get(tags)
+            if known is None:
+                layout = _layout(parts[1::2], self._spec, self._element)
+                known = self._known[tags] = (layout, _Expected.of(layout, self._leaves))
+            layout, expected = known
+            layout.check(texts)
+        except ReadBackError as error:
+            raise ReadBackError(f"payment {ordinal}: {error}") from None
+        if given is not None and not parts[0] and expected.met(layout.values(texts), given, self._exponent):
+            return given.amount_minor, []
+        return self._differences(ordinal, layout, texts, given)
+
+    def _differences(
+        self, ordinal: int, layout: _Layout, texts: Sequence[str], given: Any
+    ) -> tuple[int, list[Finding]]:
+        found = dict(zip(layout.names, layout.values(texts), strict=True))
+        try:
+            amount_minor = parse_amount_minor(found.get("amount_minor", ""), self._exponent)
+        except RefusedError as error:
+            raise ReadBackError(f"payment {ordinal}: {error}") from None
+        if given is None:
+            place = f"payment {ordinal} ({found.get('end_to_end_id')})"
+            return amount_minor, [Finding("read-back", place, "is in the file, but was not given.")]
+        place, findings = f"payment {ordinal} ({given.end_to_end_id})", []
+        leaves = self._leaves
+        if layout.currency is not None:
+            found["currency"] = layout.currency
+        for name, kind, value in zip(leaves.names, leaves.types, leaves.values(given), strict=True):
+            there = found.get(name)
+            if kind is int and value is not None and there is not None:
+                findings += _amount_differences(place, name, there, int(str(value)), self._exponent)
+            elif there != as_text(value):
+                findings.append(Finding("read-back", place, f"{name} reads {there!r}, given was {as_text(value)!r}."))
+        if not findings:
+            findings.append(Finding("read-back", place, "has text where there should be none."))
+        return amount_minor, findings
 
 
-def _collect(element: etree._Element, spec: _Spec, values: dict[str, str]) -> None:
-    """Put the text of every known leaf into `values`; refuse unknown elements and repeats."""
-    for child in element:
-        inner = spec.get(child.tag)
-        if inner is None:
-            raise ReadBackError(f"element {_local(child)} in {_local(element)} is never written")
-        if not isinstance(inner, str):
-            _collect(child, inner, values)
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What the values of a payment must be for a layout: those it has, and None for all others."""
+
+    there: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    amounts: tuple[int, ...]
+    dates: tuple[int, ...]
+    absent: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    nothing: tuple[None, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+    currency: str | None
+
+    @classmethod
+    def of(cls, layout: _Layout, leaves: Leaves) -> _Expected:
+        kinds = dict(zip(leaves.names, leaves.types, strict=True))
+        missing = [n for n, name in enumerate(leaves.names) if name not in layout.names and name != "currency"]
+        return cls(
+            _taken([leaves.names.index(name) for name in layout.names]),
+            tuple(at for at, name in enumerate(layout.names) if kinds[name] is int),
+            tuple(at for at, name in enumerate(layout.names) if kinds[name] is dt.date),
+            _taken(missing),
+            (None,) * len(missing),
+            leaves.values,
+            layout.currency,
+        )
+
+    def met(self, found: tuple[str, ...], given: Any, exponent: int) -> bool:
+        values = self.values(given)
+        expected = list(self.there(values))
+        for at in self.amounts:
+            if expected[at] is not None:
+                expected[at] = format_amount(expected[at], exponent)
+        for at in self.dates:
+            expected[at] = as_text(expected[at])
+        return found == tuple(expected) and given.currency == self.currency and self.absent(values) == self.nothing
+
+
+def _layout(tags: Sequence[str], spec: Spec, place: str) -> _Layout:
+    """Understand a row of tags element by element; refuse unknown elements, attributes and repeats."""
+    open_elements: list[tuple[str, Spec]] = [(place, spec)]
+    values: dict[str, int] = {}
+    fixed: dict[int, str] = {}
+    codes: set[str] = set()
+    leaf: str | None = None
+    for at, tag in enumerate(tags):
+        name, _, attributes = tag.partition(" ")
+        parent, inside = open_elements[-1]
+        if leaf is not None or tag.startswith("/"):
+            if tag != f"/{leaf or parent}":
+                raise ReadBackError(f"element {leaf or parent} holds {tag!r}, which is never written")
+            if leaf is None:
+                open_elements.pop()
+            leaf = None
             continue
-        if inner == "line":
-            inner = "line_2" if "line_1" in values else "line_1"
-        if inner in values:
-            raise ReadBackError(f"element {_local(child)} in {_local(element)} is there twice")
-        values[inner] = child.text or ""
-        if inner == "amount":
-            values["currency"] = child.get("Ccy", "")
+        inner = inside.get(name)
+        if inner is None:
+            raise ReadBackError(f"element {name} in {parent} is never written")
+        if not isinstance(inner, str):
+            if attributes:
+                raise ReadBackError(f"element {name} in {parent} has {attributes!r}, which is never written")
+            open_elements.append((name, inner))
+            continue
+        leaf = name
+        if inner.startswith("="):
+            fixed[at] = inner[1:]
+            codes.add(inner)
+            continue
+        chosen = _named(inner, values, codes)
+        if chosen is None:
+            raise ReadBackError(f"element {name} in {parent} is there twice")
+        values[chosen] = at
+        _keep_currency(codes, attributes, name, parent)
+    if len(open_elements) != 1 or leaf is not None:
+        raise ReadBackError(f"element {leaf or open_elements[-1][0]} does not end")
+    currencies = [code[4:] for code in codes if code.startswith("Ccy=")]
+    if len(currencies) > 1:
+        raise ReadBackError(f"is in several currencies, {sorted(currencies)}")
+    gaps = [at for at in range(len(tags)) if at not in fixed and at not in values.values()]
+    return _Layout(
+        tuple(values), _taken(list(values.values())), tuple(fixed.items()), _taken(gaps), next(iter(currencies), None)
+    )
 
 
-def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname
+def _named(inner: str, values: dict[str, int], codes: set[str]) -> str | None:
+    """Which value an element is, by what stood before it; None when it has had all of its turns."""
+    names = inner.split("|")
+    for name in names[1:]:
+        code, colon, named = name.partition(":")
+        if colon:
+            return _free(named if code in codes else names[0], values)
+    return next((name for name in names if name not in values), None)
 
 
-def _payment(values: dict[str, str]) -> ReadPayment:
+def _free(name: str, values: dict[str, int]) -> str | None:
+    return None if name in values else name
+
+
+def _keep_currency(codes: set[str], attributes: str, name: str, parent: str) -> None:
+    if attributes:
+        found = _CURRENCY.fullmatch(attributes)
+        if found is None:
+            raise ReadBackError(f"element {name} in {parent} has {attributes!r}, which is never written")
+        codes.add(f"Ccy={found.group(1)}")
+
+
+def _taken(positions: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """The items at these positions, always as a tuple."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda items: tuple(items[at] for at in positions)
+
+
+def _amount_differences(place: str, name: str, there: str, given_minor: int, exponent: int) -> list[Finding]:
+    exact = format_amount(given_minor, exponent)
+    if there == exact:
+        return []
     try:
-        code = currency(values["currency"])
-        transfer = CreditTransfer(
-            instruction_id=values["instruction_id"],
-            end_to_end_id=values["end_to_end_id"],
-            uetr=values.get("uetr"),
-            amount_minor=parse_amount_minor(values["amount"], code.exponent),
-            currency=code.code,
-            creditor_name=values["name"],
-            creditor_iban=values["iban"],
-            creditor_bic=values.get("bic"),
-            creditor_address=_address(values),
-            remittance_unstructured=values.get("remittance"),
-        )
-    except KeyError as missing:
-        raise ReadBackError(f"payment {values.get('end_to_end_id')} has no {missing.args[0]}") from None
-    except RefusedError as error:
-        raise ReadBackError(f"payment {values.get('end_to_end_id')}: {error}") from None
-    return ReadPayment(transfer, values["amount"])
+        same = parse_amount_minor(there, exponent) == given_minor
+    except RefusedError:
+        same = False
+    if same:
+        return [Finding("amount-decimals", place, f"the amount is written {there}, not {exact}.")]
+    return [Finding("read-back", place, f"{name} reads {there!r}, given was {exact!r}.")]
 
 
-def _address(values: dict[str, str]) -> PostalAddress | None:
-    parts = {name: values[name] for name in PostalAddress.__slots__ if name in values}
-    return PostalAddress(**({"country": "", "town": ""} | parts)) if parts else None
+def _envelope_differences(file: MessageFile, text: str, totals: Totals) -> list[Finding]:
+    """Every way the file without its payments differs from what was given."""
+    spec = SPECS[file.message_version]
+    parts = text.replace("<", ">").split(">")
+    tags, texts = parts[1::2], [_unescaped(piece) for piece in parts[2::2]]
+    _check_root(file.message_version, tags)
+    layout = _layout(tags[2:-1], {spec.root: spec.envelope}, "Document")
+    layout.check(texts[2:-1])
+    if (parts[0] + texts[0] + texts[1] + texts[-1]).strip():
+        raise ReadBackError("the file has text outside of its elements")
+    found = dict(zip(layout.names, layout.values(texts[2:-1]), strict=True))
+    return [*_file_differences(file, found, spec.unwritten), *_totals_differences(file, found, totals)]
 
 
-def _file(header: dict[str, str], group: dict[str, str], version: MessageVersion) -> ReadFile:
+def _check_root(version: MessageVersion, tags: Sequence[str]) -> None:
+    if any(tag.startswith("!DOCTYPE") for tag in tags):
+        raise ReadBackError("the file has a DOCTYPE, which is never written")
+    declared = [tag for tag in tags[:1] if tag.startswith("?xml ") and 'encoding="UTF-8"' in tag]
+    if not declared or list(tags[1:2]) != [f'Document xmlns="{version.namespace}"'] or tags[-1] != "/Document":
+        raise ReadBackError(f"the file is not one {version.value} document in UTF-8")
+
+
+def _file_differences(file: MessageFile, found: dict[str, str], unwritten: tuple[str, ...]) -> Iterator[Finding]:
+    leaves = leaves_of(type(file))
+    for name, value in zip(leaves.names, leaves.values(file), strict=True):
+        there = found.get(name)
+        if name not in unwritten and not _same(there, value):
+            place = "group" if name.startswith("group.") else "header"
+            name = name.removeprefix("group.")
+            yield Finding("read-back", place, f"{name} reads {there!r}, given was {value!r}.")
+
+
+def _same(there: str | None, value: object) -> bool:
+    if there is None or value is None:
+        return there is value
+    if isinstance(value, bool):
+        return there == str(value).lower()
+    if isinstance(value, dt.datetime):
+        try:
+            return dt.datetime.fromisoformat(there) == value
+        except (ValueError, TypeError):
+            return False
+    return there == as_text(value)
+
+
+def _totals_differences(file: MessageFile, found: dict[str, str], totals: Totals) -> Iterator[Finding]:
+    wanted = (str(totals.count), format_amount(totals.total_minor, currency(file.group.currency).exponent))
+    for place in SPECS[file.message_version].totals:
+        stated = (found.get(f"{place}.count"), found.get(f"{place}.sum"))
+        if stated != wanted:
+            yield Finding(
+                "totals",
+                place,
+                f"says {stated[0]} payments and {stated[1]}, given were {wanted[0]} and {wanted[1]}.",
+            )
+
+
+def _decoded(data: bytes) -> str:
     try:
-        if group["method"] != "TRF":
-            raise ReadBackError(f"payment method {group['method']} is never written")
-        file = PaymentFile(
-            message_version=version,
-            msg_id=header["msg_id"],
-            created_at=dt.datetime.fromisoformat(header["created_at"]),
-            initiating_party_name=header["party_name"],
-            initiating_party_id=header.get("party_id"),
-            group=PaymentGroup(
-                payment_information_id=group["id"],
-                execution_date=dt.date.fromisoformat(group["execution_date"]),
-                currency=group["currency"],
-                debtor_name=group["name"],
-                debtor_iban=group["iban"],
-                debtor_bic=group["bic"],
-                debtor_address=_address(group),
-                batch_booking=group["batch_booking"] == "true",
-                service_level=group.get("service_level"),
-                charge_bearer=ChargeBearer(group["charge_bearer"]),
-                category_purpose=group.get("category_purpose"),
-            ),
-        )
-        header_totals = StatedTotals(header["count"], header["sum"])
-        group_totals = StatedTotals(group["count"], group["sum"])
-    except KeyError as missing:
-        raise ReadBackError(f"the file has no {missing.args[0]}") from None
-    except ValueError as error:
-        raise ReadBackError(f"the file's header cannot be read: {error}") from None
-    return ReadFile(file, header_totals, group_totals)
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ReadBackError(f"the file is not UTF-8: {error}") from None
+
+
+def _unescaped(text: str) -> str:
+    if "&" not in text:
+        return text
+    if unknown := _ENTITY.search(text):
+        raise ReadBackError(f"{text[unknown.start() :]!r} is an entity that is never written")
+    return html.unescape(text)
+
+
+def _nothing_more() -> Iterator[None]:
+    while True:
+        yield None
+
+
+def _in_words(totals: Totals) -> str:
+    return f"{totals.count} payments of {totals.total_minor} minor units"

@@ -4,8 +4,9 @@ Lives here: for every message, ISO path → our value. Must not live here: the w
 mistake would go unseen), the reader itself (`readback`).
 
 A text names a value of the payment, or of the file (``group.`` before those of its group); ``=TEXT`` is a text that
-is always the same; ``a|b`` is an element that may stand twice, first a, then b; ``header.count`` and the like
-are the totals, checked apart. A nested mapping is an element with children.
+is always the same; ``a|b`` is an element that may stand twice, first a, then b; ``a|=TEXT:b`` is b when that fixed
+text stood before, else a; ``header.count`` and the like are the totals, checked apart. A nested mapping is an
+element with children.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from settlement.iso20022.model import MessageVersion
+from settlement.iso20022.direct_debit import DirectDebit
+from settlement.iso20022.follow_ups import Cancellation, Reversal
+from settlement.iso20022.model import CreditTransfer, MessageVersion
 
 Spec = Mapping[str, "str | Spec"]
 
@@ -22,13 +25,15 @@ Spec = Mapping[str, "str | Spec"]
 class MessageSpec:
     """A message without its payments (from the root's child down), one payment, and where the payments stand.
 
-    `unwritten`: values of the file that no element carries.
+    `totals`: where count and sum are stated. `unwritten`: values of the file that no element carries.
     """
 
     root: str
     envelope: Spec
     element: str
     payment: Spec
+    kind: type
+    totals: tuple[str, ...] = ("header", "group")
     unwritten: tuple[str, ...] = ("message_version", "charset")
 
 
@@ -47,12 +52,13 @@ def _agent(bic: str, *, element: str = "BICFI", system: str = "", member: str = 
 
 
 def _remittance(*, qr: bool) -> Spec:
-    kinds = {"Cd": "=SCOR", "Prtry": "=QRR"} if qr else {"Cd": "=SCOR"}
-    return {"Ustrd": "remittance_unstructured", "Strd": {"CdtrRefInf": {"Tp": {"CdOrPrtry": kinds}, "Ref": "reference"}}}
+    kinds: Spec = {"Cd": "=SCOR", "Prtry": "=QRR"} if qr else {"Cd": "=SCOR"}
+    reference = "creditor_reference|=QRR:qr_reference"
+    return {"Ustrd": "remittance_unstructured", "Strd": {"CdtrRefInf": {"Tp": {"CdOrPrtry": kinds}, "Ref": reference}}}
 
 
 _TOTALS: Spec = {"NbOfTxs": "header.count", "CtrlSum": "header.sum"}
-_GROUP_TOTALS: Spec = {"NbOfTxs": "totals.count", "CtrlSum": "totals.sum"}
+_GROUP_TOTALS: Spec = {"NbOfTxs": "group.count", "CtrlSum": "group.sum"}
 _HEADER: Spec = {"MsgId": "msg_id", "CreDtTm": "created_at", **_TOTALS}
 _PARTY: Spec = {"Nm": "initiating_party_name", "Id": {"OrgId": {"Othr": {"Id": "initiating_party_id"}}}}
 _IDS: Spec = {"InstrId": "instruction_id", "EndToEndId": "end_to_end_id", "UETR": "uetr"}
@@ -75,7 +81,10 @@ def _pain_001(bic: str, *, plain_date: bool) -> MessageSpec:
             "PstlAdr": _address("group.debtor_address"),
             "Id": {"OrgId": {"LEI": "group.debtor_lei"}},
         },
-        "DbtrAcct": {"Id": {"IBAN": "group.debtor_iban", "Othr": {"Id": "group.debtor_account"}}, "Ccy": "group.currency"},
+        "DbtrAcct": {
+            "Id": {"IBAN": "group.debtor_iban", "Othr": {"Id": "group.debtor_account"}},
+            "Ccy": "group.currency",
+        },
         "DbtrAgt": _agent(
             "group.debtor_bic",
             element=bic,
@@ -89,9 +98,7 @@ def _pain_001(bic: str, *, plain_date: bool) -> MessageSpec:
         "PmtId": _IDS,
         "Amt": {"InstdAmt": "amount_minor"},
         "IntrmyAgt1": _agent("intermediary_bic", element=bic),
-        "CdtrAgt": _agent(
-            "creditor_bic", element=bic, system="creditor_clearing_system", member="creditor_member_id"
-        ),
+        "CdtrAgt": _agent("creditor_bic", element=bic, system="creditor_clearing_system", member="creditor_member_id"),
         "Cdtr": {
             "Nm": "creditor_name",
             "PstlAdr": _address("creditor_address"),
@@ -106,7 +113,7 @@ def _pain_001(bic: str, *, plain_date: bool) -> MessageSpec:
         "RmtInf": _remittance(qr=True),
     }
     envelope: Spec = {"GrpHdr": {**_HEADER, "InitgPty": _PARTY}, "PmtInf": group}
-    return MessageSpec("CstmrCdtTrfInitn", envelope, "CdtTrfTxInf", payment)
+    return MessageSpec("CstmrCdtTrfInitn", envelope, "CdtTrfTxInf", payment, CreditTransfer)
 
 
 def _pain_008(bic: str) -> MessageSpec:
@@ -156,9 +163,10 @@ def _pain_008(bic: str) -> MessageSpec:
         "RmtInf": _remittance(qr=False),
     }
     envelope: Spec = {"GrpHdr": {**_HEADER, "InitgPty": _PARTY}, "PmtInf": group}
-    return MessageSpec("CstmrDrctDbtInitn", envelope, "DrctDbtTxInf", payment)
+    return MessageSpec("CstmrDrctDbtInitn", envelope, "DrctDbtTxInf", payment, DirectDebit)
 
 
+_NO_CURRENCY = ("message_version", "charset", "group.currency")  # it stands in the amounts only
 _ORIGINAL: Spec = {"OrgnlMsgId": "group.message_id", "OrgnlMsgNmId": "group.message_name"}
 _ORIGINAL_IDS: Spec = {
     "OrgnlInstrId": "instruction_id",
@@ -184,7 +192,7 @@ def _pain_007() -> MessageSpec:
         "RvsdInstdAmt": "amount_minor",
         "RvslRsnInf": {"Rsn": {"Cd": "reason"}},
     }
-    return MessageSpec("CstmrPmtRvsl", envelope, "TxInf", payment, ("message_version", "charset", "group.currency"))
+    return MessageSpec("CstmrPmtRvsl", envelope, "TxInf", payment, Reversal, ("header",), _NO_CURRENCY)
 
 
 def _camt_055() -> MessageSpec:
@@ -212,7 +220,7 @@ def _camt_055() -> MessageSpec:
         "OrgnlReqdExctnDt": {"Dt": "execution_date"},
         "CxlRsnInf": {"Rsn": {"Cd": "reason"}, "AddtlInf": "text"},
     }
-    return MessageSpec("CstmrPmtCxlReq", envelope, "TxInf", payment, ("message_version", "charset", "group.currency"))
+    return MessageSpec("CstmrPmtCxlReq", envelope, "TxInf", payment, Cancellation, unwritten=_NO_CURRENCY)
 
 
 SPECS: dict[MessageVersion, MessageSpec] = {

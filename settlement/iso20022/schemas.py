@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from importlib.resources import as_file, files
+from typing import Any, cast
 
 from lxml import etree
 from xsdata.models.datatype import XmlDate, XmlDateTime
@@ -43,7 +44,7 @@ class StreamValidator:
 
     def __init__(self, version: MessageVersion) -> None:
         # Not resolve_entities=False: with a schema, lxml 6.1 then takes a truncated file for a whole one.
-        self._parser = etree.XMLParser(target=_Nothing(), schema=schema(version), no_network=True)
+        self._parser = etree.XMLParser(target=cast(Any, _Nothing()), schema=schema(version), no_network=True)
         self._failure: etree.XMLSyntaxError | None = None
 
     def feed(self, data: bytes) -> None:

@@ -33,9 +33,7 @@ OLD = Dialect(bic="BIC", dates_chosen=False)
 NEW = Dialect()
 
 
-def credit_transfers(
-    dialect: Dialect, file: PaymentFile, totals: Totals, payments: Sequence[CreditTransfer]
-) -> Tree:
+def credit_transfers(dialect: Dialect, file: PaymentFile, totals: Totals, payments: Sequence[CreditTransfer]) -> Tree:
     """pain.001."""
     group = file.group
     header = {
@@ -80,9 +78,7 @@ def _credit_transfer(dialect: Dialect, payment: CreditTransfer) -> Tree:
         "PmtId": payment_ids(payment.instruction_id, payment.end_to_end_id, payment.uetr),
         "Amt": {"InstdAmt": amount(payment.amount_minor, payment.currency)},
         "IntrmyAgt1": agent(dialect, payment.intermediary_bic),
-        "CdtrAgt": agent(
-            dialect, payment.creditor_bic, payment.creditor_clearing_system, payment.creditor_member_id
-        ),
+        "CdtrAgt": agent(dialect, payment.creditor_bic, payment.creditor_clearing_system, payment.creditor_member_id),
         "Cdtr": {
             "Nm": payment.creditor_name,
             "PstlAdr": postal_address(payment.creditor_address),

@@ -114,9 +114,7 @@ def reversals(dialect: Dialect, file: ReversalFile, totals: Totals, payments: Se
         "PmtInfRvsl": False,
         "TxInf": [_reversal(payment) for payment in payments],
     }
-    return {
-        "CstmrPmtRvsl": {"GrpHdr": header, "OrgnlGrpInf": _original_file(group), "OrgnlPmtInfAndRvsl": information}
-    }
+    return {"CstmrPmtRvsl": {"GrpHdr": header, "OrgnlGrpInf": _original_file(group), "OrgnlPmtInfAndRvsl": information}}
 
 
 def _original_file(group: OriginalGroup) -> Tree:

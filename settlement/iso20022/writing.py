@@ -199,8 +199,7 @@ def _envelope(file: MessageFile, totals: Totals, any_payment: Payment) -> tuple[
 
 def _check_texts(file: MessageFile, part: Any) -> None:
     """Every text of the header and group is in the character set."""
-    leaves = leaves_of(type(part))
-    for value in leaves.values(part):
+    for value in leaves_of(part.__class__).values(part):
         if isinstance(value, str):
             _check_characters(value, file.charset, f"file {file.msg_id}")
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ledger", "settlement", "recon", "dagster_project", "nostro", "sandbox", "benchmarks")
 MONEY = ("ledger", "settlement", "recon")
 LINES_MAX = 500
+GENERATED = ROOT / "settlement" / "iso20022" / "generated"  # by `make iso-classes`, from a published schema
 
 LEDGER_API = """
 AccessError AccountBalance AlreadyReversedError AmountError AppendOnlyError CURRENCIES CeilingError CertifiedDayError
@@ -128,7 +129,7 @@ def test_files_stay_readable() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in tracked(".py", ".sql")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
+        if GENERATED not in path.parents and (lines := len(path.read_text(encoding="utf-8").splitlines())) > LINES_MAX
     }
     assert long == {}
 
@@ -136,7 +137,9 @@ def test_files_stay_readable() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_says_what_lives_in_it(package: str) -> None:
     silent = [
-        str(path.relative_to(ROOT)) for path, tree in modules(package) if tree.body and not ast.get_docstring(tree)
+        str(path.relative_to(ROOT))
+        for path, tree in modules(package)
+        if tree.body and not ast.get_docstring(tree) and GENERATED not in path.parents
     ]
     assert silent == []
 
