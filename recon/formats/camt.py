@@ -21,11 +21,13 @@ from typing import Any, BinaryIO, Final
 import polars as pl
 from lxml import etree
 
+from recon.formats.camt_columns import run_rows
 from recon.formats.camt_entry import entry_rows, set_aside_foreign
 from recon.formats.camt_progress import Notes, StatementInProgress
 from recon.formats.camt_records import RawEntry, RawHeader, RawStatement
 from recon.formats.camt_rows import Row
 from recon.formats.camt_shape import Tables, fill, tables
+from recon.formats.camt_skim import Skimmer
 from recon.formats.camt_statement import Origin, accepted_currencies, finish_statement, stated_day
 from recon.formats.rules import StatementRefused
 from recon.formats.safe_xml import ByteSource, element_ends, open_bytes, root_tag
@@ -71,8 +73,9 @@ def _read_stream(stream: BinaryIO, name: str) -> StatementFile:
     tag, line = root_tag(stream)
     namespace, _, local = tag[1:].rpartition("}") if tag.startswith("{") else ("", "", tag)
     version = _version_of(namespace, line) if local == "Document" else None
-    source = ByteSource(stream)
-    reader = _Reader(source)
+    skimmer = Skimmer()
+    source = ByteSource(stream, skimmer)
+    reader = _Reader(source, skimmer)
     try:
         for element in element_ends(source, _EVENTS):
             reader.take(element)
@@ -126,8 +129,10 @@ class _Read:
 class _Reader:
     """State of one pass: the current message and statement, rows in batches."""
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, skimmer: Skimmer) -> None:
         self._source = source
+        self._skimmer = skimmer
+        self._marker = f"{{{skimmer.namespace}}}Ntry"
         self._report: _Report | None = None
         self._element: Any = None
         self._previous: Any = None
@@ -191,12 +196,15 @@ class _Reader:
         report, progress = self._report, self._progress
         if report is None or progress is None:
             raise AssertionError("an entry is only reached inside a begun statement")
-        if tag != f"{{{report.namespace}}}Ntry":
+        if tag == self._marker:
+            self._run(int(element.text), parent, report, progress)
+        elif tag == f"{{{report.namespace}}}Ntry":
+            self._digest(element)
+            raw = RawEntry(line=element.sourceline or 1)
+            fill(element, report.tables.entry, raw)
+            self._rows.extend(entry_rows(raw, progress))
+        else:
             raise _foreign(element)
-        self._digest(element)
-        raw = RawEntry(line=element.sourceline or 1)
-        fill(element, report.tables.entry, raw)
-        self._rows.extend(entry_rows(raw, progress))
         element.clear()
         if self._previous is not None:
             parent.remove(self._previous)
@@ -204,6 +212,15 @@ class _Reader:
         self._source.silent_bytes = 0
         if len(self._rows) >= BATCH_ROWS:
             self._flush()
+
+    def _run(self, number: int, parent: Any, report: _Report, progress: StatementInProgress) -> None:
+        """The ordinary entries that a marker stands for; they had no prefix, so the default namespace is theirs."""
+        if parent.nsmap.get(None) != report.namespace:
+            raise _foreign(parent)
+        run = self._skimmer.run(number)
+        self._hash.update(run.content)
+        self._flush()
+        self._frames.append(run_rows(run, progress))
 
     def _header(self, element: Any) -> None:
         report = self._report_at(element.getparent(), element)

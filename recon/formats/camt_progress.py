@@ -18,9 +18,9 @@ class Notes:
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, int, int]] = {}
 
-    def add(self, rule: str, message: str, line: int) -> None:
-        first, at, count = self._found.get(rule, (message, line, 0))
-        self._found[rule] = (first, at, count + 1)
+    def add(self, rule: str, message: str, line: int, *, count: int = 1) -> None:
+        first, at, before = self._found.get(rule, (message, line, 0))
+        self._found[rule] = (first, at, before + count)
 
     def findings(self) -> tuple[Finding, ...]:
         return tuple(

@@ -13,13 +13,14 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from lxml import etree
 
 from recon.formats.rules import StatementRefused
 
 PIECE_BYTES: Final = 32 * 1024
+FILTERED_PIECE_BYTES: Final = 2 * 1024 * 1024
 # A document that shows nothing of a statement for this long is not one; it would only fill the memory.
 SILENCE_BYTES_MAX: Final = 64 * 1024 * 1024
 
@@ -60,18 +61,24 @@ class _Prolog:
         return None
 
 
+class Filter(Protocol):
+    """Takes the stream in pieces and gives what the parser is to read instead."""
+
+    def feed(self, piece: bytes, *, last: bool) -> bytes: ...
+
+
 class ByteSource:
     """What the parser reads from: hashes everything, and gives up on a document that shows nothing."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, through: Filter | None = None) -> None:
         self._stream = stream
+        self._through = through
         self._hash = hashlib.sha256()
         self.silent_bytes = 0
         self.head = b""
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._hash.update(data)
+        data = self._read(size) if self._through is None else self._filtered(self._through)
         self.silent_bytes += len(data)
         if self.silent_bytes > SILENCE_BYTES_MAX:
             raise StatementRefused(
@@ -79,6 +86,17 @@ class ByteSource:
                 1,
                 f"no statement or entry within {SILENCE_BYTES_MAX // 2**20} MiB: send a camt.052, camt.053 or camt.054",
             )
+        return data
+
+    def _filtered(self, through: Filter) -> bytes:
+        while data := self._read(FILTERED_PIECE_BYTES):
+            if out := through.feed(data, last=False):
+                return out
+        return through.feed(b"", last=True)
+
+    def _read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._hash.update(data)
         if len(self.head) < 4 * PIECE_BYTES:
             self.head += data
         return data

@@ -23,7 +23,7 @@ _DAY: Final = re.compile(
 )
 # CdtDbtInd; credit is positive: the account holder's view.
 SIGNS: Final = {"CRDT": 1, "DBIT": -1}
-_NOT_PROVIDED: Final = frozenset({"NOTPROVIDED", "NOT PROVIDED", "NOT-PROVIDED", "NOT_PROVIDED"})
+NOT_PROVIDED: Final = frozenset({"NOTPROVIDED", "NOT PROVIDED", "NOT-PROVIDED", "NOT_PROVIDED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def reference(text: str | None) -> str | None:
     if text is None:
         return None
     found = text.strip()
-    if 11 <= len(found) <= 12 and found.upper() in _NOT_PROVIDED:
+    if 11 <= len(found) <= 12 and found.upper() in NOT_PROVIDED:
         return None
     return found or None
 
