@@ -143,6 +143,22 @@ def bench_pain001_command(
     _print_result(run(2_000 if small else rows, repeats), as_json)
 
 
+@bench_app.command("camt053")
+def bench_camt053_command(
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Entries in the statement.")] = 100_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Statement entries read and proven a second against a bare lxml walk over the same file, and pyiso20022.
+
+    Example: `nostro bench camt053 --json`
+    """
+    from benchmarks.camt053 import run
+
+    _print_result(run(2_000 if small else rows, repeats).to_json(), as_json)
+
+
 @bench_app.command("verify")
 def bench_verify_command(
     entries: Annotated[int, typer.Option("--entries", help="Two-leg entries with texts.")] = 1_000_000,

@@ -98,7 +98,7 @@ class _Texts:
         if exponent == 0:
             return whole
         fraction = pl.col(f"{place}.fraction").fill_null("").str.pad_end(exponent, "0").cast(pl.Int64)
-        return whole * 10**exponent + fraction
+        return whole * pl.lit(10**exponent, dtype=pl.Int64) + fraction
 
     def sign(self, place: str, negative: str) -> pl.Expr:
         """-1 where the indicator is `negative`, else 1."""

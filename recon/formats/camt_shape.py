@@ -229,6 +229,15 @@ def _node(namespace: str, what: tuple[Any, ...]) -> Node:
     return (take, attribute, more[0] if more else None, {})
 
 
+def table_of_texts(namespace: str, paths: Paths) -> dict[str, dict[str, Any]]:
+    """The same places as a plain tree of tags, empty at a text: what a walk without any meaning needs."""
+
+    def plain(table: Table) -> dict[str, dict[str, Any]]:
+        return {tag: plain(node[3]) for tag, node in table.items()}
+
+    return plain(_table(namespace, paths))
+
+
 # Members of an enum as module constants: looking them up in the class costs more than what the walk does.
 _ENTER: Final = Take.ENTER
 _TEXT: Final = Take.TEXT

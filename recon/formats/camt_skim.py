@@ -152,8 +152,8 @@ class Skimmer:
         if self._active is None:
             self._active = _is_utf8(piece)
         if not self._active:
-            out, self._buffer = self._buffer + piece, b""
-            return out
+            rest, self._buffer = self._buffer + piece, b""
+            return rest
         self._buffer += piece
         out: list[bytes] = []
         at = self._skim(out, last=last)
@@ -225,7 +225,7 @@ class Skimmer:
         shapes, texts = self._shapes, run.texts
         count = 0
         while True:
-            for position, shape in enumerate(shapes):
+            for shape in shapes:
                 match = shape.pattern.match(data, at)
                 if match is not None:
                     break
@@ -234,8 +234,9 @@ class Skimmer:
             groups = match.groups()
             if not self._days_exist(shape, groups):
                 break
-            if position:
-                shapes.insert(0, shapes.pop(position))
+            if shape is not shapes[0]:
+                shapes.remove(shape)
+                shapes.insert(0, shape)
             rows = texts.get(shape)
             if rows is None:
                 rows = texts[shape] = []

@@ -71,7 +71,8 @@ def test_damaged_samples_read_the_same(seed: int) -> None:
 
 PIECES = [
     b"<!-- x -->", b"<?x y?>", b"<![CDATA[<Ntry>]]>", b"]]>", b"&amp;", b"&#0;", b"\r\n", b"\xff", b"\xef\xbf\xbe",
-    b"<Ntry>", b"</Ntry>", b"<Amt Ccy=\"EUR\">1.00</Amt>", b"<CdtDbtInd>DBIT</CdtDbtInd>", b" Ccy='EUR'", b"NOTPROVIDED",
+    b"<Ntry>", b"</Ntry>", b"<Amt Ccy=\"EUR\">1.00</Amt>", b"<CdtDbtInd>DBIT</CdtDbtInd>", b" Ccy='EUR'",
+    b"NOTPROVIDED",
     b"<Nm>\xc3\xbcml\xc3\xa4ut</Nm>", b"<X xmlns=\"urn:x\"/>", b"-", b"0", b"<TxDtls></TxDtls>", b"<RtrInf>a</RtrInf>",
 ]  # fmt: skip
 
@@ -98,7 +99,20 @@ def damaged(data: bytes, random_: random.Random) -> bytes:
 
 
 TEXTS = st.sampled_from(
-    ["", " ", "A", " a b ", "NOTPROVIDED", "notprovided ", "Not Provided", "ü", "Ä\u00a0", "a&amp;b", "\u2003x", "ŒUVRE"]
+    [
+        "",
+        " ",
+        "A",
+        " a b ",
+        "NOTPROVIDED",
+        "notprovided ",
+        "Not Provided",
+        "ü",
+        "Ä\u00a0",
+        "a&amp;b",
+        "\u2003x",
+        "ŒUVRE",
+    ]
 )
 MAYBE = st.one_of(st.none(), TEXTS)
 
@@ -115,8 +129,8 @@ def entries(draw: st.DrawFn) -> str:
     own = "DE89370400440532013000"
     accounts = st.sampled_from([None, own, "DE02120300000000202051", "de89 3704 0044 0532 0130 00", "12-3/4", " "])
     parties = "".join(
-        element(tag, name if tag.endswith("Acct") is False else name)
-        for tag, name in (
+        element(tag, inside)
+        for tag, inside in (
             ("Dbtr", element("Nm", draw(MAYBE)) or None),
             ("DbtrAcct", (lambda a: None if a is None else f"<Id><IBAN>{a}</IBAN></Id>")(draw(accounts))),
             ("UltmtDbtr", element("Nm", draw(MAYBE)) or None),
@@ -138,14 +152,20 @@ def entries(draw: st.DrawFn) -> str:
     )
     detail = (
         "<Refs>"
-        + "".join(element(tag, draw(MAYBE)) for tag in ("MsgId", "AcctSvcrRef", "PmtInfId", "InstrId", "EndToEndId", "UETR"))
+        + "".join(
+            element(tag, draw(MAYBE)) for tag in ("MsgId", "AcctSvcrRef", "PmtInfId", "InstrId", "EndToEndId", "UETR")
+        )
         + "</Refs>"
         + draw(st.sampled_from(["", f'<Amt Ccy="{ccy}">{amount}</Amt>']))
         + draw(st.sampled_from(["", '<AmtDtls><InstdAmt><Amt Ccy="USD">5.5</Amt></InstdAmt></AmtDtls>']))
         + charge
         + f"<RltdPties>{parties}</RltdPties>"
         + element("RmtInf", element("Ustrd", draw(MAYBE)) + draw(st.sampled_from(["", "<Ustrd>two</Ustrd>"])))
-        + draw(st.sampled_from(["", "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>", "<RtrInf><AddtlInf>x</AddtlInf></RtrInf>"]))
+        + draw(
+            st.sampled_from(
+                ["", "<RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf>", "<RtrInf><AddtlInf>x</AddtlInf></RtrInf>"]
+            )
+        )
         + element("AddtlTxInf", draw(MAYBE))
     )
     count = draw(st.sampled_from([None, "1", "2", "01"]))
@@ -159,8 +179,12 @@ def entries(draw: st.DrawFn) -> str:
         status=draw(st.sampled_from(["<Sts><Cd>BOOK</Cd></Sts>", "<Sts>BOOK</Sts>", "<Sts><Cd>PDNG</Cd></Sts>", ""])),
         booked=draw(
             st.sampled_from(
-                ["<BookgDt><Dt>2026-11-20</Dt></BookgDt>", "<BookgDt><DtTm>2026-11-20T10:00:00+01:00</DtTm></BookgDt>"]
-                + ["", "<BookgDt><Dt>2026-02-30</Dt></BookgDt>"]
+                [
+                    "<BookgDt><Dt>2026-11-20</Dt></BookgDt>",
+                    "<BookgDt><DtTm>2026-11-20T10:00:00+01:00</DtTm></BookgDt>",
+                    "<BookgDt><Dt>2026-02-30</Dt></BookgDt>",
+                    "",
+                ]
             )
         ),
         ref=draw(TEXTS),
@@ -177,7 +201,9 @@ def test_generated_entries_read_the_same(some: list[str], times: int, between: s
 
 
 def test_a_comment_around_entries_hides_them() -> None:
-    hidden = document(statement(entry(), f"<!-- {entry()} -->", entry(), f"<AddtlStmtInf><![CDATA[{entry()}]]></AddtlStmtInf>"))
+    hidden = document(
+        statement(entry(), f"<!-- {entry()} -->", entry(), f"<AddtlStmtInf><![CDATA[{entry()}]]></AddtlStmtInf>")
+    )
     fast, slow = both(hidden.encode())
     assert fast == slow
     assert isinstance(fast, tuple)
@@ -185,7 +211,9 @@ def test_a_comment_around_entries_hides_them() -> None:
 
 
 def test_lines_are_counted_through_what_is_cut() -> None:
-    file = read_camt(document(statement(*["\n" + entry(booked="\n<BookgDt><Dt>2026-11-20</Dt></BookgDt>")] * 5)).encode(), name="x")
+    file = read_camt(
+        document(statement(*["\n" + entry(booked="\n<BookgDt><Dt>2026-11-20</Dt></BookgDt>")] * 5)).encode(), name="x"
+    )
     assert file.lines["source_line"].to_list() == [2, 4, 6, 8, 10]
 
 

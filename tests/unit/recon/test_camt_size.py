@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.camt053 import run as run_benchmark
 from recon.formats import read_statement_file
 from tests.unit.recon.camt_files import balance, details, document, entry, statement
 
@@ -67,3 +68,12 @@ def test_many_statements_in_one_file_take_no_more_than_their_share(tmp_path: Pat
     )
     assert len(file.statements) == 5_000
     assert file.lines_of(file.statements[-1])["account_servicer_ref"].to_list() == ["B4999"]
+
+
+def test_the_benchmark_measures_three_readers_of_one_file() -> None:
+    result = run_benchmark(60, repeats=1).to_json()
+    others = result["others"]
+    assert isinstance(others, dict)
+    assert result["rows"] == others["pyiso20022_entries"] == 60
+    assert float(str(result["ratio"])) > 0
+    assert float(str(others["times_faster_than_pyiso20022"])) > 0
