@@ -4,14 +4,16 @@ from settlement import apply_setup, propose, approve, release, poll, run_status
 """
 
 from settlement.answers import poll, receive
-from settlement.approval import approve, reject, seal
+from settlement.approval import approve, cancel, reject, seal
 from settlement.business_days import Calendar
 from settlement.errors import (
+    ApprovalLimitError,
     DuplicateClaimError,
     FileStateError,
     FileTamperedError,
     FourEyesError,
     NotKnownError,
+    PayeeHeldError,
     ProposalRefusedError,
     ResendRefusedError,
     SendFailedError,
@@ -34,8 +36,8 @@ from settlement.model import (
     RunStatus,
     StepResult,
 )
-from settlement.proposing import propose
-from settlement.reading import file_content, netting, payment_file, payment_files, payout_report, run_status
+from settlement.proposing import netting, propose
+from settlement.reading import file_content, payment_file, payment_files, payout_report, run_status
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
@@ -44,6 +46,7 @@ from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
 __all__ = [
     "Approval",
+    "ApprovalLimitError",
     "Bank",
     "Calendar",
     "DuplicateClaimError",
@@ -57,6 +60,7 @@ __all__ = [
     "NettedPayee",
     "NotDeliveredError",
     "NotKnownError",
+    "PayeeHeldError",
     "PaymentFileStatus",
     "Payout",
     "PollReport",
@@ -75,6 +79,7 @@ __all__ = [
     "Transport",
     "apply_setup",
     "approve",
+    "cancel",
     "file_content",
     "hold_item",
     "netting",

@@ -33,7 +33,8 @@ def approve(conn: Connection, file_id: int) -> Approval:
             (file_id, sha256, file.instruction_count, file.total_minor, digest),
         ).fetchone()
         cash = conn.execute(
-            "SELECT settlement.cash_after(bank_account_id), session_user FROM settlement.payment_file"
+            "SELECT settlement.cash_after(bank_account_id), session_user, settlement.approvals_missing(file_id)"
+            "  FROM settlement.payment_file"
             " WHERE file_id = %s",
             (file_id,),
         ).fetchone()
@@ -45,6 +46,7 @@ def approve(conn: Connection, file_id: int) -> Approval:
         payee_digest=digest,
         cash_after_minor=int(str(cash[0])),
         is_new=bool(is_new[0]),
+        missing_count=int(str(cash[2])),
     )
 
 
@@ -78,6 +80,14 @@ def reject(conn: Connection, file_id: int, *, reason: str) -> StepResult:
         row = conn.execute("SELECT settlement.reject(%s, %s)", (file_id, reason)).fetchone()
     assert row is not None
     return StepResult(file_id=file_id, state=FileState.REJECTED, is_new=bool(row[0]), reason=reason)
+
+
+def cancel(conn: Connection, file_id: int, *, reason: str) -> StepResult:
+    """Take back a sealed file that never left: everything it paid is owed again, not held. Raises `FileStateError`."""
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.cancel(%s, %s)", (file_id, reason)).fetchone()
+    assert row is not None
+    return StepResult(file_id=file_id, state=FileState.CANCELLED, is_new=bool(row[0]), reason=reason)
 
 
 def seal(conn: Connection, file_id: int, *, now: dt.datetime) -> StepResult:

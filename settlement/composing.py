@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from psycopg.rows import class_row, kwargs_row
 
 from ledger import Connection
-from settlement.business_days import Calendar
 from settlement.errors import NotKnownError
 from settlement.iso20022 import (
     RAIL_TERMS,
@@ -34,6 +33,7 @@ from settlement.iso20022 import (
     transliterate,
     uetr,
 )
+from settlement.setup_check import rail_calendar
 from settlement.setup_model import Bank, Holder
 
 _RUN = """
@@ -215,7 +215,7 @@ def broken_rules(frame: RunFrame, composed: ComposedFile) -> list[Finding]:
     """Business rules of the values, under this bank's limits."""
     limits = FileLimits(
         rail=frame.rail,
-        calendar=Calendar(frame.bank.holidays, frame.bank.timezone),
+        calendar=rail_calendar(frame.bank, frame.rail),
         address_form=frame.bank.address,
         uetr=frame.bank.uetr,
         minimum_minor=frame.minimum_minor,

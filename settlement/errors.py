@@ -4,6 +4,8 @@ SettlementError
 ├── SetupError               a setup file is wrong; `faults` lists every fault with its place
 ├── ProposalRefusedError     a file did not pass its gates; `findings` lists why
 ├── FourEyesError            the preparer cannot approve; a signature is the login's own
+├── ApprovalLimitError       the file is larger than what this person may approve
+├── PayeeHeldError           a payee of the file is held
 ├── FileStateError           the file is not in the state this step needs
 ├── FileTamperedError        stored bytes are not what was proposed or approved
 ├── DuplicateClaimError      a posting is in a clearing group already (invariant 10)
@@ -52,6 +54,14 @@ class FourEyesError(SettlementError, AccessError):
     """Four eyes: the preparer does not approve, and everybody signs with their own login."""
 
 
+class ApprovalLimitError(SettlementError, AccessError):
+    """The file is larger than what this person may approve."""
+
+
+class PayeeHeldError(SettlementError, RefusedError):
+    """A payee of the file is held: by a person, new bank details, or a verdict of screening."""
+
+
 class FileStateError(SettlementError, RefusedError):
     """The file is not in the state that this step needs."""
 
@@ -89,10 +99,14 @@ register_constraint_errors(
         "payee_payable": SetupError,
         "payee_account": SetupError,
         "payee_same_account": SetupError,
+        "payee_version_schedule": SetupError,
+        "payee_version_reserve": SetupError,
+        "payee_version_mandate": SetupError,
         "run_cycle": FileStateError,
         "run_preparer": FourEyesError,
         "obligation_once": FileStateError,
         "obligation_amount": FileStateError,
+        "obligation_postings": FileStateError,
         "payment_file_part": FileStateError,
         "payment_file_msg_id": FileStateError,
         "payment_file_payment_information_id": FileStateError,
@@ -106,6 +120,23 @@ register_constraint_errors(
         "approval_own_name": FourEyesError,
         "approval_four_eyes": FourEyesError,
         "approval_signs_file": FileTamperedError,
+        "approval_once": FileStateError,
+        "approval_count": FourEyesError,
+        "approval_limit": ApprovalLimitError,
+        "approval_own_limit": FourEyesError,
+        "details_four_eyes": FourEyesError,
+        "payee_known": NotKnownError,
+        "payee_hold_screening": FileStateError,
+        "screening_moment": FileStateError,
+        "screening_clear": PayeeHeldError,
+        "run_known": NotKnownError,
+        "run_held": FileStateError,
+        "recall_sent": FileStateError,
+        "reserve_taken_once": DuplicateClaimError,
+        "reserve_taken_due": FileStateError,
+        "reserve_release_order": DuplicateClaimError,
+        "reserve_release_total": DuplicateClaimError,
+        "frontier_version": FileStateError,
         "file_known": NotKnownError,
         "file_approved": FileStateError,
         "file_event_first": FileStateError,

@@ -26,6 +26,7 @@ class FileState(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     PARTLY_REJECTED = "partly_rejected"
     REJECTED = "rejected"
+    CANCELLED = "cancelled"
     EXECUTED = "executed"
     RECONCILED = "reconciled"
     VOID = "void"
@@ -93,6 +94,7 @@ class Approval:
     payee_digest: str
     cash_after_minor: int
     is_new: bool
+    missing_count: int = 0  # more people who must sign
 
     @property
     def warning(self) -> str | None:
@@ -166,12 +168,16 @@ class PollReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NettedPayee:
-    """What a run would make of a payee: pay, zero, negative, below_minimum or payee_held."""
+    """What a run would make of a payee: pay, collect, zero, negative, below_minimum, not_due or payee_held.
+
+    `pay_minor` is negative when it is collected; `reserve_minor` is what the payment would hold back.
+    """
 
     payee: str
     currency: str
     owed_minor: int
     pay_minor: int
+    reserve_minor: int
     outcome: str
     item_count: int
 

@@ -6,17 +6,20 @@ Lives here: the order of steps. Must not live here: what is owed and the rules o
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from psycopg.rows import kwargs_row
+from psycopg.rows import class_row, kwargs_row
 
 from ledger import Connection, transaction
-from settlement.business_days import Calendar, execution_date
+from settlement.business_days import execution_date
 from settlement.composing import ComposedFile, RunFrame, broken_rules, compose, read_frame, read_obligations
 from settlement.errors import NotKnownError, ProposalRefusedError
 from settlement.iso20022 import Finding, Rail, gate_file, render
-from settlement.model import FileState, ProposedFile
+from settlement.model import FileState, NettedPayee, ProposedFile
 from settlement.reading import payment_files
+from settlement.schedules import cut_date, is_due, next_cycle
+from settlement.setup_check import rail_calendar
 from settlement.setup_model import Bank
 
 _ACCOUNTS = """
@@ -26,10 +29,25 @@ SELECT b.bank_account_id, b.code, b.rail, p.body AS bank
  WHERE b.book_id = %s AND (%s::text IS NULL OR b.code = %s)
  ORDER BY b.bank_account_id
 """
+_NETTING = """
+SELECT p.code AS payee, c.code AS currency, n.owed_minor, n.pay_minor, n.rolling_minor + n.fixed_minor AS reserve_minor,
+       n.outcome, cardinality(n.posting_ids) AS item_count
+  FROM settlement.netting(%s, %s, %s, ROW(%s::int[], %s::date[], %s::text[], %s::text[])::settlement.calendar_terms) n
+  JOIN settlement.payee p ON p.payee_id = n.payee_id
+  JOIN ledger.currency c ON c.currency_id = p.currency_id
+ ORDER BY p.payee_id
+"""
+_KNOWN = "SELECT code FROM settlement.payee WHERE book_id = %s AND code = ANY (%s)"
+_RULES = "SELECT DISTINCT schedule, delay_days FROM settlement.payee_current WHERE bank_account_id = %s"
+
+# Delays in use, the last effective date each lets through, schedules whose day it is, payees of an ad-hoc run.
+CalendarTerms = tuple[list[int], list[dt.date], list[str], list[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _PayingAccount:
+class PayingAccount:
+    """One of our bank accounts, and how its bank wants to be used."""
+
     bank_account_id: int
     code: str
     rail: Rail
@@ -43,8 +61,11 @@ def propose(
     business_date: dt.date,
     now: dt.datetime,
     bank_account: str | None = None,
+    payees: Collection[str] | None = None,
 ) -> list[ProposedFile]:
     """Propose what is owed on a business date, for one bank account or all; empty: nothing new to pay.
+
+    `payees` makes an ad-hoc run: these alone, whatever their schedule; without it, everybody whose day it is.
 
     The session's login is the preparer. `now` (aware) decides the execution date by the rail's cut-off and is
     printed in the files. Proposing again answers with the files that still wait and say the same; files that no
@@ -56,8 +77,9 @@ def propose(
     proposed: list[ProposedFile] = []
     findings: list[Finding] = []
     with transaction(conn):
-        for account in _paying_accounts(conn, book_id, bank_account):
-            proposed += _propose_account(conn, account, business_date, now, findings)
+        for account in paying_accounts(conn, book_id, bank_account, payees):
+            terms = calendar_terms(conn, account, business_date, payees)
+            proposed += _propose_account(conn, account, business_date, now, terms, findings)
         if findings:
             raise ProposalRefusedError(
                 f"nothing was proposed: {len(findings)} finding{'s' if len(findings) > 1 else ''}, "
@@ -67,10 +89,18 @@ def propose(
     return proposed
 
 
-def _paying_accounts(conn: Connection, book_id: int, code: str | None) -> list[_PayingAccount]:
-    def account(bank_account_id: int, code: str, rail: str, bank: object) -> _PayingAccount:
-        return _PayingAccount(bank_account_id, code, Rail(rail), Bank.model_validate(bank))
+def paying_accounts(
+    conn: Connection, book_id: int, code: str | None, payees: Collection[str] | None = None
+) -> list[PayingAccount]:
+    """The bank accounts to pay from. Raises `NotKnownError` for an unknown one, and for unknown payees."""
 
+    def account(bank_account_id: int, code: str, rail: str, bank: object) -> PayingAccount:
+        return PayingAccount(bank_account_id, code, Rail(rail), Bank.model_validate(bank))
+
+    if payees is not None:
+        known = {str(row[0]) for row in conn.execute(_KNOWN, (book_id, list(payees))).fetchall()}
+        if unknown := sorted(set(payees) - known):
+            raise NotKnownError(f"there is no payee {unknown[0]} in book {book_id}; declare it by `nostro setup`.")
     with conn.cursor(row_factory=kwargs_row(account)) as cursor:
         found = cursor.execute(_ACCOUNTS, (book_id, code, code)).fetchall()
     if not found:
@@ -78,15 +108,37 @@ def _paying_accounts(conn: Connection, book_id: int, code: str | None) -> list[_
     return found
 
 
+def calendar_terms(
+    conn: Connection, account: PayingAccount, business_date: dt.date, payees: Collection[str] | None
+) -> CalendarTerms:
+    """What the bank's calendar makes of every schedule and delay its payees have, on a business date."""
+    calendar = rail_calendar(account.bank, account.rail)
+    rules = conn.execute(_RULES, (account.bank_account_id,)).fetchall()
+    delays = sorted({int(str(row[1])) for row in rules})
+    return (
+        delays,
+        [cut_date(delay, business_date, calendar) for delay in delays],
+        sorted(text for text in {str(row[0]) for row in rules} if is_due(text, business_date, calendar)),
+        None if payees is None else sorted(set(payees)),
+    )
+
+
 def _propose_account(
-    conn: Connection, account: _PayingAccount, business_date: dt.date, now: dt.datetime, findings: list[Finding]
+    conn: Connection,
+    account: PayingAccount,
+    business_date: dt.date,
+    now: dt.datetime,
+    terms: CalendarTerms,
+    findings: list[Finding],
 ) -> list[ProposedFile]:
-    calendar = Calendar(account.bank.holidays, account.bank.timezone)
-    cutoff = dt.time.fromisoformat(account.bank.rails[account.rail].cutoff)
+    calendar, rail = rail_calendar(account.bank, account.rail), account.bank.rails[account.rail]
+    cutoff = dt.time.fromisoformat(rail.cutoff)
     executes = execution_date(now, cutoff, calendar, not_before=business_date)
+    cycles = (*(dt.time.fromisoformat(cycle) for cycle in rail.cycles), cutoff)
     row = conn.execute(
-        "SELECT run_id, is_new FROM settlement.open_run(%s, %s, %s, %s, %s)",
-        (account.bank_account_id, business_date, now, executes, calendar.cutoff_at(executes, cutoff)),
+        "SELECT run_id, is_new FROM settlement.open_run(%s, %s, %s, %s, %s,"
+        " ROW(%s::int[], %s::date[], %s::text[], %s::text[])::settlement.calendar_terms)",
+        (account.bank_account_id, business_date, now, executes, next_cycle(now, executes, cycles, calendar), *terms),
     ).fetchone()
     assert row is not None
     if row[0] is None:
@@ -94,8 +146,8 @@ def _propose_account(
     run_id, is_new = int(str(row[0])), bool(row[1])
     if is_new:
         frame = read_frame(conn, run_id)
-        obligations = read_obligations(conn, run_id)
         size = frame.bank.max_transactions
+        obligations = read_obligations(conn, run_id)
         for part, start in enumerate(range(0, len(obligations), size), 1):
             share = obligations[start : start + size]
             composed = compose(frame, part, share)
@@ -114,10 +166,11 @@ def _record(
     if findings := gate_file(content, composed.file, composed.transfers, composed.totals):
         return findings
     conn.execute(
-        "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             frame.run_id,
             part,
+            "pay",
             composed.file.msg_id,
             composed.file.group.payment_information_id,
             content,
@@ -128,3 +181,26 @@ def _record(
         binary=True,
     )
     return []
+
+
+def netting(
+    conn: Connection,
+    *,
+    book_id: int,
+    business_date: dt.date,
+    now: dt.datetime | None = None,
+    bank_account: str | None = None,
+    payees: Collection[str] | None = None,
+) -> list[NettedPayee]:
+    """What a proposal made at `now` (default: the business date's end, UTC) would do with each payee, and why.
+
+    Changes nothing: reserves that a proposal would give back first are still shown as reserved.
+    Raises `NotKnownError` as `propose` does.
+    """
+    at = now or dt.datetime.combine(business_date, dt.time.max, dt.UTC)
+    made: list[NettedPayee] = []
+    with transaction(conn), conn.cursor(row_factory=class_row(NettedPayee)) as cursor:
+        for account in paying_accounts(conn, book_id, bank_account, payees):
+            terms = calendar_terms(conn, account, business_date, payees)
+            made += cursor.execute(_NETTING, (account.bank_account_id, business_date, at, *terms)).fetchall()
+    return made

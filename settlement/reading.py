@@ -13,17 +13,18 @@ from psycopg.rows import class_row, kwargs_row
 
 from ledger import Connection, translate_errors
 from settlement.errors import NotKnownError
-from settlement.model import FileState, NettedPayee, PaymentFileStatus, Payout, RunStatus
+from settlement.model import FileState, PaymentFileStatus, Payout, RunStatus
 
 _FILES = """
 SELECT f.file_id, f.run_id, f.part, b.code AS bank_account, f.rail, c.code AS currency, c.exponent::int,
        r.business_date, r.cycle, f.execution_date, r.cutoff_at, f.msg_id, f.sha256, f.instruction_count,
-       f.total_minor, r.prepared_by, a.approved_by, f.state, f.reason
+       f.total_minor, r.prepared_by,
+       (SELECT string_agg(a.approved_by, ', ' ORDER BY a.approved_at, a.approved_by) FROM settlement.approval a
+         WHERE a.file_id = f.file_id) AS approved_by, f.state, f.reason
   FROM settlement.file_current f
   JOIN settlement.run r USING (run_id)
   JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
   JOIN ledger.currency c ON c.currency_id = f.currency_id
-  LEFT JOIN settlement.approval a ON a.file_id = f.file_id
  WHERE (%(file_id)s::bigint IS NULL OR f.file_id = %(file_id)s)
    AND (%(book_id)s::int IS NULL OR f.book_id = %(book_id)s)
    AND (%(run_id)s::bigint IS NULL OR f.run_id = %(run_id)s)
@@ -102,23 +103,6 @@ def run_status(conn: Connection, *, book_id: int, business_date: dt.date | None 
         values: dict[str, Any] = dict(zip(names, row, strict=True))
         made.append(RunStatus(files=tuple(files.get(values["run_id"], ())), **values))
     return made
-
-
-def netting(
-    conn: Connection, *, book_id: int, business_date: dt.date, bank_account: str | None = None
-) -> list[NettedPayee]:
-    """What a proposal made now would do with each payee, and why; changes nothing."""
-    with translate_errors(), conn.cursor(row_factory=class_row(NettedPayee)) as cursor:
-        return cursor.execute(
-            "SELECT p.code AS payee, c.code AS currency, n.owed_minor, n.pay_minor, n.outcome,"
-            " cardinality(n.posting_ids) AS item_count"
-            " FROM settlement.bank_account_root b"
-            " CROSS JOIN LATERAL settlement.netting(b.bank_account_id, %s) n"
-            " JOIN settlement.payee p ON p.payee_id = n.payee_id"
-            " JOIN ledger.currency c ON c.currency_id = p.currency_id"
-            " WHERE b.book_id = %s AND (%s::text IS NULL OR b.code = %s) ORDER BY b.bank_account_id, p.payee_id",
-            (business_date, book_id, bank_account, bank_account),
-        ).fetchall()
 
 
 def payout_report(

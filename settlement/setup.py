@@ -13,8 +13,8 @@ from pathlib import Path
 from psycopg.types.json import Jsonb
 
 from ledger import Connection, transaction
-from settlement.setup_check import CheckedSetup, minor, rail_limits, read_setup
-from settlement.setup_model import AccountRule, AccountType, Payee, Setup
+from settlement.setup_check import CheckedSetup, minor, payee_schedule, rail_limits, read_setup
+from settlement.setup_model import AccountRule, AccountType, ApprovalTerms, Payee, Setup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,10 @@ def _accounts(checked: CheckedSetup) -> list[_Account]:
     for payee, rule in zip(checked.payees, checked.payee_rules, strict=True):
         floor = _floor(rule, payee.currency)
         accounts.append(_Account(payee.account, rule.type, payee.currency, rule.settleable, None, floor))
+        if payee.reserves:
+            accounts.append(
+                _Account(payee.reserve_account, AccountType.LIABILITY, payee.currency, control="reserve", floor_minor=0)
+            )
     return accounts
 
 
@@ -142,7 +146,9 @@ def _open_accounts(conn: Connection, book_id: int, accounts: Sequence[_Account])
 
 
 def _declare_banks(conn: Connection, book_id: int, setup: Setup) -> bool:
-    body = setup.model_dump(mode="json", include={"policies", "tolerances", "acquirers"})
+    body = setup.model_dump(
+        mode="json", include={"policies", "tolerances", "acquirers", "payee_changes", "screening"}
+    ) | {"approvals": {terms.currency: _approval_terms(terms) for terms in setup.approvals}}
     changed = _bool(conn, "SELECT settlement.declare_setup(%s, %s)", book_id, Jsonb(body))
     for code, bank in setup.banks.items():
         profile = Jsonb(bank.model_dump(mode="json"))
@@ -167,31 +173,51 @@ def _declare_banks(conn: Connection, book_id: int, setup: Setup) -> bool:
     return changed
 
 
-def _declare_payees(conn: Connection, book_id: int, payees: Sequence[Payee]) -> tuple[int, int]:
-    def amounts(texts: Sequence[str | None], default: int | None) -> list[int | None]:
-        pairs = zip(texts, payees, strict=True)
-        return [default if text is None else minor(text, payee.currency) for text, payee in pairs]
+def _approval_terms(terms: ApprovalTerms) -> dict[str, object]:
+    def amount(text: str | None) -> int | None:
+        return None if text is None else minor(text, terms.currency)
 
-    row = conn.execute(
-        "SELECT new_payees, new_versions FROM settlement.declare_payees("
-        "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[], %s::bigint[], %s::int[], %s)",
-        (
-            book_id,
-            [payee.payee_id for payee in payees],
-            [payee.account for payee in payees],
-            [payee.name for payee in payees],
-            [payee.iban for payee in payees],
-            [payee.bic for payee in payees],
-            [payee.country for payee in payees],
-            [payee.town for payee in payees],
-            [payee.street for payee in payees],
-            [payee.postcode for payee in payees],
-            [payee.pay_from for payee in payees],
-            amounts([payee.minimum for payee in payees], 0),
-            amounts([payee.maximum for payee in payees], None),
-            [payee.delay_days or 0 for payee in payees],
-            [bool(payee.hold) for payee in payees],
-        ),
-    ).fetchone()
-    assert row is not None
-    return int(str(row[0])), int(str(row[1]))
+    return {
+        "limit_minor": amount(terms.limit),
+        "dual_above_minor": amount(terms.dual_above),
+        "approvers": {name: amount(text) for name, text in terms.approvers.items()},
+    }
+
+
+_PAYEES_PER_CALL = 20_000
+
+
+def _declare_payees(conn: Connection, book_id: int, payees: Sequence[Payee]) -> tuple[int, int]:
+    made = versions = 0
+    for start in range(0, len(payees), _PAYEES_PER_CALL):
+        share = [_payee_row(n, payee) for n, payee in enumerate(payees[start : start + _PAYEES_PER_CALL])]
+        row = conn.execute(
+            "SELECT new_payees, new_versions FROM settlement.declare_payees(%s, %s)", (book_id, Jsonb(share))
+        ).fetchone()
+        assert row is not None
+        made, versions = made + int(str(row[0])), versions + int(str(row[1]))
+    return made, versions
+
+
+def _payee_row(n: int, payee: Payee) -> dict[str, object]:
+    def amount(text: str | None) -> int | None:
+        return None if text is None else minor(text, payee.currency)
+
+    same = ("account", "name", "iban", "bic", "country", "town", "street", "postcode", "pay_from")
+    mandate = ("mandate_id", "mandate_scheme", "mandate_sequence")
+    return {
+        **{name: getattr(payee, name) for name in (*same, *mandate)},
+        "n": n,
+        "code": payee.payee_id,
+        "minimum_minor": amount(payee.minimum) or 0,
+        "maximum_minor": amount(payee.maximum),
+        "delay_days": payee.delay_days or 0,
+        "hold": bool(payee.hold),
+        "schedule": payee_schedule(payee),
+        "reserve_bps": payee.reserve_bps,
+        "reserve_days": payee.reserve_days or 0,
+        "reserve_fixed_minor": amount(payee.reserve_fixed) or 0,
+        "reserve_account": payee.reserve_account if payee.reserves else None,
+        "negative": payee.negative or "carry",
+        "mandate_signed": None if payee.mandate_signed is None else payee.mandate_signed.isoformat(),
+    }

@@ -15,9 +15,10 @@ import yaml
 from pydantic import ValidationError
 
 from ledger import CURRENCIES, NostroError, parse_amount_minor
-from settlement.business_days import Calendar
+from settlement.business_days import TARGET, Calendar
 from settlement.errors import SetupError
 from settlement.iso20022 import RAIL_TERMS, Rail, iban_in_sepa, transliterate
+from settlement.schedules import Roll, schedule_text
 from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Payee, Setup
 
 _Item = TypeVar("_Item")
@@ -57,6 +58,17 @@ def read_setup(path: Path) -> CheckedSetup:
 def minor(text: str, code: str) -> int:
     """Minor units of an amount in a currency. Raises `AmountError`."""
     return parse_amount_minor(text, CURRENCIES[code].exponent)
+
+
+def rail_calendar(bank: Bank, rail: Rail) -> Calendar:
+    """Open days and time zone of a rail of a bank: its own, else the bank's. Raises `CalendarError`."""
+    terms = bank.rails[rail]
+    return Calendar(terms.holidays or bank.holidays, terms.timezone or bank.timezone)
+
+
+def payee_schedule(payee: Payee) -> str:
+    """The one text of a payee's schedule. Raises `ValueError`."""
+    return schedule_text(payee.schedule or "daily", payee.anchors, payee.roll or Roll.FOLLOWING)
 
 
 def rail_limits(bank: Bank, account: BankAccount) -> tuple[int, int]:
@@ -184,11 +196,34 @@ def _faults_between(setup: Setup) -> Iterator[str]:
             Calendar(bank.holidays, bank.timezone)
         except NostroError as error:
             yield f"banks.{code}: {error}"
+        for rail, terms in bank.rails.items():
+            try:
+                Calendar(terms.holidays or TARGET, terms.timezone or "UTC")
+            except NostroError as error:
+                yield f"banks.{code}.rails.{rail}: {error}"
+            if any(cycle >= terms.cutoff for cycle in terms.cycles):
+                yield f"banks.{code}.rails.{rail}: cycles are earlier than the cut-off {terms.cutoff}."
+    yield from _approval_faults(setup)
     for n, account in enumerate(setup.bank_accounts):
         yield from _bank_account_faults(setup, f"bank_accounts[{n}] ({account.code})", account)
     yield from _repeats("bank_accounts", setup.bank_accounts, lambda a: a.code, "code")
     yield from _repeats("bank_accounts", setup.bank_accounts, lambda a: (a.iban, a.currency), "IBAN and currency")
     yield from _repeats("acquirers", setup.acquirers, lambda a: a.code, "code")
+
+
+def _approval_faults(setup: Setup) -> Iterator[str]:
+    for n, terms in enumerate(setup.approvals):
+        place = f"approvals[{n}] ({terms.currency})"
+        for name, text in (("limit", terms.limit), ("dual_above", terms.dual_above), *terms.approvers.items()):
+            if text is not None:
+                yield from _amount_faults(f"{place}.{name}", text, terms.currency)
+    yield from _repeats("approvals", setup.approvals, lambda terms: terms.currency, "currency")
+    for name in ("sanctions", "payee_verification"):
+        hook = getattr(setup.screening, name)
+        if hook is not None and bool(hook.command) == bool(hook.function):
+            yield f"screening.{name}: needs a command or a function, and not both."
+        if hook is not None and hook.function is not None and hook.function.count(":") != 1:
+            yield f"screening.{name}.function: must be 'module:function', not {hook.function!r}."
 
 
 def _rule_faults(rules: Sequence[AccountRule]) -> Iterator[str]:
@@ -278,6 +313,7 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
     yield from amount_faults
     if not amount_faults and payee.maximum and minor(low, payee.currency) > minor(high, payee.currency):
         yield f"minimum {low} is above maximum {high}."
+    yield from _payout_rule_faults(setup.banks.get(account.bank), payee)
     if account.rail is Rail.SEPA and not iban_in_sepa(payee.iban):
         yield f"IBAN {payee.iban} is outside the SEPA zone; pay it from an account on rail DOMESTIC."
     terms, bank = RAIL_TERMS[account.rail], setup.banks.get(account.bank)
@@ -289,3 +325,22 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
         written = transliterate(payee.name, bank.charset).written
         if not any(c.isalnum() for c in written) or len(written) > terms.name_length_max:
             yield f"name {written!r}, as written for the bank, must have 1 to {terms.name_length_max} characters."
+
+
+def _payout_rule_faults(bank: Bank | None, payee: Payee) -> Iterator[str]:
+    try:
+        payee_schedule(payee)
+    except ValueError as error:
+        yield f"{error}."
+    if payee.reserve_fixed is not None:
+        yield from _amount_faults("reserve_fixed", payee.reserve_fixed, payee.currency)
+    if (payee.reserve_bps > 0) != (payee.reserve_days is not None):
+        yield "a rolling reserve needs both reserve_percent and reserve_days."
+    mandate = (payee.mandate_id, payee.mandate_signed, payee.mandate_scheme, payee.mandate_sequence)
+    if any(part is None for part in mandate) and any(part is not None for part in mandate):
+        yield "a mandate needs mandate_id, mandate_signed, mandate_scheme and mandate_sequence."
+    if payee.negative == "debit":
+        if payee.mandate_id is None:
+            yield "negative: debit needs a mandate."
+        if bank is not None and bank.direct_debit is None:
+            yield "negative: debit needs direct_debit (creditor_id) in the profile of its bank."

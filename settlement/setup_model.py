@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ledger import currency as known_currency
 from ledger.errors import NostroError
 from settlement.iso20022 import AddressForm, Charset, MessageVersion, Rail, bic_fault, iban_fault
+from settlement.schedules import Roll
 
 
 def _blank_to_none(value: object) -> object:
@@ -73,6 +74,19 @@ def _clock(text: str) -> str:
     return dt.time.fromisoformat(text).strftime("%H:%M")
 
 
+def _percent(text: str) -> str:
+    amount = Decimal(_amount(text))
+    if not 0 <= amount < 100 or amount != round(amount, 2):
+        raise ValueError(f"percentage {text!r} must be from 0 to 99.99, with at most two decimals")
+    return str(amount)
+
+
+def _mandate_id(text: str) -> str:
+    if not 1 <= len(text) <= 35 or not all(c.isascii() and (c.isalnum() or c in "+?/-:().,'") for c in text):
+        raise ValueError(f"mandate {text!r} must have 1 to 35 letters, digits or + ? / - : ( ) . , '")
+    return text
+
+
 def _country(text: str) -> str:
     if len(text) != 2 or not text.isalpha() or not text.isupper():
         raise ValueError(f"country {text!r} must be two capitals (ISO 3166)")
@@ -90,6 +104,8 @@ Currency = Annotated[str, AfterValidator(_currency)]
 Iban = Annotated[str, AfterValidator(_iban)]
 Bic = Annotated[str, AfterValidator(_bic)]
 Amount = Annotated[str, AfterValidator(_amount)]
+Percent = Annotated[str, AfterValidator(_percent)]
+MandateId = Annotated[str, AfterValidator(_mandate_id)]
 SignedAmount = Annotated[str, AfterValidator(_signed_amount)]
 Code = Annotated[str, AfterValidator(_code)]
 Clock = Annotated[str, AfterValidator(_clock)]
@@ -137,7 +153,12 @@ class AccountRule(_Model):
 
 
 class RailTerms(_Model):
+    """How a bank runs a rail. `cycles` are earlier cut-offs of the day; zone and calendar default to the bank's."""
+
     cutoff: Clock
+    cycles: tuple[Clock, ...] = ()
+    timezone: Annotated[str | None, Blank] = None
+    holidays: Annotated[str | None, Blank] = None
     sla_days: int = Field(default=1, ge=0)
     minimum: Amount = "0.01"
     maximum: Amount = "999999999.99"
@@ -155,6 +176,13 @@ class FolderTransport(_Model):
     inbox: RelativePath
 
 
+class DirectDebit(_Model):
+    """Leave to collect from payees whose rule says so (pain.008)."""
+
+    creditor_id: Annotated[str, Field(min_length=8, max_length=35)]
+    lead_days: Annotated[int, Field(ge=1, le=14)] = 1
+
+
 class Bank(_Model):
     """A bank profile: how this bank wants its files."""
 
@@ -168,6 +196,7 @@ class Bank(_Model):
     uetr: bool = True
     max_transactions: int = Field(default=10_000, ge=1, le=999_999)
     rails: dict[Rail, RailTerms]
+    direct_debit: DirectDebit | None = None
     refuses_duplicates: bool = False
     tariff: tuple[TariffItem, ...] = ()
     transport: FolderTransport
@@ -217,6 +246,62 @@ class Payee(_Model):
     maximum: Annotated[Amount | None, Blank] = None
     delay_days: Annotated[Annotated[int, Field(ge=0, le=3660)] | None, Blank] = None
     hold: Annotated[bool | None, Blank] = None
+    schedule: Annotated[Literal["daily", "weekly", "monthly", "manual"] | None, Blank] = None
+    anchors: Annotated[str | None, Blank] = None
+    roll: Annotated[Roll | None, Blank] = None
+    reserve_percent: Annotated[Percent | None, Blank] = None
+    reserve_days: Annotated[Annotated[int, Field(ge=1, le=3660)] | None, Blank] = None
+    reserve_fixed: Annotated[Amount | None, Blank] = None
+    negative: Annotated[Literal["carry", "offset", "debit"] | None, Blank] = None
+    mandate_id: Annotated[MandateId | None, Blank] = None
+    mandate_signed: Annotated[dt.date | None, Blank] = None
+    mandate_scheme: Annotated[Literal["CORE", "B2B"] | None, Blank] = None
+    mandate_sequence: Annotated[Literal["FRST", "RCUR", "OOFF", "FNAL"] | None, Blank] = None
+
+    @property
+    def reserve_bps(self) -> int:
+        """The rolling reserve in hundredths of a percent."""
+        return int(Decimal(self.reserve_percent or "0") * 100)
+
+    @property
+    def reserves(self) -> bool:
+        """Whether a reserve account is needed."""
+        return self.reserve_bps > 0 or Decimal(self.reserve_fixed or "0") > 0
+
+    @property
+    def reserve_account(self) -> str:
+        """Where the payee's reserve stands."""
+        return "liabilities:payout-reserve:" + self.account.partition(":")[2]
+
+
+class PayeeChanges(_Model):
+    """What new bank details wait for; `new_payees`: those of a payee's first declaration too."""
+
+    cooling_off_hours: Annotated[int, Field(ge=0, le=8760)] = 0
+    first_payment_hold: bool = False
+    new_payees: bool = False
+
+
+class ApprovalTerms(_Model):
+    """Who may approve how much of a currency, and from where on two must."""
+
+    currency: Currency
+    limit: Annotated[Amount | None, Blank] = None
+    dual_above: Annotated[Amount | None, Blank] = None
+    approvers: dict[str, Amount] = Field(default_factory=dict)
+
+
+class Hook(_Model):
+    """A program that is asked about payees: a command, or ``module:function`` of this installation."""
+
+    command: tuple[str, ...] = ()
+    function: Annotated[str | None, Blank] = None
+    timeout_s: Annotated[int, Field(ge=1, le=600)] = 30
+
+
+class Screening(_Model):
+    sanctions: Hook | None = None
+    payee_verification: Hook | None = None
 
 
 class Policies(_Model):
@@ -250,5 +335,8 @@ class Setup(_Model):
     payees_file: Annotated[str | None, Blank] = None
     payees: tuple[Payee, ...] = ()
     policies: Policies = Policies()
+    payee_changes: PayeeChanges = PayeeChanges()
+    approvals: tuple[ApprovalTerms, ...] = ()
+    screening: Screening = Screening()
     acquirers: tuple[Acquirer, ...] = ()
     tolerances: Tolerances = Tolerances()

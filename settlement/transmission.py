@@ -92,7 +92,7 @@ def release(
             if now_state in AT_THE_BANK:
                 return parcel.result(now_state, is_new=False)
             raise SendFailedError(f"file {file_id} is being sent by another session; ask again in a moment.") from None
-    if parcel.state in AT_THE_BANK or parcel.state is FileState.VOID:
+    if parcel.state in AT_THE_BANK or parcel.state in (FileState.VOID, FileState.CANCELLED):
         return parcel.result(parcel.state, is_new=False, reason=parcel.reason)
     raise FileStateError(f"file {file_id} is {parcel.state} and cannot be sent.")
 

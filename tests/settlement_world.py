@@ -63,7 +63,9 @@ acquirers:
   - {{code: cardia, name: "Cardia Acquiring", iban: NL91ABNA0417164300, receivable: "assets:receivable:cardia:*"}}
 """
 _HEADER = (
-    "payee_id,name,account,currency,iban,bic,country,town,street,postcode,pay_from,minimum,maximum,delay_days,hold"
+    "payee_id,name,account,currency,iban,bic,country,town,street,postcode,pay_from,minimum,maximum,delay_days,hold,"
+    "schedule,anchors,roll,reserve_percent,reserve_days,reserve_fixed,negative,mandate_id,mandate_signed,"
+    "mandate_scheme,mandate_sequence"
 )
 _IBANS = {
     "EUR": "NL91ABNA0417164300",
@@ -85,6 +87,14 @@ class PayeeRow:
     maximum: str = ""
     delay_days: str = ""
     hold: str = ""
+    schedule: str = ""
+    anchors: str = ""
+    roll: str = ""
+    reserve_percent: str = ""
+    reserve_days: str = ""
+    reserve_fixed: str = ""
+    negative: str = ""
+    mandate: str = ""  # id/date/scheme/sequence
 
     @property
     def account(self) -> str:
@@ -96,7 +106,11 @@ class PayeeRow:
         name, iban = self.name or f"Händler {self.code}", self.iban or _IBANS[self.currency]
         where = "NL,Amsterdam,Damrak 1,1012LG" if self.currency == "EUR" else "GB,London,High Street 2,E1 6AN"
         pay_from = f"{self.currency.lower()}-payouts"
-        rules = f"{self.minimum},{self.maximum},{self.delay_days},{self.hold}"
+        rules = (
+            f"{self.minimum},{self.maximum},{self.delay_days},{self.hold},{self.schedule},{self.anchors},{self.roll}"
+        )
+        rules += f",{self.reserve_percent},{self.reserve_days},{self.reserve_fixed},{self.negative},"
+        rules += self.mandate.replace("/", ",") or ",,,"
         return f"{self.code},{name},{self.account},{self.currency},{iban},{bic},{where},{pay_from},{rules}"
 
 
@@ -108,8 +122,9 @@ def write_setup(
     max_transactions: int = 10_000,
     accounts: Sequence[str] = ("eur", "gbp", "jpy", "kwd"),
     openings: dict[str, str] | None = None,
+    more: str = "",
 ) -> Path:
-    """Write setup.yaml and payees.csv and return the YAML's path."""
+    """Write setup.yaml (`more` at its end) and payees.csv and return the YAML's path."""
     lines = []
     for name in accounts:
         bank, iban, currency, rail, country, town = _ACCOUNTS[name]
@@ -126,6 +141,7 @@ def write_setup(
             max_transactions=max_transactions,
             bank_accounts="\n".join(lines),
         )
+        + more
     )
     (folder / "payees.csv").write_text("\n".join([_HEADER, *(payee.line for payee in payees)]) + "\n")
     return path

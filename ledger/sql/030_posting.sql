@@ -138,6 +138,7 @@ SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_se
 #variable_conflict use_column
 DECLARE
     v_count int    := coalesce(cardinality(p_keys), 0);
+    v_xid   xid8   := pg_current_xact_id();  -- before the id is drawn: settlement.batch_mark proves from it what has ended
     v_batch bigint := nextval('ledger.batch_id_seq');
     v_base  bigint := v_batch << 20;
     v_bad   record;

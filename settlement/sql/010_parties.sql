@@ -85,13 +85,36 @@ CREATE TABLE settlement.payee_version (
     bank_account_id  int NOT NULL REFERENCES settlement.bank_account_root,
     minimum_minor    bigint NOT NULL CHECK (minimum_minor >= 0),
     maximum_minor    bigint CHECK (maximum_minor > 0),
-    delay_days       int NOT NULL CHECK (delay_days >= 0),
+    delay_days       int NOT NULL CHECK (delay_days BETWEEN 0 AND 3660),
     hold             boolean NOT NULL,
+    schedule         text NOT NULL DEFAULT 'daily',
+    reserve_bps      int NOT NULL DEFAULT 0 CHECK (reserve_bps BETWEEN 0 AND 9999),
+    reserve_days     int NOT NULL DEFAULT 0,
+    reserve_fixed_minor bigint NOT NULL DEFAULT 0 CHECK (reserve_fixed_minor >= 0),
+    reserve_account_id  int REFERENCES ledger.account,
+    negative         text NOT NULL DEFAULT 'carry' CHECK (negative IN ('carry', 'offset', 'debit')),
+    mandate_id       text,
+    mandate_signed   date,
+    mandate_scheme   text CHECK (mandate_scheme IN ('CORE', 'B2B')),
+    mandate_sequence text CHECK (mandate_sequence IN ('FRST', 'RCUR', 'OOFF', 'FNAL')),
     recorded_at      timestamptz NOT NULL DEFAULT now(),
     recorded_by      text NOT NULL DEFAULT session_user,
-    CONSTRAINT payee_version_order UNIQUE (payee_id, version)
+    CONSTRAINT payee_version_order UNIQUE (payee_id, version),
+    CONSTRAINT payee_version_schedule CHECK (schedule ~
+        '^(daily|manual|(weekly:[1-7](,[1-7])*|monthly:[0-9]+(,[0-9]+)*):(following|modified_following|preceding))$'),
+    CONSTRAINT payee_version_reserve CHECK (
+        (reserve_bps = 0) = (reserve_days = 0) AND reserve_days BETWEEN 0 AND 3660
+        AND (reserve_account_id IS NOT NULL OR (reserve_bps = 0 AND reserve_fixed_minor = 0))),
+    CONSTRAINT payee_version_mandate CHECK (
+        num_nonnulls(mandate_id, mandate_signed, mandate_scheme, mandate_sequence) = CASE WHEN mandate_id IS NULL THEN 0 ELSE 4 END
+        AND length(mandate_id) BETWEEN 1 AND 35 AND (negative <> 'debit' OR mandate_id IS NOT NULL))
 );
 COMMENT ON TABLE settlement.payee_version IS 'Bank details and payout rules of a payee; a file names the version it pays.';
+COMMENT ON COLUMN settlement.payee_version.schedule IS
+    'daily, manual, or weekly:<ISO weekdays>:<roll>, monthly:<days, 31 = last>:<roll>; which dates these are, the bank''s calendar says.';
+COMMENT ON COLUMN settlement.payee_version.delay_days IS 'T+n in open days of the bank that pays.';
+COMMENT ON COLUMN settlement.payee_version.negative IS
+    'carry: later sales cover it; offset: the payee''s reserve covers it first; debit: collected under the mandate.';
 
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.book_setup', 'settlement.bank_profile_version', 'settlement.bank_account_root',

@@ -9,6 +9,7 @@ CREATE TABLE settlement.run (
     account_version int NOT NULL,
     business_date   date NOT NULL,
     cycle           int NOT NULL CHECK (cycle > 0),
+    payees          text[],
     proposed_at     timestamptz NOT NULL,
     execution_date  date NOT NULL,
     cutoff_at       timestamptz NOT NULL,
@@ -18,6 +19,7 @@ CREATE TABLE settlement.run (
     FOREIGN KEY (bank_account_id, account_version) REFERENCES settlement.bank_account_version
 );
 COMMENT ON TABLE settlement.run IS 'One proposal for one bank account and business date; cycle counts them.';
+COMMENT ON COLUMN settlement.run.payees IS 'An ad-hoc run pays these payees alone, whatever their schedule; NULL: everybody who is due.';
 COMMENT ON COLUMN settlement.run.proposed_at IS 'The caller''s clock; it is printed in the file.';
 
 CREATE TABLE settlement.obligation (
@@ -28,17 +30,26 @@ CREATE TABLE settlement.obligation (
     account_id       int NOT NULL,
     owed_minor       bigint NOT NULL,
     pay_minor        bigint NOT NULL,
+    rolling_minor    bigint NOT NULL DEFAULT 0,
+    fixed_minor      bigint NOT NULL DEFAULT 0,
+    rest_minor       bigint NOT NULL,
+    posting_ids      bigint[] NOT NULL,
     CONSTRAINT obligation_once UNIQUE (run_id, payee_id),
-    CONSTRAINT obligation_amount CHECK (pay_minor BETWEEN 1 AND owed_minor OR (pay_minor = 0 AND owed_minor = 0))
+    CONSTRAINT obligation_amount CHECK (
+        CASE WHEN owed_minor > 0 THEN pay_minor > 0 AND rolling_minor >= 0 AND fixed_minor >= 0
+                                      AND pay_minor + rolling_minor + fixed_minor <= owed_minor
+             WHEN owed_minor < 0 THEN pay_minor BETWEEN owed_minor AND -1 AND rolling_minor = 0 AND fixed_minor = 0
+             ELSE pay_minor = 0 AND rolling_minor = 0 AND fixed_minor = 0 END),
+    CONSTRAINT obligation_postings CHECK (cardinality(posting_ids) > 0)
 );
-COMMENT ON TABLE settlement.obligation IS 'What a payee is owed net, and how much of it this run pays (the rest is re-booked).';
+COMMENT ON TABLE settlement.obligation IS
+    'What a payee is owed net, and how much of it this run pays (negative: collects) and reserves; the rest is re-booked.';
+COMMENT ON COLUMN settlement.obligation.posting_ids IS 'The postings it was netted from, in order; not yet claimed.';
+COMMENT ON COLUMN settlement.obligation.rest_minor IS 'What the payee was owed beside these postings when they were cut: not due, held.';
 
-CREATE TABLE settlement.proposal_member (
-    obligation_id bigint NOT NULL REFERENCES settlement.obligation,
-    posting_id    bigint NOT NULL,
-    PRIMARY KEY (obligation_id, posting_id)
-);
-COMMENT ON TABLE settlement.proposal_member IS 'The postings an obligation was netted from; not yet claimed.';
+CREATE VIEW settlement.proposal_member AS
+SELECT o.obligation_id, m.posting_id FROM settlement.obligation o CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id);
+COMMENT ON VIEW settlement.proposal_member IS 'The postings an obligation was netted from, one a row.';
 
 CREATE TABLE settlement.payment_file (
     file_id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -47,6 +58,7 @@ CREATE TABLE settlement.payment_file (
     book_id                int NOT NULL REFERENCES ledger.book,
     bank_account_id        int NOT NULL REFERENCES settlement.bank_account_root,
     rail                   text NOT NULL,
+    direction              text NOT NULL DEFAULT 'pay' CHECK (direction IN ('pay', 'collect')),
     currency_id            smallint NOT NULL REFERENCES ledger.currency,
     execution_date         date NOT NULL,
     msg_id                 text NOT NULL,
@@ -62,7 +74,7 @@ CREATE TABLE settlement.payment_file (
         CHECK (length(msg_id) BETWEEN 1 AND 35 AND length(payment_information_id) BETWEEN 1 AND 35),
     CONSTRAINT payment_file_hash CHECK (sha256 = encode(sha256(content), 'hex'))
 );
-COMMENT ON TABLE settlement.payment_file IS 'The final bytes of a pain.001, fixed when proposed; approval, seal and send live on it.';
+COMMENT ON TABLE settlement.payment_file IS 'The final bytes of a pain.001 (direction collect: pain.008), fixed when proposed; approval, seal and send live on it.';
 
 CREATE TABLE settlement.instruction (
     instruction_id     bigint PRIMARY KEY REFERENCES settlement.obligation,
@@ -74,6 +86,7 @@ CREATE TABLE settlement.instruction (
     payee_iban         text NOT NULL,
     payable_account_id int NOT NULL,
     amount_minor       bigint NOT NULL CHECK (amount_minor > 0),
+    direction          text NOT NULL DEFAULT 'pay' CHECK (direction IN ('pay', 'collect')),
     end_to_end_id      text NOT NULL,
     uetr               text,
     execution_date     date NOT NULL,
@@ -82,18 +95,21 @@ CREATE TABLE settlement.instruction (
     CONSTRAINT instruction_uetr UNIQUE (uetr),
     CONSTRAINT instruction_id_length CHECK (length(end_to_end_id) BETWEEN 1 AND 35)
 );
-COMMENT ON TABLE settlement.instruction IS 'One credit transfer of a file; its id is its obligation''s.';
+COMMENT ON TABLE settlement.instruction IS
+    'One credit transfer (direction collect: direct debit) of a file; its id is its obligation''s. amount_minor is positive.';
 
 CREATE TABLE settlement.approval (
-    file_id           bigint PRIMARY KEY REFERENCES settlement.payment_file,
+    file_id           bigint NOT NULL REFERENCES settlement.payment_file,
     sha256            text NOT NULL,
     instruction_count int NOT NULL,
     total_minor       bigint NOT NULL,
     payee_digest      text NOT NULL,
     approved_by       text NOT NULL DEFAULT session_user,
-    approved_at       timestamptz NOT NULL DEFAULT now()
+    approved_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT approval_once PRIMARY KEY (file_id, approved_by)
 );
-COMMENT ON TABLE settlement.approval IS 'A second person''s signature under hash, count, total and payees of a file.';
+COMMENT ON TABLE settlement.approval IS
+    'A second person''s signature under hash, count, total and payees of a file; large files need two.';
 
 CREATE FUNCTION settlement.payee_digest(p_file_id bigint) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -105,15 +121,38 @@ $$;
 COMMENT ON FUNCTION settlement.payee_digest IS 'SHA-256 over EndToEndId, name, IBAN and amount of every instruction in order.';
 GRANT EXECUTE ON FUNCTION settlement.payee_digest(bigint) TO :app;
 
+-- A login's name as people and setup files write it: without the deployment's prefix.
+CREATE FUNCTION settlement.person(p_login text DEFAULT session_user) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN starts_with(p_login, d.prefix) THEN substr(p_login, length(d.prefix) + 1) ELSE p_login END
+      FROM (SELECT regexp_replace(pg_get_userbyid(nspowner), 'owner$', '') AS prefix
+              FROM pg_namespace WHERE nspname = 'settlement') d
+$$;
+
+-- What the book's set-up lets the session's login sign in a currency. NULL: no limit.
+CREATE FUNCTION settlement.approval_terms(
+    p_book_id int, p_currency_id smallint, OUT limit_minor bigint, OUT dual_above_minor bigint, OUT declared_by text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(t.terms -> 'approvers' ->> settlement.person(), t.terms ->> 'limit_minor')::bigint,
+           (t.terms ->> 'dual_above_minor')::bigint, s.recorded_by
+      FROM settlement.book_setup s
+      JOIN ledger.currency c ON c.currency_id = p_currency_id
+     CROSS JOIN LATERAL (SELECT s.body -> 'approvals' -> c.code AS terms) t
+     WHERE s.book_id = p_book_id AND t.terms IS NOT NULL
+       AND s.version = (SELECT max(l.version) FROM settlement.book_setup l WHERE l.book_id = p_book_id)
+$$;
+
 -- Four eyes hold for whoever writes the row, the owner included: the signature is the login's own,
--- the login is not the preparer, and what is signed is what is stored.
+-- the login is not the preparer, what is signed is what is stored, and it is within the login's limit.
 CREATE FUNCTION settlement.check_approval() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_file     settlement.payment_file;
     v_prepared text;
+    v_terms    record;
 BEGIN
     SELECT * INTO v_file FROM settlement.payment_file WHERE file_id = NEW.file_id;
+    SELECT * INTO v_terms FROM settlement.approval_terms(v_file.book_id, v_file.currency_id);
     SELECT r.prepared_by INTO v_prepared FROM settlement.run r WHERE r.run_id = v_file.run_id;
     IF NEW.approved_by <> session_user THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_own_name',
@@ -131,6 +170,18 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_signs_file',
             MESSAGE = format('file %s: what was signed (hash, count, total, payees) is not what is stored', NEW.file_id),
             HINT = 'Look at the file again and approve what you see.';
+    END IF;
+    IF v_terms.declared_by = session_user THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_own_limit',
+            MESSAGE = format('file %s: %s declared the approval limits in force and cannot sign under them',
+                             NEW.file_id, settlement.person()),
+            HINT = 'Another member of the approver group must.';
+    END IF;
+    IF v_file.total_minor > v_terms.limit_minor THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_limit',
+            MESSAGE = format('file %s pays %s minor units; %s may approve up to %s', NEW.file_id, v_file.total_minor,
+                             settlement.person(), v_terms.limit_minor),
+            HINT = 'An approver with a higher limit must.';
     END IF;
     RETURN NEW;
 END $$;
@@ -152,7 +203,8 @@ BEGIN
      WHERE f.file_id IN (SELECT n.file_id FROM new_rows n)
      GROUP BY f.file_id
     HAVING count(*) <> f.instruction_count OR sum(i.amount_minor) <> f.total_minor
-        OR bool_or(o.run_id IS DISTINCT FROM f.run_id OR o.pay_minor <> i.amount_minor
+        OR bool_or(o.run_id IS DISTINCT FROM f.run_id OR i.direction <> f.direction
+                   OR o.pay_minor <> CASE i.direction WHEN 'pay' THEN i.amount_minor ELSE -i.amount_minor END
                    OR o.account_id <> i.payable_account_id OR o.payee_id <> i.payee_id)
      LIMIT 1;
     IF FOUND THEN
@@ -166,7 +218,7 @@ CREATE TRIGGER instruction_check AFTER INSERT ON settlement.instruction
 ALTER TABLE settlement.instruction ENABLE ALWAYS TRIGGER instruction_check;
 
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
-    'settlement.run', 'settlement.obligation', 'settlement.proposal_member', 'settlement.payment_file',
+    'settlement.run', 'settlement.obligation', 'settlement.payment_file',
     'settlement.instruction', 'settlement.approval']) name;
 
 GRANT SELECT ON settlement.run, settlement.obligation, settlement.proposal_member, settlement.payment_file,

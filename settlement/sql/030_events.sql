@@ -38,9 +38,9 @@ SELECT split_part(line, ' ', 1), unnest(string_to_array(split_part(line, ' ', 2)
     'new proposed',
     'proposed approved,rejected,void',
     'approved sealed,rejected,void',
-    'sealed sending',
+    'sealed sending,cancelled',
     'sending sent,failed,unknown,acknowledged,partly_rejected,rejected,executed',
-    'failed sending,acknowledged,partly_rejected,rejected,executed',
+    'failed sending,cancelled,acknowledged,partly_rejected,rejected,executed',
     'unknown sending,sent,acknowledged,partly_rejected,rejected,executed,reconciled',
     'sent acknowledged,partly_rejected,rejected,executed,reconciled',
     'acknowledged partly_rejected,rejected,executed,reconciled',
@@ -77,7 +77,7 @@ CREATE TABLE settlement.instruction_state (
 );
 INSERT INTO settlement.instruction_state VALUES
     ('new', 0), ('received', 10), ('pending', 20), ('checked', 30), ('accepted', 40), ('in_process', 50),
-    ('executed', 60), ('rejected', 90), ('returned', 100);
+    ('executed', 60), ('rejected', 90), ('cancelled', 95), ('returned', 100);
 COMMENT ON TABLE settlement.instruction_state IS 'States of an instruction at the bank; an instruction only moves to a higher rank.';
 
 CREATE TABLE settlement.instruction_transition (
@@ -85,10 +85,12 @@ CREATE TABLE settlement.instruction_transition (
     state      text NOT NULL REFERENCES settlement.instruction_state,
     PRIMARY KEY (from_state, state)
 );
--- Rejected and returned are ends; what was executed can still come back, but not be rejected.
+-- Rejected, cancelled (before the bank had it) and returned are ends; what was executed can still come back, but not
+-- be rejected.
 INSERT INTO settlement.instruction_transition
 SELECT a.state, b.state FROM settlement.instruction_state a JOIN settlement.instruction_state b ON a.rank < b.rank
- WHERE a.state NOT IN ('rejected', 'returned') AND NOT (a.state = 'executed' AND b.state = 'rejected');
+ WHERE a.state NOT IN ('rejected', 'cancelled', 'returned')
+   AND NOT (a.state = 'executed' AND b.state = 'rejected') AND NOT (b.state = 'cancelled' AND a.state <> 'new');
 
 CREATE TABLE settlement.status_code (
     code  text PRIMARY KEY,

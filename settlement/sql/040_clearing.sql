@@ -27,32 +27,32 @@ CREATE TABLE settlement.clearing_member (
     group_id   bigint NOT NULL,
     CONSTRAINT clearing_member_once PRIMARY KEY (book_id, posting_id)
 );
-CREATE INDEX clearing_member_group ON settlement.clearing_member (group_id);
+CREATE INDEX clearing_group_account ON settlement.clearing_group (account_id, group_id);
 COMMENT ON CONSTRAINT clearing_member_once ON settlement.clearing_member IS
     'Invariant 10: a posting is cleared at most once, for ever.';
 
--- Members and the group's own clearing debit sum to zero, all on the payee's account, and the group is whole.
+-- Members and the group's own clearing debit sum to zero, all on the payee's account, and the group is whole:
+-- it comes in one statement, so what came later finds its group short.
 CREATE FUNCTION settlement.check_clearing() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '128MB' AS $$
 DECLARE
     v_bad record;
 BEGIN
-    SELECT m.group_id, sum(p.amount_minor) AS total, count(p.posting_id) AS found, g.member_count INTO v_bad
-      FROM (SELECT DISTINCT n.group_id FROM new_rows n) t
-     CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_member m WHERE m.group_id = t.group_id OFFSET 0) m
-      LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = t.group_id LIMIT 1) g ON true
-      LEFT JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = m.posting_id LIMIT 1) p
-             ON p.book_id = m.book_id AND p.book_id = g.book_id AND p.account_id = g.account_id
-     GROUP BY m.group_id, g.member_count, g.clearing_posting_id
+    SELECT n.group_id, sum(p.amount_minor) AS total, count(p.posting_id) AS found, g.member_count INTO v_bad
+      FROM new_rows n
+      LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = n.group_id LIMIT 1) g ON true
+      LEFT JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = n.posting_id LIMIT 1) p
+             ON p.book_id = n.book_id AND p.book_id = g.book_id AND p.account_id = g.account_id
+     GROUP BY n.group_id, g.member_count, g.clearing_posting_id
     HAVING sum(p.amount_minor) IS DISTINCT FROM 0 OR count(p.posting_id) IS DISTINCT FROM g.member_count
         OR count(*) IS DISTINCT FROM g.member_count
-        OR (g.clearing_posting_id IS NOT NULL AND NOT bool_or(m.posting_id = g.clearing_posting_id))
+        OR (g.clearing_posting_id IS NOT NULL AND NOT bool_or(n.posting_id = g.clearing_posting_id))
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_zero',
             MESSAGE = format('Clearing group %s is not whole: %s of %s postings of its payee''s account, summing to %s.',
                              v_bad.group_id, v_bad.found, v_bad.member_count, v_bad.total),
-            HINT = 'Members and clearing debit must be all of the group and sum to zero.';
+            HINT = 'Members and clearing debit must be all of the group, at once, and sum to zero.';
     END IF;
     RETURN NULL;
 END $$;
@@ -62,7 +62,7 @@ ALTER TABLE settlement.clearing_member ENABLE ALWAYS TRIGGER clearing_check;
 
 CREATE TABLE settlement.reopening (
     instruction_id     bigint NOT NULL,
-    kind               text NOT NULL CHECK (kind IN ('reject', 'return')),
+    kind               text NOT NULL CHECK (kind IN ('reject', 'return', 'cancel')),
     entry_id           bigint NOT NULL,
     transit_posting_id bigint NOT NULL UNIQUE,
     payable_posting_id bigint NOT NULL UNIQUE,
@@ -74,7 +74,7 @@ CREATE TABLE settlement.reopening (
     CONSTRAINT reopening_sealed FOREIGN KEY (instruction_id) REFERENCES settlement.clearing_group
 );
 COMMENT ON TABLE settlement.reopening IS
-    'An instruction that came back, by reject or by return: once. amount_minor is what came back in cash.';
+    'An instruction that came back, by reject, by return, or cancelled before it was sent: once. amount_minor is what came back in cash.';
 
 CREATE TABLE settlement.hold (
     hold_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -3,13 +3,13 @@
 CREATE VIEW settlement.instruction_current AS
 SELECT i.instruction_id, i.file_id, i.ordinal, f.run_id, f.book_id, f.bank_account_id, f.rail, f.currency_id,
        f.msg_id, f.payment_information_id, i.payee_id, i.payee_code, i.payee_name, i.payee_iban,
-       i.payable_account_id, i.amount_minor, i.end_to_end_id, i.uetr, i.execution_date,
+       i.payable_account_id, i.amount_minor, i.direction, i.end_to_end_id, i.uetr, i.execution_date,
        coalesce(e.state, CASE WHEN f.state IN ('acknowledged', 'partly_rejected', 'executed', 'reconciled')
                               THEN 'sent' ELSE f.state END) AS state,
        e.status_code, e.reason_code, e.reason_text,
        g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id,
        r.kind AS reopened_by,
-       CASE WHEN r.kind = 'reject' THEN r.transit_posting_id END AS reject_posting_id,
+       CASE WHEN r.kind IN ('reject', 'cancel') THEN r.transit_posting_id END AS reject_posting_id,
        CASE WHEN r.kind = 'return' THEN r.transit_posting_id END AS return_posting_id
   FROM settlement.instruction i
   JOIN settlement.file_current f USING (file_id)

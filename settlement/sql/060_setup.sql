@@ -72,12 +72,9 @@ BEGIN
     RETURN v_new;
 END $$;
 
--- Declares payees, all at once. A payee keeps its account for ever; anything else that differs is a new version.
-CREATE FUNCTION settlement.declare_payees(
-    p_book_id int, p_codes text[], p_accounts text[], p_names text[], p_ibans text[], p_bics text[],
-    p_countries text[], p_towns text[], p_streets text[], p_postcodes text[], p_pay_from text[],
-    p_minimum bigint[], p_maximum bigint[], p_delay_days int[], p_hold boolean[],
-    OUT new_payees int, OUT new_versions int)
+-- Declares payees, all at once; one JSON object each. A payee keeps its account for ever; anything else that differs is
+-- a new version.
+CREATE FUNCTION settlement.declare_payees(p_book_id int, p_payees jsonb, OUT new_payees int, OUT new_versions int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -86,7 +83,7 @@ BEGIN
     PERFORM 1 FROM ledger.book b WHERE b.book_id = p_book_id FOR NO KEY UPDATE;
 
     SELECT g.code, g.account INTO v_bad
-      FROM unnest(p_codes, p_accounts, p_pay_from) AS g (code, account, pay_from)
+      FROM jsonb_to_recordset(p_payees) AS g (code text, account text, pay_from text)
       LEFT JOIN ledger.account a ON a.book_id = p_book_id AND a.code = g.account AND a.settleable
       LEFT JOIN settlement.bank_account_root b
              ON b.book_id = p_book_id AND b.code = g.pay_from AND b.currency_id = a.currency_id
@@ -99,14 +96,14 @@ BEGIN
 
     INSERT INTO settlement.payee (book_id, code, account_id, currency_id)
     SELECT p_book_id, g.code, a.account_id, a.currency_id
-      FROM unnest(p_codes, p_accounts) WITH ORDINALITY AS g (code, account, n)
+      FROM jsonb_to_recordset(p_payees) AS g (n int, code text, account text)
       JOIN ledger.account a ON a.book_id = p_book_id AND a.code = g.account
      WHERE NOT EXISTS (SELECT FROM settlement.payee p WHERE p.book_id = p_book_id AND p.code = g.code)
      ORDER BY g.n;
     GET DIAGNOSTICS new_payees = ROW_COUNT;
 
     SELECT g.code, g.account INTO v_bad
-      FROM unnest(p_codes, p_accounts) AS g (code, account)
+      FROM jsonb_to_recordset(p_payees) AS g (code text, account text)
       JOIN settlement.payee p ON p.book_id = p_book_id AND p.code = g.code
       JOIN ledger.account a ON a.account_id = p.account_id
      WHERE a.code <> g.account LIMIT 1;
@@ -117,21 +114,28 @@ BEGIN
     END IF;
 
     INSERT INTO settlement.payee_version (payee_id, version, name, iban, bic, country, town, street, postcode,
-        bank_account_id, minimum_minor, maximum_minor, delay_days, hold)
+        bank_account_id, minimum_minor, maximum_minor, delay_days, hold, schedule, reserve_bps, reserve_days,
+        reserve_fixed_minor, reserve_account_id, negative, mandate_id, mandate_signed, mandate_scheme, mandate_sequence)
     SELECT p.payee_id, coalesce(c.version, 0) + 1, g.name, g.iban, g.bic, g.country, g.town, g.street, g.postcode,
-           b.bank_account_id, g.minimum, g.maximum, g.delay_days, g.hold
-      FROM unnest(p_codes, p_names, p_ibans, p_bics, p_countries, p_towns, p_streets, p_postcodes, p_pay_from,
-                  p_minimum, p_maximum, p_delay_days, p_hold) WITH ORDINALITY
-           AS g (code, name, iban, bic, country, town, street, postcode, pay_from, minimum, maximum, delay_days,
-                 hold, n)
+           b.bank_account_id, g.minimum_minor, g.maximum_minor, g.delay_days, g.hold, g.schedule, g.reserve_bps,
+           g.reserve_days, g.reserve_fixed_minor, r.account_id, g.negative, g.mandate_id, g.mandate_signed,
+           g.mandate_scheme, g.mandate_sequence
+      FROM jsonb_to_recordset(p_payees) AS g (
+           n int, code text, name text, iban text, bic text, country text, town text, street text, postcode text,
+           pay_from text, minimum_minor bigint, maximum_minor bigint, delay_days int, hold boolean, schedule text,
+           reserve_bps int, reserve_days int, reserve_fixed_minor bigint, reserve_account text, negative text,
+           mandate_id text, mandate_signed date, mandate_scheme text, mandate_sequence text)
       JOIN settlement.payee p ON p.book_id = p_book_id AND p.code = g.code
       JOIN settlement.bank_account_root b ON b.book_id = p_book_id AND b.code = g.pay_from
+      LEFT JOIN ledger.account r ON r.book_id = p_book_id AND r.code = g.reserve_account AND r.control = 'reserve'
       LEFT JOIN settlement.payee_current c ON c.payee_id = p.payee_id
      WHERE (c.name, c.iban, c.bic, c.country, c.town, c.street, c.postcode, c.bank_account_id, c.minimum_minor,
-            c.maximum_minor, c.delay_days, c.hold)
+            c.maximum_minor, c.delay_days, c.hold, c.schedule, c.reserve_bps, c.reserve_days, c.reserve_fixed_minor,
+            c.reserve_account_id, c.negative, c.mandate_id, c.mandate_signed, c.mandate_scheme, c.mandate_sequence)
            IS DISTINCT FROM
-           (g.name, g.iban, g.bic, g.country, g.town, g.street, g.postcode, b.bank_account_id, g.minimum,
-            g.maximum, g.delay_days, g.hold)
+           (g.name, g.iban, g.bic, g.country, g.town, g.street, g.postcode, b.bank_account_id, g.minimum_minor,
+            g.maximum_minor, g.delay_days, g.hold, g.schedule, g.reserve_bps, g.reserve_days, g.reserve_fixed_minor,
+            r.account_id, g.negative, g.mandate_id, g.mandate_signed, g.mandate_scheme, g.mandate_sequence)
      ORDER BY g.n;
     GET DIAGNOSTICS new_versions = ROW_COUNT;
 END $$;

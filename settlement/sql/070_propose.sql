@@ -6,24 +6,57 @@ CREATE TYPE settlement.netted AS (
     account_id       int,
     owed_minor       bigint,
     pay_minor        bigint,
+    rolling_minor    bigint,
+    fixed_minor      bigint,
+    rest_minor       bigint,
     outcome          text,
     posting_ids      bigint[]
+);
+
+-- What the calendar of a bank makes of payees' rules on a business date; the caller counts the days.
+CREATE TYPE settlement.calendar_terms AS (
+    delays    int[],   -- every delay T+n in use, …
+    cut_dates date[],  -- … and the last effective date that it lets through
+    due       text[],  -- the schedules whose day it is
+    payees    text[]   -- an ad-hoc run: these payees alone, whatever their schedule
 );
 
 -- What each payee of a bank account is owed on a business date, and what the rules make of it.
 -- Left out: cleared and held postings, those in a file that is approved and waits to be sealed, and today's own
 -- remainders (a maximum is per business date, so what it cut off waits for the next one).
-CREATE FUNCTION settlement.netting(p_bank_account_id int, p_business_date date)
+-- A rolling reserve is a share of what is new: what settlement itself re-booked (remainders, reserves given back,
+-- payments that came back) has been through it.
+CREATE FUNCTION settlement.netting(
+    p_bank_account_id int, p_business_date date, p_now timestamptz, p_terms settlement.calendar_terms)
     RETURNS SETOF settlement.netted
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
-    WITH rail AS (
-        SELECT minimum_minor, maximum_minor FROM settlement.bank_account WHERE bank_account_id = p_bank_account_id
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
+    WITH account AS MATERIALIZED (
+        SELECT b.book_id, b.minimum_minor, b.maximum_minor, p.body -> 'direct_debit' IS NOT NULL
+               AND p.body ->> 'direct_debit' IS NOT NULL AS collects
+          FROM settlement.bank_account b JOIN settlement.bank_profile p USING (profile_id)
+         WHERE b.bank_account_id = p_bank_account_id
+    ), cut AS (
+        SELECT t.delay, t.cut_date FROM unnest(p_terms.delays, p_terms.cut_dates) t (delay, cut_date)
+    ), blocked AS MATERIALIZED (
+        SELECT b.payee_id FROM account, settlement.blocked_payees(account.book_id, p_now) b
+    ), held_fixed AS MATERIALIZED (
+        SELECT o.payee_id, sum(o.left_minor)::bigint AS minor FROM settlement.reserve_open o
+         WHERE o.kind = 'fixed' GROUP BY o.payee_id
     ), party AS MATERIALIZED (
-        SELECT y.payee_id, y.payee_version_id, y.account_id, y.hold, y.delay_days,
-               greatest(y.minimum_minor, rail.minimum_minor) AS minimum_minor,
-               least(y.maximum_minor, rail.maximum_minor) AS maximum_minor
-          FROM settlement.payee_current y, rail WHERE y.bank_account_id = p_bank_account_id
+        SELECT y.payee_id, y.payee_version_id, y.account_id, c.cut_date, y.negative, y.reserve_bps,
+               greatest(y.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
+               greatest(y.minimum_minor, account.minimum_minor) AS minimum_minor,
+               least(y.maximum_minor, account.maximum_minor) AS maximum_minor,
+               b.payee_id IS NOT NULL AS hold, y.negative = 'debit' AND account.collects AS collects,
+               CASE WHEN p_terms.payees IS NULL THEN y.schedule = ANY (p_terms.due)
+                    ELSE y.code = ANY (p_terms.payees) END AS due
+          FROM settlement.payee_current y
+         CROSS JOIN account
+          JOIN cut c ON c.delay = y.delay_days
+          LEFT JOIN blocked b ON b.payee_id = y.payee_id
+          LEFT JOIN held_fixed f ON f.payee_id = y.payee_id
+         WHERE y.bank_account_id = p_bank_account_id
     ), waiting AS MATERIALIZED (
         SELECT m.posting_id
           FROM settlement.file_current f
@@ -32,33 +65,64 @@ SET plan_cache_mode = force_custom_plan AS $$
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
     ), held AS MATERIALIZED (
         SELECT DISTINCT h.posting_id FROM settlement.hold_active h
+    ), item AS MATERIALIZED (
+        SELECT i.payee_id, i.posting_id, i.amount_minor, i.effective_date
+          FROM settlement.open_postings(p_bank_account_id) i
+    ), own_batch AS MATERIALIZED (
+        SELECT b.batch_id
+          FROM (SELECT DISTINCT i.posting_id >> 20 AS batch_id FROM item i) d
+         CROSS JOIN LATERAL (SELECT b.batch_id, b.module FROM ledger.batch b WHERE b.batch_id = d.batch_id LIMIT 1) b
+         WHERE b.module = 'settlement'
+    ), own AS MATERIALIZED (
+        SELECT i.posting_id, g.remainder IS TRUE AS is_remainder
+          FROM item i JOIN own_batch b ON b.batch_id = i.posting_id >> 20
+          LEFT JOIN LATERAL (SELECT true AS remainder FROM settlement.clearing_group g
+                              WHERE g.remainder_posting_id = i.posting_id LIMIT 1) g ON true
     ), net AS (
-        SELECT y.payee_id, y.payee_version_id, y.account_id, y.hold, y.minimum_minor, y.maximum_minor,
-               (-sum(p.amount_minor))::bigint AS owed_minor, array_agg(p.posting_id ORDER BY p.posting_id) AS posting_ids
-          FROM party y
-          JOIN ledger.posting p ON p.account_id = y.account_id
-          LEFT JOIN settlement.clearing_member m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
-          LEFT JOIN settlement.clearing_group g ON g.remainder_posting_id = p.posting_id
-         WHERE p.effective_date <= p_business_date - y.delay_days
-           AND m.posting_id IS NULL
-           -- Hashed whatever the planner believes of their size; their columns are NOT NULL.
-           AND p.posting_id NOT IN (SELECT w.posting_id FROM waiting w)
-           AND p.posting_id NOT IN (SELECT h.posting_id FROM held h)
-           AND NOT (g.group_id IS NOT NULL AND p.effective_date >= p_business_date)
-         GROUP BY y.payee_id, y.payee_version_id, y.account_id, y.hold, y.minimum_minor, y.maximum_minor
+        SELECT i.payee_id, (-sum(i.amount_minor))::bigint AS open_minor,
+               (-sum(i.amount_minor) FILTER (WHERE e.eligible))::bigint AS owed_minor,
+               (-sum(i.amount_minor) FILTER (WHERE e.eligible AND o.posting_id IS NULL))::bigint AS new_minor,
+               array_agg(i.posting_id ORDER BY i.posting_id) FILTER (WHERE e.eligible) AS posting_ids
+          FROM item i
+          JOIN party y ON y.payee_id = i.payee_id
+          LEFT JOIN own o ON o.posting_id = i.posting_id
+          LEFT JOIN waiting w ON w.posting_id = i.posting_id
+          LEFT JOIN held h ON h.posting_id = i.posting_id
+         CROSS JOIN LATERAL (
+               SELECT i.effective_date <= y.cut_date AND w.posting_id IS NULL AND h.posting_id IS NULL
+                      AND NOT (coalesce(o.is_remainder, false) AND i.effective_date >= p_business_date) AS eligible) e
+         GROUP BY i.payee_id
+        HAVING bool_or(e.eligible)
     )
-    SELECT n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, decided.pay_minor,
-           CASE WHEN n.hold THEN 'payee_held'
+    SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, paid.pay_minor,
+           CASE WHEN paid.pay_minor > 0 THEN kept.rolling_minor ELSE 0 END,
+           CASE WHEN paid.pay_minor > 0 THEN kept.fixed_minor ELSE 0 END,
+           n.open_minor - n.owed_minor,
+           CASE WHEN y.hold THEN 'payee_held'
                 WHEN n.owed_minor = 0 THEN 'zero'
+                WHEN NOT y.due THEN 'not_due'
+                WHEN paid.pay_minor < 0 THEN 'collect'
                 WHEN n.owed_minor < 0 THEN 'negative'
-                WHEN decided.pay_minor = 0 THEN 'below_minimum'
+                WHEN paid.pay_minor = 0 THEN 'below_minimum'
                 ELSE 'pay' END,
            n.posting_ids
       FROM net n
+      JOIN party y ON y.payee_id = n.payee_id
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN n.owed_minor >= n.minimum_minor AND n.owed_minor > 0 AND NOT n.hold
-                       THEN least(n.owed_minor, n.maximum_minor) ELSE 0 END AS pay_minor) decided
-     ORDER BY n.payee_id
+           SELECT least(greatest(coalesce(n.new_minor, 0), 0), greatest(n.owed_minor, 0)) AS base_minor) base
+     CROSS JOIN LATERAL (
+           SELECT (base.base_minor::numeric * y.reserve_bps / 10000) AS exact) rolling
+     CROSS JOIN LATERAL (
+           SELECT floor(rolling.exact)::bigint AS rolling_minor,
+                  least(y.fixed_wanted_minor, greatest(n.owed_minor, 0) - floor(rolling.exact)::bigint) AS fixed_minor) kept
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN y.hold OR NOT y.due THEN 0
+                       WHEN n.owed_minor < 0 AND y.collects AND -n.owed_minor >= y.minimum_minor
+                            THEN greatest(n.owed_minor, -y.maximum_minor)
+                       WHEN n.owed_minor - kept.rolling_minor - kept.fixed_minor >= greatest(y.minimum_minor, 1)
+                            THEN least(n.owed_minor - kept.rolling_minor - kept.fixed_minor, y.maximum_minor)
+                       ELSE 0 END AS pay_minor) paid
+     ORDER BY y.payee_id
 $$;
 
 CREATE FUNCTION settlement.void_files(p_file_ids bigint[], p_reason text) RETURNS int
@@ -72,7 +136,7 @@ $$;
 -- their cut-off has passed. Zero nets are closed on the spot: no money moves, so nobody needs to approve.
 CREATE FUNCTION settlement.open_run(
     p_bank_account_id int, p_business_date date, p_proposed_at timestamptz, p_execution_date date,
-    p_cutoff_at timestamptz, OUT run_id bigint, OUT is_new boolean, OUT zero_count int)
+    p_cutoff_at timestamptz, p_terms settlement.calendar_terms, OUT run_id bigint, OUT is_new boolean, OUT zero_count int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -88,12 +152,17 @@ BEGIN
       WHERE f.bank_account_id = p_bank_account_id AND f.state IN ('proposed', 'approved')
         AND r.cutoff_at <= p_proposed_at;
 
+    PERFORM settlement.mark_batches();
+    PERFORM settlement.advance_frontiers(p_bank_account_id);
+    PERFORM settlement.release_reserves(p_bank_account_id, p_business_date);
     SELECT array_agg(n) INTO v_netted
-      FROM settlement.netting(p_bank_account_id, p_business_date) n WHERE n.outcome IN ('pay', 'zero');
-    SELECT count(*) FILTER (WHERE n.outcome = 'zero')::int, coalesce(bool_or(n.outcome = 'pay'), false)
+      FROM settlement.netting(p_bank_account_id, p_business_date, p_proposed_at, p_terms) n
+     WHERE n.outcome IN ('pay', 'collect', 'zero');
+    SELECT count(*) FILTER (WHERE n.outcome = 'zero')::int, coalesce(bool_or(n.outcome <> 'zero'), false)
       INTO zero_count, v_pays FROM unnest(v_netted) n;
 
-    v_live := settlement.same_proposal(v_root.bank_account_id, p_business_date, p_execution_date, v_netted);
+    v_live := settlement.same_proposal(v_root.bank_account_id, p_business_date, p_execution_date, p_cutoff_at,
+                                       p_terms.payees, v_netted);
     is_new := v_live IS NULL AND v_pays;
     run_id := v_live;
     IF v_live IS NULL THEN
@@ -103,11 +172,11 @@ BEGIN
     END IF;
     IF is_new OR zero_count > 0 THEN
         INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,
-                                    proposed_at, execution_date, cutoff_at)
+                                    payees, proposed_at, execution_date, cutoff_at)
         SELECT v_root.book_id, p_bank_account_id, b.profile_id, b.version, p_business_date,
                (SELECT coalesce(max(r.cycle), 0) + 1 FROM settlement.run r
                  WHERE r.bank_account_id = p_bank_account_id AND r.business_date = p_business_date),
-               p_proposed_at, p_execution_date, p_cutoff_at
+               p_terms.payees, p_proposed_at, p_execution_date, p_cutoff_at
           FROM settlement.bank_account b WHERE b.bank_account_id = p_bank_account_id
         RETURNING settlement.run.run_id INTO v_live;
         run_id := CASE WHEN is_new THEN v_live ELSE run_id END;
@@ -117,30 +186,30 @@ END $$;
 
 -- The run whose proposed files pay exactly these payees these amounts from these postings on that date.
 CREATE FUNCTION settlement.same_proposal(
-    p_bank_account_id int, p_business_date date, p_execution_date date, p_netted settlement.netted[]) RETURNS bigint
+    p_bank_account_id int, p_business_date date, p_execution_date date, p_cutoff_at timestamptz, p_payees text[],
+    p_netted settlement.netted[]) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     WITH live AS (
-        SELECT f.file_id, f.run_id, o.payee_version_id, o.pay_minor,
-               array_agg(m.posting_id ORDER BY m.posting_id) AS posting_ids
+        SELECT f.file_id, f.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.posting_ids
           FROM settlement.file_current f
           JOIN settlement.run r ON r.run_id = f.run_id
           JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
                                         AND (b.profile_id, b.version) = (r.profile_id, r.account_version)
           JOIN settlement.instruction i ON i.file_id = f.file_id
           JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
-          JOIN settlement.proposal_member m ON m.obligation_id = o.obligation_id
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed'
            AND r.business_date = p_business_date AND r.execution_date = p_execution_date
-         GROUP BY f.file_id, f.run_id, o.obligation_id
+           AND r.cutoff_at = p_cutoff_at AND r.payees IS NOT DISTINCT FROM p_payees
     ), cut AS (
-        SELECT n.payee_version_id, n.pay_minor, n.posting_ids FROM unnest(p_netted) n WHERE n.outcome = 'pay'
+        SELECT n.payee_version_id, n.pay_minor, n.rolling_minor, n.fixed_minor, n.posting_ids
+          FROM unnest(p_netted) n WHERE n.outcome <> 'zero'
     )
     SELECT min(l.run_id) FROM live l
     HAVING count(*) > 0 AND min(l.run_id) = max(l.run_id)
        AND count(*) = (SELECT count(*) FROM cut)
-       AND NOT EXISTS (SELECT payee_version_id, pay_minor, posting_ids FROM cut
-                       EXCEPT SELECT payee_version_id, pay_minor, posting_ids FROM live)
+       AND NOT EXISTS (SELECT * FROM cut
+                       EXCEPT SELECT payee_version_id, pay_minor, rolling_minor, fixed_minor, posting_ids FROM live)
 $$;
 
 -- Results of one statement meet in arrays by position: a join of two intermediate results may be planned as if
@@ -149,40 +218,25 @@ CREATE FUNCTION settlement.record_obligations(
     p_run_id bigint, p_book_id int, p_netted settlement.netted[], p_pay boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
-DECLARE
-    v_netted settlement.netted[];
-    v_ids    bigint[];
 BEGIN
-    SELECT array_agg(n ORDER BY n.payee_id) INTO v_netted
-      FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay;
-    WITH new AS (
-        INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor)
-        SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor
-          FROM unnest(v_netted) n ORDER BY n.payee_id
-        RETURNING obligation_id, payee_id)
-    SELECT array_agg(new.obligation_id ORDER BY new.payee_id) INTO v_ids FROM new;
-    INSERT INTO settlement.proposal_member (obligation_id, posting_id)
-    SELECT n.obligation_id, m.posting_id
-      FROM unnest(v_netted, v_ids) AS n (payee_id, payee_version_id, account_id, owed_minor, pay_minor, outcome,
-                                         posting_ids, obligation_id)
-     CROSS JOIN LATERAL unnest(n.posting_ids) m (posting_id);
+    INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,
+                                       rolling_minor, fixed_minor, rest_minor, posting_ids)
+    SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
+           n.fixed_minor, n.rest_minor, n.posting_ids
+      FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count)
-    SELECT n.obligation_id, p_book_id, n.account_id, cardinality(n.posting_ids)
-      FROM unnest(v_netted, v_ids) AS n (payee_id, payee_version_id, account_id, owed_minor, pay_minor, outcome,
-                                         posting_ids, obligation_id)
-     WHERE n.outcome = 'zero';
+    SELECT o.obligation_id, p_book_id, o.account_id, cardinality(o.posting_ids)
+      FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
     INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT p_book_id, m.posting_id, n.obligation_id
-      FROM unnest(v_netted, v_ids) AS n (payee_id, payee_version_id, account_id, owed_minor, pay_minor, outcome,
-                                         posting_ids, obligation_id)
-     CROSS JOIN LATERAL unnest(n.posting_ids) m (posting_id)
-     WHERE n.outcome = 'zero';
+    SELECT p_book_id, m.posting_id, o.obligation_id
+      FROM settlement.obligation o CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
+     WHERE o.run_id = p_run_id AND o.owed_minor = 0;
 END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.
 -- LATERAL … LIMIT 1 pins each look-up to the primary key; what else must hold stands outside of it.
 CREATE FUNCTION settlement.record_file(
-    p_run_id bigint, p_part int, p_msg_id text, p_payment_information_id text, p_content bytea,
+    p_run_id bigint, p_part int, p_direction text, p_msg_id text, p_payment_information_id text, p_content bytea,
     p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
@@ -194,21 +248,21 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'run_preparer',
             MESSAGE = format('Run %s is not being prepared by %s.', p_run_id, session_user);
     END IF;
-    INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id, execution_date,
+    INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id, execution_date,
         msg_id, payment_information_id, sha256, instruction_count, total_minor, content)
-    SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, b.currency_id, r.execution_date,
+    SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id, r.execution_date,
            p_msg_id, p_payment_information_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
       FROM settlement.run r
       JOIN settlement.bank_account_root b USING (bank_account_id)
-     CROSS JOIN (SELECT count(*) AS count, sum(o.pay_minor) AS total FROM unnest(p_obligation_ids) g (id)
+     CROSS JOIN (SELECT count(*) AS count, sum(abs(o.pay_minor)) AS total FROM unnest(p_obligation_ids) g (id)
                   CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o
                                        WHERE o.obligation_id = g.id LIMIT 1) o
                   WHERE o.run_id = p_run_id) paid
      WHERE r.run_id = p_run_id
     RETURNING file_id INTO v_file;
     INSERT INTO settlement.instruction (instruction_id, file_id, ordinal, payee_id, payee_code, payee_name,
-        payee_iban, payable_account_id, amount_minor, end_to_end_id, uetr, execution_date)
-    SELECT o.obligation_id, v_file, g.n, o.payee_id, y.code, v.name, v.iban, o.account_id, o.pay_minor,
+        payee_iban, payable_account_id, amount_minor, direction, end_to_end_id, uetr, execution_date)
+    SELECT o.obligation_id, v_file, g.n, o.payee_id, y.code, v.name, v.iban, o.account_id, abs(o.pay_minor), p_direction,
            g.end_to_end_id, g.uetr, r.execution_date
       FROM unnest(p_obligation_ids, p_end_to_end_ids, p_uetrs) WITH ORDINALITY
            AS g (obligation_id, end_to_end_id, uetr, n)

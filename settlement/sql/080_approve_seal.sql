@@ -1,4 +1,13 @@
--- Approving by a second person, and sealing: the one transaction in which a payment becomes money in transit.
+-- Approving by a second person (large files: by two), and sealing: the one transaction in which a payment becomes money in transit.
+
+-- How many more people must sign a file.
+CREATE FUNCTION settlement.approvals_missing(p_file_id bigint) RETURNS int
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT greatest(0, coalesce((SELECT CASE WHEN f.total_minor > t.dual_above_minor THEN 2 ELSE 1 END
+                                   FROM settlement.approval_terms(f.book_id, f.currency_id) t), 1)
+                       - (SELECT count(*)::int FROM settlement.approval a WHERE a.file_id = p_file_id))
+      FROM settlement.payment_file f WHERE f.file_id = p_file_id
+$$;
 
 CREATE FUNCTION settlement.approve(
     p_file_id bigint, p_sha256 text, p_instruction_count int, p_total_minor bigint, p_payee_digest text) RETURNS boolean
@@ -6,15 +15,20 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
 BEGIN
-    IF v_state <> 'proposed' AND EXISTS (
+    IF EXISTS (
         SELECT FROM settlement.approval a
          WHERE (a.file_id, a.sha256, a.instruction_count, a.total_minor, a.payee_digest, a.approved_by)
              = (p_file_id, p_sha256, p_instruction_count, p_total_minor, p_payee_digest, session_user)) THEN
         RETURN false;
     END IF;
-    PERFORM settlement.add_file_event(p_file_id, 'approved');
+    IF v_state <> 'proposed' THEN
+        PERFORM settlement.add_file_event(p_file_id, 'approved');  -- says why it cannot
+    END IF;
     INSERT INTO settlement.approval (file_id, sha256, instruction_count, total_minor, payee_digest, approved_by)
     VALUES (p_file_id, p_sha256, p_instruction_count, p_total_minor, p_payee_digest, session_user);
+    IF settlement.approvals_missing(p_file_id) = 0 THEN
+        PERFORM settlement.add_file_event(p_file_id, 'approved');
+    END IF;
     RETURN true;
 END $$;
 
@@ -40,19 +54,14 @@ SET plan_cache_mode = force_custom_plan AS $$
         SELECT f.*, r.cutoff_at, r.business_date FROM settlement.payment_file f
           JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id
     ), part AS MATERIALIZED (
-        SELECT i.instruction_id, i.payee_id, i.payee_code, o.payee_version_id
+        SELECT i.instruction_id, i.payee_id, i.payee_code, o.payee_version_id, o.account_id, o.owed_minor, o.rest_minor,
+               o.posting_ids
           FROM settlement.instruction i JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
          WHERE i.file_id = p_file_id
     ), member AS MATERIALIZED (
-        SELECT p.payee_code, m.posting_id FROM part p
-          JOIN settlement.proposal_member m ON m.obligation_id = p.instruction_id
+        SELECT p.payee_code, m.posting_id FROM part p CROSS JOIN LATERAL unnest(p.posting_ids) m (posting_id)
     ), obstacle (precedence, message) AS (
         SELECT 1, format('the cut-off %s passed', file.cutoff_at) FROM file WHERE p_now >= file.cutoff_at
-        UNION ALL
-        SELECT 2, format('posting %s of payee %s was cleared by another payment', m.posting_id, m.payee_code)
-          FROM file, member m
-         CROSS JOIN LATERAL (SELECT FROM settlement.clearing_member c
-                              WHERE c.book_id = file.book_id AND c.posting_id = m.posting_id LIMIT 1) c
         UNION ALL
         SELECT 3, format('posting %s of payee %s is held: %s', m.posting_id, m.payee_code, h.reason)
           FROM member m JOIN settlement.hold_active h USING (posting_id)
@@ -61,9 +70,21 @@ SET plan_cache_mode = force_custom_plan AS $$
           FROM part p JOIN settlement.payee_current y USING (payee_id)
          WHERE y.payee_version_id <> p.payee_version_id
         UNION ALL
-        SELECT 5, format('payee %s owes %s minor units since', p.payee_code, -n.owed_minor)
-          FROM file, settlement.netting(file.bank_account_id, file.business_date) n
-          JOIN part p USING (payee_id) WHERE n.owed_minor < 0
+        SELECT 5, format('payee %s is held: %s', p.payee_code, b.reason)
+          FROM file, settlement.blocked_payees(file.book_id, p_now) b JOIN part p USING (payee_id)
+        UNION ALL
+        -- The account's balance is what is open on it. Beside what this payment settles it fell below zero since.
+        SELECT 6, format('payee %s owes %s minor units since', p.payee_code, -rest.minor)
+          FROM part p
+          JOIN ledger.account_balance l ON l.account_id = p.account_id
+         CROSS JOIN LATERAL (SELECT (-l.posted_minor - p.owed_minor)::bigint AS minor) rest
+         WHERE p.owed_minor > 0 AND rest.minor < 0 AND rest.minor < p.rest_minor
+        UNION ALL
+        SELECT 6, format('payee %s owes %s minor units less since', p.payee_code, rest.minor)
+          FROM part p
+          JOIN ledger.account_balance l ON l.account_id = p.account_id
+         CROSS JOIN LATERAL (SELECT (-l.posted_minor - p.owed_minor)::bigint AS minor) rest
+         WHERE p.owed_minor < 0 AND rest.minor > 0 AND rest.minor > p.rest_minor
     )
     SELECT string_agg(message, '; ' ORDER BY precedence, message)
       FROM (SELECT DISTINCT precedence, message FROM obstacle ORDER BY precedence, message LIMIT 3) first_three
@@ -77,6 +98,7 @@ CREATE FUNCTION settlement.seal(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_bank_account int := (SELECT f.bank_account_id FROM settlement.payment_file f WHERE f.file_id = p_file_id);
+    v_constraint   text;
 BEGIN
     -- Same order of locks as proposing: bank account, then file.
     PERFORM 1 FROM settlement.bank_account_root r WHERE r.bank_account_id = v_bank_account FOR NO KEY UPDATE;
@@ -91,11 +113,11 @@ BEGIN
         reason := (SELECT f.reason FROM settlement.file_current f WHERE f.file_id = p_file_id);
         RETURN;
     END IF;
-    PERFORM 1 FROM settlement.payment_file f JOIN settlement.approval a USING (file_id)
-      WHERE f.file_id = p_file_id AND a.payee_digest = settlement.payee_digest(p_file_id)
-        AND encode(sha256(f.content), 'hex') = a.sha256
-        AND (f.instruction_count, f.total_minor) = (a.instruction_count, a.total_minor);
-    IF NOT FOUND THEN
+    IF settlement.approvals_missing(p_file_id) > 0 OR EXISTS (
+        SELECT FROM settlement.payment_file f JOIN settlement.approval a USING (file_id)
+         WHERE f.file_id = p_file_id
+           AND (a.payee_digest, a.sha256, a.instruction_count, a.total_minor) IS DISTINCT FROM
+               (settlement.payee_digest(p_file_id), encode(sha256(f.content), 'hex'), f.instruction_count, f.total_minor)) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_signs_file',
             MESSAGE = format('File %s is not what was approved.', p_file_id),
             HINT = 'Do not send it; run `nostro verify`.';
@@ -106,18 +128,32 @@ BEGIN
         outcome := 'void';
         RETURN;
     END IF;
-    PERFORM settlement.post_payouts(p_file_id);
-    PERFORM settlement.add_file_event(p_file_id, 'sealed', format('now %s', p_now));
-    outcome := 'sealed';
+    BEGIN
+        PERFORM settlement.post_payouts(p_file_id);
+        PERFORM settlement.add_file_event(p_file_id, 'sealed', format('now %s', p_now));
+        outcome := 'sealed';
+    EXCEPTION WHEN unique_violation THEN
+        -- The key has the last word on what is cleared already; nobody need look before it does.
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+        IF v_constraint <> 'clearing_member_once' THEN RAISE; END IF;
+        reason := (SELECT format('posting %s of payee %s was cleared by another payment', m.posting_id, i.payee_code)
+                     FROM settlement.instruction i
+                     JOIN settlement.proposal_member m ON m.obligation_id = i.instruction_id
+                     JOIN settlement.payment_file f USING (file_id)
+                     JOIN settlement.clearing_member c ON c.book_id = f.book_id AND c.posting_id = m.posting_id
+                    WHERE i.file_id = p_file_id ORDER BY m.posting_id LIMIT 1);
+        PERFORM settlement.add_file_event(p_file_id, 'void', reason);
+        outcome := 'void';
+    END;
 END $$;
 
 -- Results meet in arrays by the instructions' order, so nothing is joined that the planner knows nothing of.
 CREATE FUNCTION settlement.post_payouts(p_file_id bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_book int; v_date date; v_transit int;
-    v_ids bigint[]; v_accounts int[]; v_remains boolean[]; v_members int[];
+    v_obligations settlement.obligation[];
     v_keys text[]; v_texts text[]; v_refs text[];
     v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
     v_entries bigint[]; v_firsts bigint[];
@@ -126,41 +162,59 @@ BEGIN
       FROM settlement.payment_file f JOIN settlement.run r USING (run_id)
       JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
      WHERE f.file_id = p_file_id;
-    SELECT array_agg(i.instruction_id ORDER BY i.ordinal), array_agg(i.payable_account_id ORDER BY i.ordinal),
-           array_agg(o.owed_minor > o.pay_minor ORDER BY i.ordinal),
-           array_agg((SELECT count(*)::int + 1 FROM settlement.proposal_member m
-                       WHERE m.obligation_id = i.instruction_id) ORDER BY i.ordinal),
-           array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
-           array_agg('Payout to ' || i.payee_code ORDER BY i.ordinal), array_agg(i.end_to_end_id ORDER BY i.ordinal)
-      INTO v_ids, v_accounts, v_remains, v_members, v_keys, v_texts, v_refs
+    SELECT array_agg(o ORDER BY i.ordinal), array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
+           array_agg(CASE i.direction WHEN 'pay' THEN 'Payout to ' ELSE 'Collection from ' END || i.payee_code
+                     ORDER BY i.ordinal),
+           array_agg(i.end_to_end_id ORDER BY i.ordinal)
+      INTO v_obligations, v_keys, v_texts, v_refs
       FROM settlement.instruction i
      CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
      WHERE i.file_id = p_file_id;
-    -- Legs of an entry in this order: clearing debit, T credit, remainder (when a maximum cut something off).
-    SELECT array_agg(i.ordinal ORDER BY i.ordinal, leg.n), array_agg(leg.account ORDER BY i.ordinal, leg.n),
-           array_agg(leg.amount ORDER BY i.ordinal, leg.n)
+    -- Legs of an entry in this order: clearing posting, T, remainder, rolling reserve, fixed reserve; those that are.
+    SELECT array_agg(g.n::int ORDER BY g.n, leg.k), array_agg(leg.account ORDER BY g.n, leg.k),
+           array_agg(leg.amount ORDER BY g.n, leg.k)
       INTO v_leg_entry, v_leg_account, v_leg_amount
-      FROM settlement.instruction i
-     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
-     CROSS JOIN LATERAL (VALUES (1, o.account_id, o.owed_minor), (2, v_transit, -o.pay_minor),
-                                (3, o.account_id, o.pay_minor - o.owed_minor)) leg (n, account, amount)
-     WHERE i.file_id = p_file_id AND leg.amount <> 0;
+      FROM unnest(v_obligations) WITH ORDINALITY
+           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
+                 fixed_minor, rest_minor, posting_ids, n)
+     CROSS JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v
+                          WHERE v.payee_version_id = g.payee_version_id LIMIT 1) v
+     CROSS JOIN LATERAL (VALUES (1, g.account_id, g.owed_minor), (2, v_transit, -g.pay_minor),
+                                (3, g.account_id, g.pay_minor + g.rolling_minor + g.fixed_minor - g.owed_minor),
+                                (4, v.reserve_account_id, -g.rolling_minor),
+                                (5, v.reserve_account_id, -g.fixed_minor)) leg (k, account, amount)
+     WHERE leg.amount <> 0;
 
     SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal)
       INTO v_entries, v_firsts
-      FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys, array_fill(v_date, ARRAY[cardinality(v_ids)]),
+      FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys, array_fill(v_date, ARRAY[cardinality(v_keys)]),
            v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
 
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, entry_id,
         clearing_posting_id, transit_posting_id, remainder_posting_id)
-    SELECT g.id, v_book, g.account, g.members, g.entry, g.first, g.first + 1, CASE WHEN g.remains THEN g.first + 2 END
-      FROM unnest(v_ids, v_accounts, v_members, v_entries, v_firsts, v_remains)
-           AS g (id, account, members, entry, first, remains);
+    SELECT g.obligation_id, v_book, g.account_id, cardinality(g.posting_ids) + 1, g.entry, g.first, g.first + 1,
+           CASE WHEN g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor THEN g.first + 2 END
+      FROM unnest(v_obligations, v_entries, v_firsts)
+           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
+                 fixed_minor, rest_minor, posting_ids, entry, first);
     INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT v_book, m.posting_id, g.id
-      FROM unnest(v_ids, v_firsts) AS g (id, first)
-     CROSS JOIN LATERAL (SELECT m.posting_id FROM settlement.proposal_member m WHERE m.obligation_id = g.id
-                         UNION ALL SELECT g.first) m;
+    SELECT v_book, m.posting_id, g.obligation_id
+      FROM unnest(v_obligations, v_firsts)
+           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
+                 fixed_minor, rest_minor, posting_ids, first)
+     CROSS JOIN LATERAL unnest(g.posting_ids || g.first) m (posting_id)
+     ORDER BY m.posting_id;  -- the order of its key
+    INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor, release_on)
+    SELECT g.obligation_id, g.payee_id, leg.kind, leg.posting_id, leg.amount,
+           CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END
+      FROM unnest(v_obligations, v_firsts)
+           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
+                 fixed_minor, rest_minor, posting_ids, first)
+      JOIN settlement.payee_version v ON v.payee_version_id = g.payee_version_id
+     CROSS JOIN LATERAL (SELECT g.first + 2 + (g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor)::int AS id) at
+     CROSS JOIN LATERAL (VALUES ('rolling', at.id, g.rolling_minor),
+                                ('fixed', at.id + (g.rolling_minor > 0)::int, g.fixed_minor)) leg (kind, posting_id, amount)
+     WHERE leg.amount > 0;
 END $$;
 
 -- What stays on a bank account once every approved file is paid: N + T − those. Negative is a warning, not a rule:
@@ -168,7 +222,8 @@ END $$;
 CREATE FUNCTION settlement.cash_after(p_bank_account_id int) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT (n.posted_minor + t.posted_minor
-            - coalesce((SELECT sum(f.total_minor) FROM settlement.file_current f
+            - coalesce((SELECT sum(CASE p.direction WHEN 'pay' THEN p.total_minor ELSE -p.total_minor END)
+                          FROM settlement.file_current f JOIN settlement.payment_file p USING (file_id)
                          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'), 0))::bigint
       FROM settlement.bank_account_root b
       JOIN ledger.balance n ON n.account_id = b.nostro_account_id
@@ -176,6 +231,29 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      WHERE b.bank_account_id = p_bank_account_id
 $$;
 
+-- Takes a sealed file back that never left: every payment of it is owed again, not held, in the same entry's mirror.
+-- The file's bytes are never sent; the payments come again under new references.
+CREATE FUNCTION settlement.cancel(p_file_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_bank_account int := (SELECT f.bank_account_id FROM settlement.payment_file f WHERE f.file_id = p_file_id);
+    v_state        text;
+BEGIN
+    PERFORM 1 FROM settlement.bank_account_root r WHERE r.bank_account_id = v_bank_account FOR NO KEY UPDATE;
+    v_state := settlement.lock_file(p_file_id);
+    IF v_state = 'cancelled' THEN RETURN false; END IF;
+    PERFORM settlement.add_file_event(p_file_id, 'cancelled', p_reason);
+    INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
+    SELECT i.instruction_id, 1, 'new', 'cancelled', p_reason FROM settlement.instruction i WHERE i.file_id = p_file_id;
+    PERFORM settlement.reopen('cancel', array_agg(i.instruction_id ORDER BY i.ordinal),
+                array_agg(i.amount_minor ORDER BY i.ordinal), array_fill(p_reason, ARRAY[count(*)::int]),
+                min(r.business_date), NULL)
+       FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
+       JOIN settlement.run r USING (run_id) WHERE i.file_id = p_file_id;
+    RETURN true;
+END $$;
+
+GRANT EXECUTE ON FUNCTION settlement.cancel TO :preparer, :approver;
 GRANT EXECUTE ON FUNCTION settlement.approve TO :approver;
 GRANT EXECUTE ON FUNCTION settlement.reject TO :preparer, :approver;
-GRANT EXECUTE ON FUNCTION settlement.seal, settlement.cash_after TO :app;
+GRANT EXECUTE ON FUNCTION settlement.seal, settlement.cash_after, settlement.approvals_missing TO :app;

@@ -1,7 +1,8 @@
 -- What banks answer (pain.002), what comes back, and releasing what is held.
 
 -- Re-opens what instructions had cleared: Dr cash in transit (and bank fees, when less came back) / Cr payable.
--- Once per instruction, by primary key; the re-opened posting is held.
+-- (a collection the other way round). Once per instruction, by primary key; the re-opened posting is held, unless a
+-- person cancelled the payment before it was sent.
 CREATE FUNCTION settlement.reopen(
     p_kind text, p_instruction_ids bigint[], p_amounts bigint[], p_reasons text[], p_effective date,
     p_message_id bigint) RETURNS void
@@ -35,8 +36,9 @@ BEGIN
       INTO v_leg_entry, v_leg_account, v_leg_amount
       FROM unnest(p_instruction_ids, p_amounts) WITH ORDINALITY AS g (id, came, n)
      CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = g.id LIMIT 1) i
-     CROSS JOIN LATERAL (VALUES (1, v_transit, g.came), (2, i.payable_account_id, -i.amount_minor),
-                                (3, v_fees, i.amount_minor - g.came)) leg (k, account, amount)
+     CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 1 ELSE -1 END AS side) d
+     CROSS JOIN LATERAL (VALUES (1, v_transit, d.side * g.came), (2, i.payable_account_id, -d.side * i.amount_minor),
+                                (3, v_fees, d.side * (i.amount_minor - g.came))) leg (k, account, amount)
      WHERE leg.amount <> 0;
 
     SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal)
@@ -50,7 +52,8 @@ BEGIN
       FROM unnest(p_instruction_ids, v_entries, v_firsts, p_amounts, p_reasons) AS g (id, entry, first, came, reason);
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
     SELECT v_book, g.first + 1, g.version, g.id, format('%s of %s: %s', p_kind, g.ref, g.reason)
-      FROM unnest(p_instruction_ids, v_firsts, v_versions, v_refs, p_reasons) AS g (id, first, version, ref, reason);
+      FROM unnest(p_instruction_ids, v_firsts, v_versions, v_refs, p_reasons) AS g (id, first, version, ref, reason)
+     WHERE p_kind <> 'cancel';
 END $$;
 
 -- Applies what one report says of one file: each listed payment's status, and the covering one (of its group of

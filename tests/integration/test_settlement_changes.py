@@ -92,12 +92,9 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
             " execution_date, cutoff_at, prepared_by FROM settlement.run"
         )
         owner.execute(
-            "WITH o AS (INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor,"
-            " pay_minor) SELECT (SELECT max(run_id) FROM settlement.run), payee_id, payee_version_id, account_id,"
-            " owed_minor, pay_minor FROM settlement.obligation WHERE payee_id = 1 RETURNING *)"
-            " INSERT INTO settlement.proposal_member SELECT o.obligation_id, m.posting_id"
-            " FROM o, settlement.obligation w JOIN settlement.proposal_member m USING (obligation_id)"
-            " WHERE w.payee_id = 1"
+            "INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,"
+            " rest_minor, posting_ids) SELECT (SELECT max(run_id) FROM settlement.run), payee_id, payee_version_id,"
+            " account_id, owed_minor, pay_minor, rest_minor, posting_ids FROM settlement.obligation WHERE payee_id = 1"
         )
         owner.execute(
             "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id,"
@@ -106,7 +103,9 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
             " execution_date, 'TWIN', 'TWIN-G', encode(sha256('x'), 'hex'), 1, 700, 'x' FROM settlement.payment_file"
         )
         owner.execute(
-            "INSERT INTO settlement.instruction SELECT (SELECT max(obligation_id) FROM settlement.obligation),"
+            "INSERT INTO settlement.instruction (instruction_id, file_id, ordinal, payee_id, payee_code, payee_name,"
+            " payee_iban, payable_account_id, amount_minor, end_to_end_id, uetr, execution_date)"
+            " SELECT (SELECT max(obligation_id) FROM settlement.obligation),"
             " (SELECT max(file_id) FROM settlement.payment_file), 1, payee_id, payee_code, payee_name, payee_iban,"
             " payable_account_id, 700, 'TWIN-1', NULL, execution_date FROM settlement.instruction WHERE payee_id = 1"
         )
@@ -121,6 +120,7 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
     world.bob.execute(sign, (twin_id, twin_id))
     world.bob.commit()
     assert seal(world.app, first, now=moment()).state is FileState.SEALED
+    world.owe("P1", 700)  # so that the payee's balance would bear the twin, and only the key of members refuses
     result = seal(world.app, twin_id, now=moment())
     assert result.state is FileState.VOID
     assert "was cleared by another payment" in str(result.reason)

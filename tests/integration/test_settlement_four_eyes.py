@@ -120,10 +120,11 @@ def test_the_app_writes_through_the_granted_functions_only(world: World, stateme
 @pytest.mark.parametrize(
     "table",
     [
-        "run", "obligation", "proposal_member", "payment_file", "instruction", "approval", "file_event",
+        "run", "obligation", "payment_file", "instruction", "approval", "file_event",
         "instruction_event", "clearing_group", "clearing_member", "reopening", "hold", "hold_release", "payee",
         "payee_version", "bank_profile_version", "bank_account_root", "bank_account_version", "message_received",
-        "message_finding", "file_transition", "book_setup",
+        "message_finding", "file_transition", "book_setup", "reserve_taken", "reserve_release", "payee_hold",
+        "payee_hold_release", "details_release", "screening", "run_hold", "run_hold_release", "recall_request",
     ],
 )  # fmt: skip
 def test_what_is_written_stays_written_for_the_owner_too(world: World, table: str) -> None:
@@ -155,7 +156,8 @@ def test_files_move_only_along_the_lattice(world: World) -> None:
     with world.db.owner() as owner:
         assert refused(owner, insert, proposed.file_id, 2, "proposed", "sealed") is FileStateError
         assert refused(owner, insert, proposed.file_id, 2, "approved", "sealed") is FileStateError
-        assert refused(owner, insert, proposed.file_id, 3, "proposed", "approved") is FileStateError
+        assert refused(owner, insert, proposed.file_id, 3, "proposed", "rejected") is FileStateError
+        assert refused(owner, insert, proposed.file_id, 2, "proposed", "approved") is FourEyesError
         assert refused(owner, insert, proposed.file_id, 2, "new", "proposed") is FileStateError
 
 

@@ -9,4 +9,14 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    run_sql("settlement")
+    run_sql(
+        "settlement",
+        "010_parties.sql",
+        "020_runs.sql",
+        "030_events.sql",
+        "040_clearing.sql",
+        "050_views.sql",
+        "060_setup.sql",
+        "090_send.sql",
+        "100_answers.sql",
+    )

@@ -1,0 +1,345 @@
+-- Who may not be paid now, and why: holds by people, new bank details that cool off, verdicts of screening.
+
+CREATE TABLE settlement.screening (
+    screening_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    hook             text   NOT NULL CHECK (hook IN ('sanctions', 'payee_verification')),
+    moment           text   NOT NULL CHECK (moment IN ('approval', 'seal', 'person')),
+    file_id          bigint REFERENCES settlement.payment_file,
+    payee_version_id bigint NOT NULL REFERENCES settlement.payee_version,
+    verdict          text   NOT NULL CHECK (verdict IN ('clear', 'close_match', 'match', 'no_match', 'not_available')),
+    list_version     text,
+    detail           text,
+    checked_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    checked_by       text   NOT NULL DEFAULT session_user,
+    CONSTRAINT screening_moment CHECK ((moment = 'person') = (file_id IS NULL))
+);
+CREATE INDEX screening_file ON settlement.screening (file_id, payee_version_id);
+CREATE INDEX screening_version ON settlement.screening (payee_version_id);
+COMMENT ON TABLE settlement.screening IS
+    'Each verdict of a hook: about whose details, when, by which list. Only clear lets a payment go on.';
+
+CREATE TABLE settlement.payee_hold (
+    payee_hold_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    payee_id      int  NOT NULL REFERENCES settlement.payee,
+    kind          text NOT NULL CHECK (kind IN ('person', 'screening')),
+    screening_id  bigint REFERENCES settlement.screening,
+    reason        text NOT NULL CHECK (reason <> ''),
+    held_by       text NOT NULL DEFAULT session_user,
+    held_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT payee_hold_screening CHECK ((kind = 'screening') = (screening_id IS NOT NULL))
+);
+CREATE INDEX payee_hold_payee ON settlement.payee_hold (payee_id);
+COMMENT ON TABLE settlement.payee_hold IS 'A payee that is not paid until an approver releases the hold.';
+
+CREATE TABLE settlement.payee_hold_release (
+    payee_hold_id bigint PRIMARY KEY REFERENCES settlement.payee_hold,
+    reason        text NOT NULL CHECK (reason <> ''),
+    released_by   text NOT NULL DEFAULT session_user,
+    released_at   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE settlement.details_release (
+    payee_version_id bigint PRIMARY KEY REFERENCES settlement.payee_version,
+    reason           text NOT NULL CHECK (reason <> ''),
+    released_by      text NOT NULL DEFAULT session_user,
+    released_at      timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE settlement.details_release IS
+    'An approver has checked new bank details (the version that brought them); their first payment may leave.';
+
+-- Who brings new bank details does not wave them through, whoever writes the row.
+CREATE FUNCTION settlement.check_details_release() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_by text := (SELECT v.recorded_by FROM settlement.payee_version v WHERE v.payee_version_id = NEW.payee_version_id);
+BEGIN
+    IF NEW.released_by <> session_user OR NEW.released_by = v_by THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'details_four_eyes',
+            MESSAGE = format('The bank details were recorded by %s, who cannot release them', settlement.person(v_by)),
+            HINT = 'Another member of the approver group must.';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER details_release_check BEFORE INSERT ON settlement.details_release
+    FOR EACH ROW EXECUTE FUNCTION settlement.check_details_release();
+ALTER TABLE settlement.details_release ENABLE ALWAYS TRIGGER details_release_check;
+
+CREATE TABLE settlement.run_hold (
+    run_hold_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id      bigint NOT NULL REFERENCES settlement.run,
+    reason      text NOT NULL CHECK (reason <> ''),
+    held_by     text NOT NULL DEFAULT session_user,
+    held_at     timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE settlement.run_hold_release (
+    run_hold_id bigint PRIMARY KEY REFERENCES settlement.run_hold,
+    reason      text NOT NULL CHECK (reason <> ''),
+    released_by text NOT NULL DEFAULT session_user,
+    released_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE settlement.run_hold IS 'A run of which no file is sealed or sent until a person lets it go on.';
+
+CREATE TABLE settlement.recall_request (
+    instruction_id bigint PRIMARY KEY REFERENCES settlement.instruction,
+    reason_code    text NOT NULL CHECK (reason_code IN ('DUPL', 'TECH', 'FRAD', 'CUST', 'AM09', 'AC03')),
+    reason         text NOT NULL CHECK (reason <> ''),
+    requested_by   text NOT NULL DEFAULT session_user,
+    requested_at   timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE settlement.recall_request IS 'A payment that was sent and is asked back; the bank''s answer is a return, or nothing.';
+
+SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
+    'settlement.payee_hold', 'settlement.payee_hold_release', 'settlement.details_release', 'settlement.screening',
+    'settlement.run_hold', 'settlement.run_hold_release', 'settlement.recall_request']) name;
+GRANT SELECT ON settlement.payee_hold, settlement.payee_hold_release, settlement.details_release,
+    settlement.screening, settlement.run_hold, settlement.run_hold_release, settlement.recall_request TO :app;
+
+-- Since which version a payee has the bank details it has now; version 1 means it was declared with them.
+CREATE VIEW settlement.payee_details AS
+SELECT y.book_id, y.payee_id, s.payee_version_id, s.version, s.recorded_at, s.recorded_by
+  FROM settlement.payee_current y
+ CROSS JOIN LATERAL (
+       SELECT coalesce(max(o.version), 0) + 1 AS version FROM settlement.payee_version o
+        WHERE o.payee_id = y.payee_id AND (o.name, o.iban, o.bic) IS DISTINCT FROM (y.name, y.iban, y.bic)) since
+  JOIN settlement.payee_version s ON s.payee_id = y.payee_id AND s.version = since.version;
+
+-- Payees of a book that are not paid at a moment, each with one reason.
+CREATE FUNCTION settlement.blocked_payees(p_book_id int, p_now timestamptz)
+    RETURNS TABLE (payee_id int, reason text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH policy AS MATERIALIZED (
+        SELECT coalesce((c.body -> 'payee_changes' ->> 'cooling_off_hours')::int, 0) AS hours,
+               coalesce((c.body -> 'payee_changes' ->> 'first_payment_hold')::boolean, false) AS first_payment,
+               coalesce((c.body -> 'payee_changes' ->> 'new_payees')::boolean, false) AS new_payees
+          FROM settlement.setup_current c WHERE c.book_id = p_book_id
+    )
+    SELECT b.payee_id, min(b.reason) FROM (
+        SELECT y.payee_id, 'payee on hold' AS reason
+          FROM settlement.payee_current y WHERE y.book_id = p_book_id AND y.hold
+        UNION ALL
+        SELECT h.payee_id, h.reason
+          FROM settlement.payee_hold h JOIN settlement.payee y USING (payee_id)
+         WHERE y.book_id = p_book_id
+           AND NOT EXISTS (SELECT FROM settlement.payee_hold_release r WHERE r.payee_hold_id = h.payee_hold_id)
+        UNION ALL
+        SELECT d.payee_id, format('new bank details of %s cool off for %s hours', d.recorded_at, policy.hours)
+          FROM policy, settlement.payee_details d
+         WHERE policy.hours > 0 AND d.book_id = p_book_id AND (d.version > 1 OR policy.new_payees)
+           AND p_now < d.recorded_at + make_interval(hours => policy.hours)
+        UNION ALL
+        SELECT d.payee_id, 'the first payment to new bank details waits for an approver'
+          FROM policy, settlement.payee_details d
+         WHERE policy.first_payment AND d.book_id = p_book_id AND (d.version > 1 OR policy.new_payees)
+           AND NOT EXISTS (SELECT FROM settlement.details_release r WHERE r.payee_version_id = d.payee_version_id)
+    ) b GROUP BY b.payee_id
+$$;
+
+-- Which hooks a book must ask before a payment goes on.
+CREATE FUNCTION settlement.required_hooks(p_book_id int) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(h.hook ORDER BY h.hook), '{}')
+      FROM settlement.setup_current c, jsonb_each(c.body -> 'screening') h (hook, terms)
+     WHERE c.book_id = p_book_id AND jsonb_typeof(h.terms) = 'object'
+$$;
+
+-- Whether a verdict lets a payment go on: clear, or the very finding (hook, details, list) that an approver released.
+CREATE FUNCTION settlement.verdict_passes(p_screening settlement.screening) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p_screening.verdict = 'clear' OR (p_screening.verdict <> 'not_available' AND EXISTS (
+        SELECT FROM settlement.screening s
+          JOIN settlement.payee_hold h USING (screening_id)
+          JOIN settlement.payee_hold_release r USING (payee_hold_id)
+         WHERE s.payee_version_id = p_screening.payee_version_id
+           AND (s.hook, s.verdict, s.list_version, s.detail)
+               IS NOT DISTINCT FROM (p_screening.hook, p_screening.verdict, p_screening.list_version, p_screening.detail)))
+$$;
+
+-- A step of a file that needs more than its predecessor: enough signatures, clear verdicts, no hold on its run.
+CREATE FUNCTION settlement.check_file_event() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_file   settlement.payment_file;
+    v_needed int;
+    v_reason text;
+    v_lacks  text;
+BEGIN
+    IF NEW.state NOT IN ('approved', 'sealed', 'sending') THEN RETURN NEW; END IF;
+    SELECT * INTO v_file FROM settlement.payment_file f WHERE f.file_id = NEW.file_id;
+    IF NEW.state = 'approved' THEN
+        SELECT CASE WHEN v_file.total_minor > t.dual_above_minor THEN 2 ELSE 1 END INTO v_needed
+          FROM settlement.approval_terms(v_file.book_id, v_file.currency_id) t;
+        IF (SELECT count(*) FROM settlement.approval a WHERE a.file_id = NEW.file_id) < coalesce(v_needed, 1) THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_count',
+                MESSAGE = format('file %s needs %s approvals', NEW.file_id, coalesce(v_needed, 1));
+        END IF;
+    ELSE
+        SELECT h.reason INTO v_reason FROM settlement.run_hold h
+         WHERE h.run_id = v_file.run_id
+           AND NOT EXISTS (SELECT FROM settlement.run_hold_release r WHERE r.run_hold_id = h.run_hold_id) LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'run_held',
+                MESSAGE = format('file %s: its run %s is held: %s', NEW.file_id, v_file.run_id, v_reason),
+                HINT = 'Release it by `nostro settle unhold --run`.';
+        END IF;
+    END IF;
+    IF NEW.state IN ('approved', 'sealed') THEN
+        SELECT format('%s of payee %s', h.hook, i.payee_code) INTO v_lacks
+          FROM unnest(settlement.required_hooks(v_file.book_id)) h (hook)
+         CROSS JOIN settlement.instruction i
+          JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+         WHERE i.file_id = NEW.file_id
+           AND (SELECT settlement.verdict_passes(s) FROM settlement.screening s
+                 WHERE s.file_id = NEW.file_id AND s.payee_version_id = o.payee_version_id AND s.hook = h.hook
+                   AND s.moment = CASE NEW.state WHEN 'approved' THEN 'approval' ELSE 'seal' END
+                 ORDER BY s.screening_id DESC LIMIT 1) IS NOT TRUE LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'screening_clear',
+                MESSAGE = format('file %s: there is no clear verdict on %s', NEW.file_id, v_lacks),
+                HINT = 'Look at the payee with `nostro payee show`.';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER file_event_check BEFORE INSERT ON settlement.file_event
+    FOR EACH ROW EXECUTE FUNCTION settlement.check_file_event();
+ALTER TABLE settlement.file_event ENABLE ALWAYS TRIGGER file_event_check;
+
+CREATE FUNCTION settlement.find_payee(p_book_id int, p_code text) RETURNS int
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_payee int := (SELECT p.payee_id FROM settlement.payee p WHERE p.book_id = p_book_id AND p.code = p_code);
+BEGIN
+    IF v_payee IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'payee_known',
+            MESSAGE = format('There is no payee %s.', p_code), HINT = 'Payees are declared by `nostro setup`.';
+    END IF;
+    RETURN v_payee;
+END $$;
+
+-- New bank details or address of a payee; its rules stay. False when they are what is recorded.
+CREATE FUNCTION settlement.change_payee(
+    p_book_id int, p_code text, p_name text, p_iban text, p_bic text, p_country text, p_town text, p_street text,
+    p_postcode text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_payee int := settlement.find_payee(p_book_id, p_code);
+BEGIN
+    PERFORM 1 FROM ledger.book b WHERE b.book_id = p_book_id FOR NO KEY UPDATE;
+    INSERT INTO settlement.payee_version (payee_id, version, name, iban, bic, country, town, street, postcode,
+        bank_account_id, minimum_minor, maximum_minor, delay_days, hold, schedule, reserve_bps, reserve_days,
+        reserve_fixed_minor, reserve_account_id, negative, mandate_id, mandate_signed, mandate_scheme, mandate_sequence)
+    SELECT v_payee, c.version + 1, p_name, p_iban, p_bic, p_country, p_town, p_street, p_postcode,
+           c.bank_account_id, c.minimum_minor, c.maximum_minor, c.delay_days, c.hold, c.schedule, c.reserve_bps,
+           c.reserve_days, c.reserve_fixed_minor, c.reserve_account_id, c.negative, c.mandate_id, c.mandate_signed,
+           c.mandate_scheme, c.mandate_sequence
+      FROM settlement.payee_current c
+     WHERE c.payee_id = v_payee
+       AND (c.name, c.iban, c.bic, c.country, c.town, c.street, c.postcode)
+           IS DISTINCT FROM (p_name, p_iban, p_bic, p_country, p_town, p_street, p_postcode);
+    RETURN FOUND;
+END $$;
+
+CREATE FUNCTION settlement.hold_payee(p_book_id int, p_code text, p_reason text) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO settlement.payee_hold (payee_id, kind, reason)
+    VALUES (settlement.find_payee(p_book_id, p_code), 'person', p_reason) RETURNING payee_hold_id
+$$;
+
+-- Releases every hold of a payee and its new bank details; the number of things that held it.
+CREATE FUNCTION settlement.release_payee(p_book_id int, p_code text, p_reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_payee int := settlement.find_payee(p_book_id, p_code);
+    v_holds int;
+    v_new   int;
+BEGIN
+    INSERT INTO settlement.payee_hold_release (payee_hold_id, reason)
+    SELECT h.payee_hold_id, p_reason FROM settlement.payee_hold h
+     WHERE h.payee_id = v_payee
+       AND NOT EXISTS (SELECT FROM settlement.payee_hold_release r WHERE r.payee_hold_id = h.payee_hold_id);
+    GET DIAGNOSTICS v_holds = ROW_COUNT;
+    INSERT INTO settlement.details_release (payee_version_id, reason)
+    SELECT d.payee_version_id, p_reason
+      FROM settlement.payee_details d JOIN settlement.setup_current c ON c.book_id = d.book_id
+     WHERE d.payee_id = v_payee AND (c.body -> 'payee_changes' ->> 'first_payment_hold')::boolean
+       AND (d.version > 1 OR (c.body -> 'payee_changes' ->> 'new_payees')::boolean)
+       AND NOT EXISTS (SELECT FROM settlement.details_release r WHERE r.payee_version_id = d.payee_version_id);
+    GET DIAGNOSTICS v_new = ROW_COUNT;
+    RETURN v_holds + v_new;
+END $$;
+
+-- Keeps the verdicts of a hook. Whom it did not clear is held, once for as long as the hold lasts.
+-- The number of payees that are held by it.
+CREATE FUNCTION settlement.record_screening(
+    p_hook text, p_moment text, p_file_id bigint, p_payee_version_ids bigint[], p_verdicts text[],
+    p_list_version text, p_details text[]) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_held int;
+BEGIN
+    WITH said AS (
+        INSERT INTO settlement.screening (hook, moment, file_id, payee_version_id, verdict, list_version, detail)
+        SELECT p_hook, p_moment, p_file_id, g.id, g.verdict, p_list_version, g.detail
+          FROM unnest(p_payee_version_ids, p_verdicts, p_details) AS g (id, verdict, detail)
+        RETURNING *)
+    INSERT INTO settlement.payee_hold (payee_id, kind, screening_id, reason)
+    SELECT v.payee_id, 'screening', s.screening_id, concat_ws(': ', s.hook || ' says ' || s.verdict, s.detail)
+      FROM said s
+      JOIN settlement.payee_version v USING (payee_version_id)
+     WHERE NOT settlement.verdict_passes(s)
+       AND NOT EXISTS (SELECT FROM settlement.payee_hold h
+                        WHERE h.payee_id = v.payee_id AND h.kind = 'screening'
+                          AND NOT EXISTS (SELECT FROM settlement.payee_hold_release r
+                                           WHERE r.payee_hold_id = h.payee_hold_id));
+    GET DIAGNOSTICS v_held = ROW_COUNT;
+    RETURN v_held;
+END $$;
+
+CREATE FUNCTION settlement.hold_run(p_run_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM settlement.run r WHERE r.run_id = p_run_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'run_known',
+            MESSAGE = format('There is no run %s.', p_run_id), HINT = 'List them with `nostro settle status --json`.';
+    END IF;
+    INSERT INTO settlement.run_hold (run_id, reason)
+    SELECT p_run_id, p_reason
+     WHERE NOT EXISTS (SELECT FROM settlement.run_hold h LEFT JOIN settlement.run_hold_release r USING (run_hold_id)
+                        WHERE h.run_id = p_run_id AND r.run_hold_id IS NULL);
+    RETURN FOUND;
+END $$;
+
+CREATE FUNCTION settlement.release_run(p_run_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO settlement.run_hold_release (run_hold_id, reason)
+    SELECT h.run_hold_id, p_reason FROM settlement.run_hold h LEFT JOIN settlement.run_hold_release r USING (run_hold_id)
+     WHERE h.run_id = p_run_id AND r.run_hold_id IS NULL;
+    RETURN FOUND;
+END $$;
+
+-- Asks a sent payment back. The message that asks the bank is written from this row.
+CREATE FUNCTION settlement.request_recall(p_end_to_end_id text, p_reason_code text, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_id    bigint;
+    v_state text;
+BEGIN
+    SELECT c.instruction_id, c.state INTO v_id, v_state
+      FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
+    IF NOT FOUND OR v_state IN ('proposed', 'approved', 'sealed', 'failed', 'void', 'rejected', 'cancelled', 'returned') THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
+            MESSAGE = format('Payment %s is %s and cannot be recalled.', p_end_to_end_id, coalesce(v_state, 'not known')),
+            HINT = 'What was not sent yet is taken back by `nostro settle cancel`.';
+    END IF;
+    INSERT INTO settlement.recall_request (instruction_id, reason_code, reason) VALUES (v_id, p_reason_code, p_reason)
+        ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END $$;
+
+GRANT EXECUTE ON FUNCTION settlement.change_payee, settlement.hold_payee, settlement.hold_run, settlement.release_run,
+    settlement.request_recall TO :preparer, :approver;
+GRANT EXECUTE ON FUNCTION settlement.release_payee TO :approver;
+GRANT EXECUTE ON FUNCTION settlement.blocked_payees, settlement.required_hooks, settlement.record_screening,
+    settlement.person TO :app;
