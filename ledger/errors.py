@@ -204,6 +204,15 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "rate_pair": RateError,
     "rate_known": RateError,
     "rate_stale": RateError,
+    "exchange_once": IdempotencyConflictError,
+    "exchange_conflict": IdempotencyConflictError,
+    "exchange_amounts": AmountError,
+    "exchange_pair": RefusedError,
+    "exchange_rate": RateError,
+    "exchange_rounding": RateError,
+    "exchange_realised": RefusedError,
+    "exchange_known": RefusedError,
+    "revaluation_once": RefusedError,
 }
 
 

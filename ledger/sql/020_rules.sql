@@ -258,7 +258,7 @@ BEGIN
         IF v_group.first_date <= greatest((SELECT max(through_date) FROM ledger.period_close WHERE book_id = v_group.book_id),
                                           (SELECT max(through_date) FROM ledger.period_soft_close WHERE book_id = v_group.book_id)) THEN
             v_closed := ledger.closed_through(v_group.book_id);
-            v_soft := CASE WHEN v_module IS NULL AND NOT ledger.is_approver() THEN ledger.soft_closed_through(v_group.book_id) END;
+            v_soft := CASE WHEN coalesce(v_module, 'fx') = 'fx' AND NOT ledger.is_approver() THEN ledger.soft_closed_through(v_group.book_id) END;
             SELECT e.idempotency_key, e.effective_date INTO v_bad FROM new_entry e
              WHERE e.book_id = v_group.book_id AND e.effective_date <= greatest(v_closed, v_soft) ORDER BY (e.effective_date <= v_closed) IS TRUE DESC, e.entry_id LIMIT 1;
             IF v_bad.effective_date <= v_closed THEN

@@ -1,4 +1,4 @@
-"""Currencies beyond ISO 4217, exchange rates."""
+"""Currencies beyond ISO 4217, exchange rates, exchange and revaluation."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    run_sql("ledger", "080_currencies.sql")
+    run_sql("ledger", "080_currencies.sql", "082_exchange.sql")
