@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from ledger import (
     ImportReport,
     Knowledge,
     balance,
+    functional_trial_balance,
     import_journal,
     knowledge_at,
     publish,
@@ -19,7 +20,7 @@ from ledger import (
     trial_balance,
 )
 from ledger.errors import CheckFailedError, RefusedError
-from nostro.cli import holds, periods
+from nostro.cli import fx, holds, periods
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -127,12 +128,20 @@ def balance_command(
 
 
 def trial_balance_command(
-    as_of: AsOfOption = None, known_at: KnownOption = None, as_json: JsonOption = False, book: BookOption = None
+    as_of: AsOfOption = None,
+    known_at: KnownOption = None,
+    functional: Annotated[
+        bool, typer.Option("--functional", help="In the book's functional currency, at the rates of --as-of.")
+    ] = False,
+    as_json: JsonOption = False,
+    book: BookOption = None,
 ) -> None:
     """Every account with postings and the proof that debits equal credits.
 
     Example: `nostro trial-balance --as-of 2026-11-30`
     """
+    if functional:
+        return _functional(parse_date(as_of), known_at, as_json=as_json, book=book)
     with session(book=book) as s:
         known = _knowledge(s, known_at)
         result = trial_balance(s.conn, book_id=s.book_id, as_of=parse_date(as_of), known=known)
@@ -147,6 +156,16 @@ def trial_balance_command(
     emit({"known": known, "trial_balance": result}, text, as_json=as_json)
     if not result.is_zero:
         raise CheckFailedError("the trial balance is not zero; run `nostro verify`.")
+    return None
+
+
+def _functional(as_of: date | None, known_at: str | None, *, as_json: bool, book: str | None) -> None:
+    if as_of is None:
+        raise typer.BadParameter("--functional needs --as-of: balances are valued at the rates of a date")
+    with session(book=book) as s:
+        known, moment = _knowledge(s, known_at), parse_moment(known_at)
+        told = functional_trial_balance(s.conn, book_id=s.book_id, as_of=as_of, known=known, known_at=moment)
+    emit({"known": known, "trial_balance": told}, lambda: fx.print_functional(told), as_json=as_json)
 
 
 def reverse_command(

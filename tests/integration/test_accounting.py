@@ -1,7 +1,8 @@
 """docs/accounting.md, executed: every documented entry is what the program posts when the event happens.
 
 The journal blocks are imported as written; for the others the event is made to happen (a payment file is sent, the
-bank answers, a statement or an acquirer's report arrives) and the entry in the books is compared with the block.
+bank answers, a statement or an acquirer's report arrives, money is exchanged) and the entry in the books is compared
+with the block.
 """
 
 from __future__ import annotations
@@ -11,11 +12,22 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from ledger import Connection, import_journal, parse_amount_minor, trial_balance, verify
+from ledger import (
+    Connection,
+    NewRate,
+    add_rates,
+    exchange,
+    import_journal,
+    parse_amount_minor,
+    revalue,
+    trial_balance,
+    verify,
+)
 from nostro.database import Database
 from recon import BreakCode, RunReport, ingest_files, reconcile
 from recon.codes import ITEM_CODES
@@ -34,6 +46,10 @@ JOURNAL = ("sale", "sale-other", "refund", "chargeback", "reserve-taken", "reser
 HAPPENS = (
     *("opening", "payout", "payout-line", "reject", "return-line", "return"),
     *("acquirer-expected", "acquirer-line", "fee-line", "fee", "interest-line", "interest"),
+)
+EXCHANGED = (
+    *("exchange-buy", "exchange-sell", "exchange-rounding"),
+    *("revaluation", "revaluation-taken-back"),
 )
 
 SETUP = f"""
@@ -275,6 +291,30 @@ def live_through(company: Company, blocks: Mapping[str, Block]) -> tuple[dict[st
     return {name: _key(company, blocks[name], payments.get(name, "")) for name in HAPPENS}, run
 
 
+def exchange_and_revalue(company: Company, blocks: Mapping[str, Block]) -> None:
+    """Exchange what the document exchanges, at its amounts, and value what is left."""
+    eur, gbp = "assets:treasury:eur", "assets:treasury:gbp"
+    for name, sold, bought in (("buy", eur, gbp), ("sell", gbp, eur), ("rounding", gbp, eur)):
+        block = blocks[f"exchange-{name}"]
+        exchange(
+            company.app,
+            book_id=company.book_id,
+            key=block.key,
+            effective_date=block.date,
+            sold_account=sold,
+            bought_account=bought,
+            sold_minor=-block.amount(sold),
+            bought_minor=block.amount(bought),
+            rate=Decimal("1.1500") if name == "rounding" else None,
+            rate_base="GBP" if name == "rounding" else None,
+        )
+    day = blocks["revaluation"].date
+    fixed = dt.datetime.combine(day, dt.time(15), dt.UTC)
+    rates = [NewRate("EUR", "GBP", Decimal("0.85"), day, fixed)]
+    add_rates(company.app, book_id=company.book_id, source="ECB", rates=rates)
+    assert revalue(company.app, book_id=company.book_id, on=day).entries_posted == 1
+
+
 def _key(company: Company, block: Block, end_to_end_id: str) -> str:
     """The block's key with its placeholder replaced by what happened."""
     names = re.findall(r"{(\w+)}", block.key)
@@ -284,9 +324,10 @@ def _key(company: Company, block: Block, end_to_end_id: str) -> str:
 
 def test_every_documented_entry_is_what_the_program_posts(company: Company) -> None:
     blocks = documented()
-    assert set(blocks) == {*JOURNAL, *HAPPENS}, "every block of the document is executed, and nothing else"
+    assert set(blocks) == {*JOURNAL, *HAPPENS, *EXCHANGED}, "every block of the document is executed, and nothing else"
     keys, run = live_through(company, blocks)
-    keys |= {name: blocks[name].key for name in JOURNAL}
+    exchange_and_revalue(company, blocks)
+    keys |= {name: blocks[name].key for name in (*JOURNAL, *EXCHANGED)}
     expected = {name: (block.date, tuple(sorted(block.legs))) for name, block in blocks.items()}
     assert {name: company.booked(keys[name]) for name in blocks} == expected
 

@@ -33,6 +33,8 @@ ELSEWHERE = {"up", "demo", "berka", "seal", "proof", "restatement"} | {
             "bench ",
             "currency ",
             "rates ",
+            "exchange ",
+            "revalue",
             "events ",
             "hold ",
             "period ",

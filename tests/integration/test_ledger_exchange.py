@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -35,6 +36,7 @@ from ledger import (
     trial_balance,
     verify,
 )
+from nostro.cli import main
 from nostro.database import Database
 from tests.ledger_books import DAY, Books, entry, open_account, open_books
 
@@ -371,3 +373,34 @@ def test_the_trial_balance_in_the_functional_currency(books: Books) -> None:
         assert (after.trading_minor, after.translation_difference_minor) == (0, 0)
         with pytest.raises(RateError):
             functional_trial_balance(conn, book_id=books.book, as_of=DAY + dt.timedelta(days=30))
+
+
+def test_the_commands(books: Books, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # Role names are the template's: settings alone would derive them from the database's name.
+    monkeypatch.setattr("nostro.cli.common.locate", lambda _settings: books.db)
+
+    def run(*words: str, status: int = 0) -> str:
+        assert main(words[0].split() + list(words[1:])) == status
+        printed = capsys.readouterr()
+        return printed.out if status == 0 else printed.err
+
+    with books.db.app() as conn:
+        rate(conn, books, "EUR", "USD", "1.0850")
+    post = f"exchange post fx-1 {EUR} {USD} --sold 100.00 --on {DAY}"
+    for _ in range(2):
+        assert "100.00 EUR for 108.50 USD" in run(f"{post} --at-market")
+    assert "is taken by exchange" in run(f"{post} --bought 1", status=1)
+    assert "two positive amounts" in run(f"exchange post fx-2 {EUR} {USD} --sold 1", status=1)
+    assert "not a positive rate" in run(f"exchange post fx-2 {EUR} {USD} --sold 1 --rate NaN --of EUR", status=2)
+    exact = run(f"exchange post fx-3 {EUR} {BTC} --sold 1 --bought 0.00001191 --on {DAY} --json")
+    assert json.loads(exact)["bought_minor"] == 1191
+    assert "no rate for BTC/EUR" in run(f"revalue --date {DAY} --dry-run", status=1)
+    run("exchange reverse fx-3", "--reason", "no such deal", "--on", str(DAY))
+    dry = json.loads(run(f"revalue --date {NEXT} --dry-run --json"))
+    assert (dry["entries_posted"], dry["positions"][0]["posted_minor"]) == (0, 0)
+    assert "0 entries posted" in run(f"revalue --date {DAY}")  # bought at that very rate
+    assert [line.split()[1] for line in run("exchange list").splitlines()[1:]] == ["fx-1", "fx-3"]
+    told = run(f"trial-balance --functional --as-of {DAY}")
+    assert "translation difference (rounding): 0.00 EUR" in told
+    assert json.loads(run(f"trial-balance --functional --as-of {DAY} --json"))["trial_balance"]["trading_minor"] == 0
+    assert "--functional needs --as-of" in run("trial-balance --functional", status=2)
