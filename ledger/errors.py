@@ -194,6 +194,8 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "seal_start": AppendOnlyError,
     "seal_digest": AppendOnlyError,
     "seal_leaves_pairs": AppendOnlyError,
+    "book_granted": AccessError,
+    "book_grant_every": RefusedError,
     "consumer_forward": RefusedError,
     "consumer_published": RefusedError,
     "consumer_moved": RefusedError,

@@ -26,7 +26,8 @@ from nostro.postgres import start_embedded
 from nostro.settings import Settings
 
 GROUPS = ("preparer", "approver", "analyst")
-_ROLES = ("owner", "app", *GROUPS)
+RESTRICTED = "restricted"
+_ROLES = ("owner", "app", *GROUPS, RESTRICTED)
 
 Connection = psycopg.Connection[tuple[object, ...]]
 

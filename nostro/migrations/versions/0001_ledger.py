@@ -21,6 +21,7 @@ def upgrade() -> None:
     run_sql(
         "ledger",
         "020_rules.sql",
+        "025_access.sql",
         "030_posting.sql",
         "040_periods.sql",
         "042_certified_days.sql",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nostro.migrations.run_sql import run_sql
 
 revision = "0020"
-down_revision = "0007"
+down_revision = "0009"
 
 
 def upgrade() -> None:
