@@ -1,6 +1,6 @@
-"""Databases, roles and schema: what `nostro init` and `nostro user add` do.
+"""Databases, roles and schema: what `nostro init` does.
 
-Lives here: everything that needs the owner. Must not live here: anything that moves money.
+Lives here: everything that needs the owner, but people (`nostro.users`). Must not live here: anything that moves money.
 
 Roles carry the database's name, because roles belong to the whole server:
 
@@ -9,13 +9,15 @@ Roles carry the database's name, because roles belong to the whole server:
     <db>_preparer   group: proposes and releases payment files
     <db>_approver   group: approves them
     <db>_analyst    reads views
+    <db>_restricted group: sees granted books only
     <db>_<person>   one login a person, member of app and of a group
 """
 
 from __future__ import annotations
 
-import re
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -25,9 +27,13 @@ from ledger import AccessError, RefusedError, UnavailableError
 from nostro.postgres import start_embedded
 from nostro.settings import Settings
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 GROUPS = ("preparer", "approver", "analyst")
+# Members see the books that were granted to them; everybody else sees every book.
 RESTRICTED = "restricted"
-_ROLES = ("owner", "app", *GROUPS, RESTRICTED)
+ROLES = ("owner", "app", *GROUPS, RESTRICTED)
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -129,8 +135,8 @@ def set_password(database: Database, login: str, password: str) -> None:
 def initialise(database: Database) -> None:
     """Create roles and database where missing and bring the schema up to date. Running it again is harmless."""
     with database.admin() as admin:
-        for suffix in _ROLES:
-            _create_role(admin, database.role(suffix), login=suffix == "app")
+        for suffix in ROLES:
+            create_role(admin, database.role(suffix), login=suffix == "app")
         admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(database.role("owner"))))
         if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database.name,)).fetchone():
             admin.execute(
@@ -141,60 +147,58 @@ def initialise(database: Database) -> None:
     migrate(database)
 
 
-def _create_role(admin: Connection, name: str, *, login: bool) -> None:
+def create_role(admin: Connection, name: str, *, login: bool) -> None:
+    """Create a role unless it is there."""
     if admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
         return
     kind = sql.SQL("LOGIN" if login else "NOLOGIN")
     admin.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(name), kind))
 
 
+# An upgrade waits for a lock less long than Postgres takes to look for a deadlock (1 s): it is the upgrade that gives
+# way, never a writer, and writers queue behind its wait no longer than that.
+_LOCK_TIMEOUT = "500ms"
+_ATTEMPTS = 60
+
+
 def migrate(database: Database, revision: str = "head") -> None:
-    """Run the numbered migrations up to ``revision`` as the owner, in one transaction."""
-    from alembic import command  # every other command starts without it
-    from alembic.config import Config
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
+    """Run the numbered migrations up to ``revision`` as the owner, in one transaction, while others go on posting.
+
+    Raises `CheckFailedError` when books would not be what they were, `UnavailableError` when no moment without long
+    transactions was found; nothing has changed then.
+    """
+    from alembic.config import Config  # every other command starts without it
+    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", "nostro:migrations")
+    config.attributes |= {"role_prefix": database.role_prefix, "lock_timeout": _LOCK_TIMEOUT}
+    with database.owner() as conn:
+        if _version(conn) == ScriptDirectory.from_config(config).get_current_head():
+            return
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _upgrade(database, config, revision)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(min(2.0, 0.1 * (attempt + 1)))
+    raise UnavailableError("the books are busy with long transactions; nothing was upgraded, try again later.")
+
+
+def _upgrade(database: Database, config: Config, revision: str) -> None:
+    from alembic import command
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
     engine = create_engine("postgresql+psycopg://", creator=database.owner, poolclass=NullPool)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        config.attributes["role_prefix"] = database.role_prefix
         command.upgrade(config, revision)
 
 
-_PERSON = re.compile(r"[a-z][a-z0-9]{0,30}")
-
-
-def add_user(database: Database, person: str, group: str) -> None:
-    """Create one person's login and put it into a group.
-
-    Raises `RefusedError` for a name that is not a short lower-case word, or an unknown group.
-    """
-    if not _PERSON.fullmatch(person) or person in _ROLES:
-        raise RefusedError(f"login {person!r} must be one lower-case word (a–z, 0–9) other than {', '.join(_ROLES)}.")
-    if group not in GROUPS:
-        raise RefusedError(f"group {group!r} is unknown; take one of {', '.join(GROUPS)}.")
-    role = sql.Identifier(database.role(person))
-    with database.admin() as admin:
-        _create_role(admin, database.role(person), login=True)
-        base = "analyst" if group == "analyst" else "app"
-        for member_of in {base, group}:
-            admin.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(database.role(member_of)), role))
-
-
-def list_users(database: Database) -> list[tuple[str, tuple[str, ...]]]:
-    """Every person with the groups they are in, by name."""
-    with database.app() as conn:
-        rows = conn.execute(
-            "SELECT m.rolname, g.rolname"
-            " FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
-            " WHERE g.rolname = ANY(%s) AND m.rolcanlogin AND NOT m.rolsuper ORDER BY 1, 2",
-            ([database.role(group) for group in GROUPS],),
-        ).fetchall()
-    cut = len(database.role_prefix) + 1
-    groups: dict[str, list[str]] = {}
-    for person, group in rows:
-        groups.setdefault(str(person)[cut:], []).append(str(group)[cut:])
-    return [(person, tuple(names)) for person, names in groups.items()]
+def _version(conn: Connection) -> object:
+    """The newest migration that this database has; None for an empty one."""
+    with conn.transaction():
+        if conn.execute("SELECT to_regclass('schema_version')").fetchone() == (None,):
+            return None
+        row = conn.execute("SELECT version_num FROM schema_version").fetchone()
+    return None if row is None else row[0]

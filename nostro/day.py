@@ -12,7 +12,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from ledger import Connection, RefusedError
-from nostro.database import Database, add_user, initialise
+from nostro.database import Database, initialise
+from nostro.users import add_user
 from recon import IngestReport, RunReport, arrived_files, ingest_files, reconcile
 from settlement import FileState, PaymentFileStatus, approve, poll, propose, release
 

@@ -32,7 +32,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import URL
 
 from ledger import UnavailableError
-from nostro.database import Database, add_user, initialise, locate
+from nostro.database import Database, initialise, locate
+from nostro.users import add_user
 from nostro.settings import Settings
 
 SCHEDULER = "scheduler"

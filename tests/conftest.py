@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from nostro.database import Database, add_user, initialise
+from nostro.database import Database, initialise
+from nostro.users import add_user
 from nostro.postgres import start_embedded
 
 SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2] / "shared"))

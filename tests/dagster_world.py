@@ -17,7 +17,8 @@ import dagster as dg
 from dagster_project.definitions import defs
 from dagster_project.resources import SIMULATED, Books
 from ledger import book_id, import_journal
-from nostro.database import Database, add_user
+from nostro.database import Database
+from nostro.users import add_user
 from sandbox import AnomalyPlan, Bank, Business, plan, read_setup
 from settlement import FileState, apply_setup, approve, payment_files
 

@@ -16,6 +16,7 @@ CREATE FUNCTION ledger.define_book(p_name text, p_functional_currency text) RETU
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE v_book ledger.book;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.book x WHERE x.name = p_name));
     INSERT INTO ledger.book (name, functional_currency_id)
     SELECT p_name, ledger.book_currency(p_functional_currency)
      WHERE NOT EXISTS (SELECT FROM ledger.book WHERE name = p_name)
@@ -36,6 +37,7 @@ RETURNS int[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE v_other text;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     INSERT INTO ledger.account (book_id, code, type, currency_id, settleable, control, floor_minor, ceiling_minor)
     SELECT p_book_id, g.code, g.type, ledger.book_currency(g.currency), g.settleable, g.control, g.floor_minor, g.ceiling_minor
       FROM (SELECT DISTINCT ON (code) * FROM unnest(p_codes, p_types, p_currencies, p_settleable, p_controls, p_floors, p_ceilings)
@@ -65,6 +67,7 @@ RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE v_other text;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     INSERT INTO ledger.account_rule
     SELECT p_book_id, g.pattern, g.type, ledger.book_currency(g.currency), g.settleable, g.floor_minor
       FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
@@ -89,6 +92,7 @@ END $$;
 CREATE FUNCTION ledger.record_source(p_book_id int, p_kind text, p_name text, p_sha256 text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     INSERT INTO ledger.source (book_id, kind, name, sha256)
     SELECT p_book_id, p_kind, p_name, p_sha256
      WHERE NOT EXISTS (SELECT FROM ledger.source WHERE (book_id, kind, sha256) = (p_book_id, p_kind, p_sha256))
@@ -103,6 +107,7 @@ CREATE FUNCTION ledger.conflicting_keys(
     p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
 RETURNS TABLE (entry_ordinal int, entry_id bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH given AS MATERIALIZED (
         SELECT u.n::int AS n, u.key, u.date, u.description, u.reference, u.reverses, e.*, t.description AS old_description,
                t.reference AS old_reference
@@ -143,6 +148,7 @@ DECLARE
     v_base  bigint := v_batch << 20;
     v_bad   record;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     batch_id := v_batch;
     new_count := 0;
     IF v_count = 0 THEN RETURN; END IF;
@@ -321,6 +327,7 @@ END $$;
 
 CREATE FUNCTION ledger.reverse(p_book_id int, p_key text, p_date date, p_reason text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT ledger.reverse_internal(p_book_id, NULL, p_key, p_date, p_reason)
 $$;
 

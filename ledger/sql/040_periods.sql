@@ -76,13 +76,13 @@ COMMENT ON VIEW ledger.period_event IS 'The life of a book''s periods; day: the 
 
 -- The last closed day: what the latest close says, cut by the re-openings after it.
 CREATE FUNCTION ledger.closed_through(p_book_id int) RETURNS date
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT least(c.through_date, (SELECT min(o.from_date) - 1 FROM ledger.period_reopen o WHERE o.book_id = p_book_id AND o.event_no > c.event_no))
       FROM ledger.period_close c WHERE c.book_id = p_book_id ORDER BY c.event_no DESC LIMIT 1
 $$;
 
 CREATE FUNCTION ledger.soft_closed_through(p_book_id int) RETURNS date
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT least(c.through_date, (SELECT min(o.from_date) - 1 FROM ledger.period_reopen o WHERE o.book_id = p_book_id AND o.event_no > c.event_no))
       FROM ledger.period_soft_close c WHERE c.book_id = p_book_id ORDER BY c.event_no DESC LIMIT 1
 $$;
@@ -200,6 +200,7 @@ END $$;
 CREATE FUNCTION ledger.request_close_override(p_book_id int, p_through date, p_reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_book(p_book_id);
     INSERT INTO ledger.period_override (book_id, through_date, reason)
     SELECT p_book_id, p_through, p_reason
@@ -214,6 +215,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_certified boolean;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_book(p_book_id);
     IF ledger.closed_through(p_book_id) = p_through THEN RETURN; END IF;
     v_certified := NOT EXISTS (
@@ -230,6 +232,7 @@ END $$;
 CREATE FUNCTION ledger.soft_close_period(p_book_id int, p_through date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_book(p_book_id);
     IF ledger.soft_closed_through(p_book_id) = p_through THEN RETURN; END IF;
     IF ledger.soft_closed_through(p_book_id) > p_through THEN
@@ -243,6 +246,7 @@ END $$;
 CREATE FUNCTION ledger.request_reopen(p_book_id int, p_from date, p_reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_book(p_book_id);
     INSERT INTO ledger.period_reopen_request (book_id, from_date, reason) VALUES (p_book_id, p_from, p_reason);
 END $$;
@@ -251,6 +255,7 @@ END $$;
 CREATE FUNCTION ledger.reopen_period(p_book_id int, p_from date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_book(p_book_id);
     INSERT INTO ledger.period_reopen (book_id, request_no, from_date)
     SELECT p_book_id, coalesce((SELECT max(r.event_no) FROM ledger.period_reopen_request r WHERE (r.book_id, r.from_date) = (p_book_id, p_from)), 0), p_from;

@@ -19,6 +19,7 @@ COMMENT ON VIEW ledger.journal IS 'Every posting with its entry, account and ori
 CREATE FUNCTION ledger.verify(p_book_id int)
 RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT 1, 'entry ' || entry_id, format('sums to %s in currency %s', sum(amount_minor), currency_id)
       FROM ledger.posting WHERE book_id = p_book_id GROUP BY entry_id, currency_id HAVING sum(amount_minor) <> 0
     UNION ALL

@@ -129,6 +129,7 @@ DECLARE
     v_now  timestamptz := clock_timestamp();
     v_made int := 0;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.require_read_committed();
     IF p_entries < 1 OR p_seals < 1 THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'seal_size',
@@ -170,16 +171,18 @@ END $$;
 
 CREATE FUNCTION ledger.note_seal_check(p_book_id int, p_seal_no int, p_digest bytea) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     INSERT INTO ledger.seal_check (book_id, seal_no, digest) VALUES (p_book_id, p_seal_no, p_digest)
 $$;
 
 GRANT SELECT ON ledger.seal, ledger.seal_leaves, ledger.seal_check TO :app;
-GRANT EXECUTE ON FUNCTION ledger.entry_leaves, ledger.merkle_root, ledger.seal, ledger.note_seal_check TO :app;
+GRANT EXECUTE ON FUNCTION ledger.merkle_root, ledger.seal, ledger.note_seal_check TO :app;
 
 -- What an auditor gets: every field that the hashes cover, as JSON, batches and entries of a range of the order.
 CREATE FUNCTION ledger.audit_batches(p_book_id int, p_first_seq bigint, p_last_seq bigint)
 RETURNS TABLE (first_seq bigint, line json)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT s.first_seq, json_build_object(
                'batch_id', b.batch_id, 'book_id', b.book_id, 'book', k.name, 'functional_currency_id', k.functional_currency_id,
                'module', b.module, 'source_id', b.source_id, 'source_book_id', o.book_id, 'source_kind', o.kind,
@@ -197,6 +200,7 @@ $$;
 CREATE FUNCTION ledger.audit_entries(p_book_id int, p_first_seq bigint, p_last_seq bigint)
 RETURNS TABLE (entry_id bigint, line json)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB' AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH head AS MATERIALIZED (
         SELECT s.batch_id, s.first_seq FROM ledger.batch_seq s JOIN ledger.batch b USING (batch_id)
          WHERE s.first_seq BETWEEN p_first_seq AND p_last_seq AND b.book_id = p_book_id),
@@ -227,6 +231,7 @@ GRANT EXECUTE ON FUNCTION ledger.audit_batches, ledger.audit_entries TO :app;
 CREATE FUNCTION ledger.verify_after(p_book_id int, p_after_seq bigint)
 RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH head AS MATERIALIZED (
         SELECT b.batch_id, b.entry_count FROM ledger.batch_seq s JOIN ledger.batch b USING (batch_id)
          WHERE s.first_seq > p_after_seq AND b.book_id = p_book_id),

@@ -161,6 +161,7 @@ DECLARE
     v_new   bigint[];
     v_bad   text;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     IF (cardinality(p_accounts) = v_count AND cardinality(p_amounts) = v_count AND coalesce(cardinality(p_expires), v_count) = v_count
         AND coalesce(cardinality(p_references), v_count) = v_count) IS NOT TRUE THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'batch_shape',
@@ -279,6 +280,7 @@ CREATE FUNCTION ledger.post_holds(
     p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
 RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, is_new boolean)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT * FROM ledger.post_holds_internal(p_book_id, NULL, p_source_id, p_at, p_holds, p_posted, p_hold_entries, p_keys, p_dates,
                                              p_descriptions, p_references, p_leg_entry, p_leg_account, p_leg_amount)
 $$;
@@ -289,6 +291,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 DECLARE
     v_count int;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_holds(p_book_id, p_keys);
     PERFORM ledger.raise_resolved(h.idempotency_key, r.kind, r.entry_key)
        FROM ledger.hold h JOIN ledger.hold_resolution r USING (hold_id)
@@ -310,6 +313,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_due bigint[];
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.require_read_committed();
     SELECT array_agg(d.hold_id) INTO v_due
       FROM (SELECT h.hold_id FROM ledger.hold h
@@ -341,6 +345,7 @@ COMMENT ON VIEW ledger.hold_current IS 'Every hold and how it ended; state open:
 -- Every broken rule of holds, recomputed from rows; no row means all hold.
 CREATE FUNCTION ledger.verify_holds(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT 6, 'account ' || a.code, format('balance row holds %s, open holds %s', b.held_minor, coalesce(h.total, 0))
       FROM ledger.account a JOIN ledger.balance b USING (account_id)
       LEFT JOIN (SELECT h.account_id, sum(h.amount_minor) AS total FROM ledger.hold h

@@ -274,6 +274,7 @@ CREATE FUNCTION ledger.post_batch(
 RETURNS TABLE (entry_ordinal int, entry_id bigint, first_posting_id bigint, status text, constraint_name text, message text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     IF p_mode = 'atomic' THEN
         RETURN QUERY SELECT * FROM ledger.post_atomic(p_book_id, p_source_id, p_keys, p_dates, p_descriptions, p_references, p_source_lines,
                                                       p_leg_entry, p_leg_account, p_leg_amount);

@@ -83,6 +83,7 @@ ALTER TABLE ledger.event_offset ENABLE ALWAYS TRIGGER check_event_offset;
 CREATE FUNCTION ledger.lock_consumer(p_consumer text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(NULL);
     PERFORM ledger.require_read_committed();
     INSERT INTO ledger.event_consumer (consumer)
     SELECT p_consumer WHERE NOT EXISTS (SELECT FROM ledger.event_consumer WHERE consumer = p_consumer)
@@ -97,6 +98,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_now bigint := ledger.lock_consumer(p_consumer);
 BEGIN
+    PERFORM ledger.require_book(NULL);
     IF v_now <> p_after_seq THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'consumer_moved', SCHEMA = 'ledger', TABLE = 'event_offset',
             MESSAGE = format('Consumer %s stands at %s, not at %s: another process has moved it.', p_consumer, v_now, p_after_seq),

@@ -150,6 +150,7 @@ DECLARE
     v_rolled numeric := ledger.rolled_net(p_account_id, p_as_of, coalesce(p_known_seq, 9223372036854775807));
     v_tail numeric := CASE WHEN v_batches IS NOT NULL THEN ledger.tail_net(p_account_id, p_as_of, v_batches) END;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
     RETURN CASE WHEN v_rolled IS NOT NULL OR v_tail IS NOT NULL THEN coalesce(v_rolled, 0) + coalesce(v_tail, 0) END;
 END $$;
 
@@ -157,6 +158,7 @@ END $$;
 CREATE FUNCTION ledger.balances_at(p_book_id int, p_as_of date, p_known_seq bigint)
 RETURNS TABLE (account_id int, posted_minor bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH tail AS MATERIALIZED (SELECT unnest(ledger.tail_batches(p_known_seq)) AS batch_id)
     SELECT u.account_id, sum(u.net)::bigint
       FROM (SELECT a.account_id, ledger.rolled_net(a.account_id, p_as_of, coalesce(p_known_seq, 9223372036854775807)) AS net
@@ -182,6 +184,7 @@ DECLARE
     v_after bigint := coalesce(p_after_posting_id, -1);
     v_run record; v_day date; v_low bigint; v_need int := p_limit; v_page bigint[] := '{}'; v_of_day bigint[] := '{}'; v_new bigint[];
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
     FOR v_run IN SELECT r.effective_date, r.posting_count, r.low_posting_id, r.high_posting_id FROM ledger.rollup r
                   WHERE r.account_id = p_account_id AND r.level = 0 AND r.effective_date >= p_from AND r.effective_date <= p_to
                     AND r.last_seq <= v_upto AND (r.effective_date > p_from OR r.high_posting_id > v_after)
@@ -230,6 +233,7 @@ END $$;
 CREATE FUNCTION ledger.restated(p_book_id int, p_as_of date, p_seq_before bigint, p_seq_after bigint)
 RETURNS TABLE (account_id int, before_minor bigint, after_minor bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT account_id, coalesce(b.posted_minor, 0), coalesce(a.posted_minor, 0)
       FROM ledger.balances_at(p_book_id, p_as_of, p_seq_before) b
       FULL JOIN ledger.balances_at(p_book_id, p_as_of, p_seq_after) a USING (account_id)
@@ -240,6 +244,7 @@ $$;
 CREATE FUNCTION ledger.restating_postings(p_book_id int, p_as_of date, p_seq_before bigint, p_seq_after bigint)
 RETURNS TABLE (seq_batch bigint, entry_id bigint, idempotency_key text, effective_date date, account_id int, amount_minor bigint, description text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT s.last_seq, e.entry_id, e.idempotency_key, e.effective_date, p.account_id, p.amount_minor, t.description
       FROM ledger.batch_seq s
       JOIN ledger.posting p ON p.posting_id >= s.batch_id << 20 AND p.posting_id < (s.batch_id + 1) << 20
@@ -251,6 +256,7 @@ $$;
 -- The rollup against the postings, level by level: no row means they agree (invariant 4).
 CREATE FUNCTION ledger.verify_rollup(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT 4, format('account %s, %s, rolled up at %s', a.code, coalesce(r.effective_date, p.effective_date), coalesce(r.last_seq, p.last_seq)),
            format('rollup %s over %s postings, postings %s over %s', coalesce(r.net, 0), coalesce(r.n, 0), coalesce(p.net, 0), coalesce(p.n, 0))
       FROM (SELECT p.account_id, p.effective_date, u.last_seq, sum(p.amount_minor) AS net, count(*) AS n

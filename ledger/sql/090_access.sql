@@ -16,7 +16,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Which rows of a table belong to granted books: by its own book_id, or through the table it points to.
--- Three point without a foreign key (too dear a row). A table that does neither shows a restricted login nothing.
+-- Four point without a foreign key (too dear a row). A table that does neither shows a restricted login nothing.
 CREATE FUNCTION ledger.granted_rows(p_table regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -29,16 +29,18 @@ BEGIN
         SELECT 0 AS rank, v.parent, v.own, v.theirs
           FROM (VALUES ('ledger.entry_text', 'ledger.entry', 'entry_id', 'entry_id'),
                        ('ledger.rollup', 'ledger.account', 'account_id', 'account_id'),
-                       ('ledger.batch_seq', 'ledger.batch', 'batch_id', 'batch_id')) AS v (child, parent, own, theirs)
+                       ('settlement.instruction_event', 'settlement.instruction', 'instruction_id', 'instruction_id'),
+                       ('settlement.reopening', 'settlement.instruction', 'instruction_id', 'instruction_id')) AS v (child, parent, own, theirs)
          WHERE v.child = p_table::text
         UNION ALL
         SELECT row_number() OVER (ORDER BY f.oid), f.confrelid::regclass::text, o.attname, t.attname FROM pg_constraint f
-          JOIN pg_attribute o ON o.attrelid = f.conrelid AND o.attnum = f.conkey[1]
+          JOIN pg_attribute o ON o.attrelid = f.conrelid AND o.attnum = f.conkey[1] AND o.attnotnull
           JOIN pg_attribute t ON t.attrelid = f.confrelid AND t.attnum = f.confkey[1]
          WHERE f.contype = 'f' AND f.conrelid = p_table AND cardinality(f.conkey) = 1 AND f.confrelid <> p_table
            AND f.confrelid::regclass <> ALL (ledger.shared_tables())) links
      ORDER BY rank LIMIT 1;
-    RETURN coalesce(format('EXISTS (SELECT FROM %s parent WHERE parent.%I = %s.%I)', v_link.parent, v_link.theirs, p_table, v_link.own), 'false');
+    IF NOT FOUND THEN RETURN 'false'; END IF;
+    RETURN format('EXISTS (SELECT FROM %s parent WHERE parent.%I = %s.%I)', v_link.parent, v_link.theirs, p_table, v_link.own);
 END $$;
 
 -- Views ask with the rights of the reader, so that the policies reach through them. Analysts, who have views only, get
@@ -82,7 +84,7 @@ BEGIN
           FROM reached r JOIN edge e USING (relation)
           JOIN pg_class c ON c.oid = e.used AND c.relnamespace = ANY ('{ledger,settlement,recon}'::regnamespace[])
           JOIN pg_attribute t ON t.attrelid = e.used AND t.attnum = e.attnum AND t.attnum > 0 AND NOT t.attisdropped
-         WHERE NOT has_column_privilege(':analyst'::regrole, e.used, e.attnum, 'SELECT')
+         WHERE NOT has_column_privilege(':analyst'::regrole::oid, e.used, e.attnum::smallint, 'SELECT')
          GROUP BY e.used
     LOOP
         EXECUTE format('GRANT SELECT (%s) ON %s TO :analyst', v_part.columns, v_part.used);

@@ -12,8 +12,10 @@ import typer
 from ledger import RefusedError
 from ledger.errors import CheckFailedError
 from nostro.cli.common import JsonOption, console, emit, table
-from nostro.database import add_user, initialise, list_users, locate, set_password
+from nostro.access import privileges
+from nostro.database import initialise, locate, set_password
 from nostro.settings import Settings
+from nostro.users import User, add_user, grant_books, grant_every_book, list_users, revoke_books
 
 # What must be so for "acknowledged means kept" and for four eyes.
 _SOUND = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "superuser": "off"}
@@ -30,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("init")(init_command)
     app.command("doctor")(doctor_command)
+    app.command("access")(access_command)
     app.add_typer(user_app, name="user")
 
 
@@ -58,10 +61,16 @@ def init_command(password_file: PasswordOption = None, as_json: JsonOption = Fal
     )
 
 
+BooksArgument = Annotated[list[str], typer.Argument(help="Names of books.", metavar="BOOK…")]
+
+
 @user_app.command("add")
 def user_add_command(
     name: Annotated[str, typer.Argument(help="One lower-case word.")],
     group: Annotated[str, typer.Option("--group", help="preparer, approver or analyst.")],
+    book: Annotated[
+        list[str] | None, typer.Option("--book", help="Only this book (several: repeat it); without it, every book.")
+    ] = None,
     password_file: PasswordOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,22 +79,91 @@ def user_add_command(
     Example: `nostro user add alice --group preparer`
     """
     database = locate(Settings())
-    add_user(database, name, group)
+    add_user(database, name, group, book or ())
     if password_file is not None:
         set_password(database, name, _password(password_file))
-    emit({"user": name, "group": group}, lambda: console.print(f"{name} is a {group}"), as_json=as_json)
+    where = f" for {', '.join(book)}" if book else ""
+    emit(
+        {"user": name, "group": group, "books": book},
+        lambda: console.print(f"{name} is a {group}{where}"),
+        as_json=as_json,
+    )
 
 
 @user_app.command("list")
 def user_list_command(as_json: JsonOption = False) -> None:
-    """Every person and their groups.
+    """Every person, their groups and the books they may see.
 
     Example: `nostro user list`
     """
     users = list_users(locate(Settings()))
+    rows = [(user.name, ", ".join(user.groups), _books(user)) for user in users]
     emit(
-        {"users": [{"user": name, "groups": groups} for name, groups in users]},
-        lambda: table(None, ("user", "groups"), [(name, ", ".join(groups)) for name, groups in users]),
+        {"users": [{"user": user.name, "groups": user.groups, "books": user.books} for user in users]},
+        lambda: table(None, ("user", "groups", "books"), rows),
+        as_json=as_json,
+    )
+
+
+def _books(user: User) -> str:
+    return "every book" if user.books is None else ", ".join(user.books) or "no book"
+
+
+@user_app.command("grant-book")
+def user_grant_book_command(
+    name: Annotated[str, typer.Argument(help="The person's login.")],
+    books: BooksArgument = [],  # noqa: B006  (typer reads it, nobody changes it)
+    every: Annotated[bool, typer.Option("--every", help="Every book, those to come included: no restriction.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a login see these books. One that saw every book sees only these from now on.
+
+    Example: `nostro user grant-book alice "Marktplatz GmbH"`
+    """
+    if every == bool(books):
+        raise typer.BadParameter("name the books, or say --every")
+    database = locate(Settings())
+    if every:
+        grant_every_book(database, name)
+    else:
+        grant_books(database, name, books)
+    _told(name, as_json=as_json)
+
+
+@user_app.command("revoke-book")
+def user_revoke_book_command(
+    name: Annotated[str, typer.Argument(help="The person's login.")],
+    books: BooksArgument,
+    as_json: JsonOption = False,
+) -> None:
+    """Take books from a login that is restricted to some.
+
+    Example: `nostro user revoke-book alice "Marktplatz GmbH"`
+    """
+    revoke_books(locate(Settings()), name, books)
+    _told(name, as_json=as_json)
+
+
+def _told(name: str, *, as_json: bool) -> None:
+    user = next(user for user in list_users(locate(Settings())) if user.name == name)
+    emit(
+        {"user": user.name, "groups": user.groups, "books": user.books},
+        lambda: console.print(f"{name} sees {_books(user)}"),
+        as_json=as_json,
+    )
+
+
+def access_command(as_json: JsonOption = False) -> None:
+    """Who may do what: every privilege on every schema, table, view, sequence and function, from the catalogue.
+
+    Example: `nostro access`
+    """
+    with locate(Settings()).app() as conn:
+        found = privileges(conn)
+    columns = ("kind", "object", "role", "verbs")
+    emit(
+        {"privileges": found},
+        lambda: table(None, columns, [(p.kind, p.name, p.role, " ".join(p.verbs)) for p in found]),
         as_json=as_json,
     )
 

@@ -4,6 +4,7 @@ CREATE FUNCTION recon.keep_file(p_book_id int, p_sha256 text, p_name text, p_byt
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     INSERT INTO recon.source_file (book_id, sha256, name, byte_count, content_zlib)
     SELECT p_book_id, p_sha256, p_name, p_byte_count, p_content_zlib
      WHERE NOT EXISTS (SELECT FROM recon.source_file f WHERE f.book_id = p_book_id AND f.sha256 = p_sha256)
@@ -13,6 +14,7 @@ END $$;
 
 CREATE FUNCTION recon.set_outcome(p_file_id bigint, p_kind text, p_outcome text, p_reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM recon.source_file x WHERE x.file_id = p_file_id));
     INSERT INTO recon.source_outcome (file_id, ordinal, kind, outcome, reason)
     SELECT p_file_id, coalesce(l.ordinal, 0) + 1, p_kind, p_outcome, p_reason
       FROM (SELECT p_file_id AS file_id) f
@@ -23,6 +25,7 @@ $$;
 
 CREATE FUNCTION recon.log_ingest(p_book_id int, p_sha256 text, p_name text, p_outcome text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     INSERT INTO recon.ingest_attempt (book_id, sha256, name, outcome) VALUES (p_book_id, p_sha256, p_name, p_outcome)
 $$;
 
@@ -32,6 +35,7 @@ CREATE FUNCTION recon.add_statement(
     p_entry_count int, p_row_count int, p_content_sha256 text)
 RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     INSERT INTO recon.statement (book_id, bank_account_id, file_id, ordinal, kind, stmt_id, sequence, from_date, closing_date,
                                  opening_minor, closing_minor, proof, entry_count, row_count, content_sha256)
     VALUES (p_book_id, p_bank_account_id, p_file_id, p_ordinal, p_kind, p_stmt_id, p_sequence, p_from_date, p_closing_date,
@@ -43,6 +47,7 @@ CREATE FUNCTION recon.add_quarantine(
     p_file_id bigint, p_statement_ordinals int[], p_line_ordinals int[], p_rules text[], p_messages text[],
     p_source_lines int[], p_references text[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM recon.source_file x WHERE x.file_id = p_file_id));
     INSERT INTO recon.quarantine (file_id, ordinal, statement_ordinal, line_ordinal, rule, message, source_line, reference)
     SELECT p_file_id, q.n, q.statement_ordinal, q.line_ordinal, q.rule, q.message, q.source_line, q.reference
       FROM unnest(p_statement_ordinals, p_line_ordinals, p_rules, p_messages, p_source_lines, p_references)
@@ -55,6 +60,7 @@ CREATE FUNCTION recon.add_finding(
     p_message text, p_closing_date date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     INSERT INTO recon.statement_finding (book_id, bank_account_id, file_id, statement_id, code, item_ref, message, closing_date)
     SELECT p_book_id, p_bank_account_id, p_file_id, p_statement_id, p_code, p_item_ref, p_message, p_closing_date
      WHERE NOT EXISTS (SELECT FROM recon.statement_finding f
@@ -78,6 +84,7 @@ DECLARE
     v_bad       record;
     v_late      int;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM recon.statement x WHERE x.statement_id = p_statement_id));
     SELECT * INTO STRICT v_statement FROM recon.statement s WHERE s.statement_id = p_statement_id;
     SELECT * INTO STRICT v_account FROM settlement.bank_account b WHERE b.bank_account_id = v_statement.bank_account_id;
     PERFORM FROM settlement.bank_account_root r WHERE r.bank_account_id = v_account.bank_account_id FOR NO KEY UPDATE;
@@ -173,6 +180,7 @@ DECLARE
     v_first  bigint;
     v_new    int := 0;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     SELECT ledger.record_source(p_book_id, 'psp', f.name, f.sha256) INTO v_source
       FROM recon.source_file f WHERE f.file_id = p_file_id;
     FOR v_row IN
@@ -224,6 +232,7 @@ END $$;
 
 CREATE FUNCTION recon.resolve_finding(p_finding_id bigint, p_reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM recon.statement_finding x WHERE x.finding_id = p_finding_id));
     INSERT INTO recon.finding_resolution (finding_id, reason) VALUES (p_finding_id, p_reason) ON CONFLICT DO NOTHING
 $$;
 

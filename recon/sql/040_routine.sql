@@ -53,6 +53,7 @@ DECLARE
     v_count    int := 0;
     v_expense  int;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM FROM ledger.book WHERE book_id = p_book_id FOR NO KEY UPDATE;
     FOR v_row IN SELECT * FROM recon.routine_candidates(p_book_id, p_as_of) LOOP
         v_date := greatest(v_row.booking_date, v_open);

@@ -4,6 +4,7 @@
 CREATE FUNCTION recon.findings_at(p_book_id int, p_date date)
 RETURNS TABLE (finding_id bigint, account text, currency text, code text, item_ref text, message text, closing_date date)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT f.finding_id, b.code, b.currency, f.code, f.item_ref, f.message, f.closing_date
       FROM recon.statement_finding f
       JOIN settlement.bank_account b USING (bank_account_id)
@@ -23,6 +24,7 @@ $$;
 CREATE FUNCTION recon.run_input(p_book_id int, p_date date) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT concat_ws(E'\n',
         p_book_id, p_date,
         (SELECT string_agg(concat_ws(' ', b.code, t.n, t.total, t.digest), E'\n' ORDER BY b.code)
@@ -55,6 +57,7 @@ RETURNS TABLE (
     charges_minor bigint, batch_count int, corrects_id bigint, rule text, statement_line text, is_cleared_later boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH account AS MATERIALIZED (
         SELECT b.*, coalesce((p.body -> 'rails' -> b.rail ->> 'sla_days')::int, 1) AS sla_days
           FROM settlement.bank_account b JOIN settlement.bank_profile p USING (profile_id)
@@ -111,6 +114,7 @@ RETURNS TABLE (item_id bigint, account text, currency text, amount_minor bigint,
                servicer_ref text, payment_information_id text, batch_count int)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT l.t_posting_id, b.code, l.currency, -l.amount_minor, l.end_to_end_id, l.uetr, l.account_servicer_ref,
            l.payment_information_id, CASE WHEN l.detail_ordinal = 0 THEN l.batch_count END
       FROM (SELECT * FROM recon.statement_line x WHERE x.end_to_end_id = ANY (p_end_to_end_ids)
@@ -127,6 +131,7 @@ $$;
 
 CREATE FUNCTION recon.log_run(p_run_id bigint, p_is_new boolean) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
     INSERT INTO recon.run_attempt (book_id, business_date, run_id, is_new)
     SELECT r.book_id, r.business_date, r.run_id, p_is_new FROM recon.run r WHERE r.run_id = p_run_id
 $$;
@@ -140,6 +145,7 @@ DECLARE
     v_run bigint;
     v_bad record;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, item_count)
     SELECT p_book_id, p_date, p_input_sha256, p_rules_sha256,
            (SELECT count(*) FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id())
@@ -205,6 +211,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count int;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM recon.match_set x WHERE x.match_set_id = p_match_set_id));
     INSERT INTO recon.unmatch (book_id, posting_id, generation, reason)
     SELECT l.book_id, l.posting_id, l.generation, p_reason FROM recon.match_leg l
      WHERE l.match_set_id = p_match_set_id ORDER BY l.posting_id
@@ -217,6 +224,7 @@ END $$;
 CREATE FUNCTION recon.mark_files(p_book_id int) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT settlement.mark_reconciled(coalesce(array_agg(f.file_id), '{}'))
       FROM settlement.file_current f
       JOIN settlement.file_transition t ON t.from_state = f.state AND t.state = 'reconciled'

@@ -113,6 +113,7 @@ COMMENT ON TABLE settlement.approval IS
 
 CREATE FUNCTION settlement.payee_digest(p_file_id bigint) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     SELECT encode(sha256(convert_to(string_agg(
                concat_ws('|', i.end_to_end_id, i.payee_name, i.payee_iban, i.amount_minor), E'\n'
                ORDER BY i.ordinal), 'UTF8')), 'hex')

@@ -3,6 +3,7 @@
 CREATE FUNCTION settlement.declare_setup(p_book_id int, p_body jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM 1 FROM ledger.book b WHERE b.book_id = p_book_id FOR NO KEY UPDATE;
     INSERT INTO settlement.book_setup (book_id, version, body)
     SELECT p_book_id, coalesce(max(s.version), 0) + 1, p_body
@@ -14,6 +15,7 @@ END $$;
 CREATE FUNCTION settlement.declare_bank(p_book_id int, p_code text, p_body jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM 1 FROM ledger.book b WHERE b.book_id = p_book_id FOR NO KEY UPDATE;
     INSERT INTO settlement.bank_profile_version (book_id, code, version, body)
     SELECT p_book_id, p_code, coalesce(max(v.version), 0) + 1, p_body
@@ -41,6 +43,7 @@ DECLARE
     v_equity   int := (SELECT a.account_id FROM ledger.account a
                         WHERE a.book_id = p_book_id AND a.code = 'equity:opening-balances:' || lower(p_currency));
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     SELECT * INTO v_currency FROM ledger.currency c WHERE c.code = p_currency;
     INSERT INTO settlement.bank_account_root (book_id, code, bank, iban, currency_id, rail, nostro_account_id,
                                               transit_account_id, opening_date, opening_minor)
@@ -80,6 +83,7 @@ SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_bad record;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM 1 FROM ledger.book b WHERE b.book_id = p_book_id FOR NO KEY UPDATE;
 
     SELECT g.code, g.account INTO v_bad

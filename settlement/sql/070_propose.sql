@@ -145,6 +145,7 @@ DECLARE
     v_live  bigint;
     v_pays  boolean;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     SELECT * INTO v_root FROM settlement.bank_account_root r
      WHERE r.bank_account_id = p_bank_account_id FOR NO KEY UPDATE;
     PERFORM settlement.void_files(array_agg(f.file_id), 'its cut-off passed before it was sealed')
@@ -243,6 +244,7 @@ SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_file bigint;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.run x WHERE x.run_id = p_run_id));
     PERFORM 1 FROM settlement.run r WHERE r.run_id = p_run_id AND r.prepared_by = session_user;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'run_preparer',

@@ -37,6 +37,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     IF v_state = 'rejected' THEN RETURN false; END IF;
     IF v_state NOT IN ('proposed', 'approved') THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
@@ -100,6 +101,7 @@ DECLARE
     v_bank_account int := (SELECT f.bank_account_id FROM settlement.payment_file f WHERE f.file_id = p_file_id);
     v_constraint   text;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     -- Same order of locks as proposing: bank account, then file.
     PERFORM 1 FROM settlement.bank_account_root r WHERE r.bank_account_id = v_bank_account FOR NO KEY UPDATE;
     outcome := settlement.lock_file(p_file_id);
@@ -221,6 +223,7 @@ END $$;
 -- money may arrive before the bank executes.
 CREATE FUNCTION settlement.cash_after(p_bank_account_id int) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     SELECT (n.posted_minor + t.posted_minor
             - coalesce((SELECT sum(CASE p.direction WHEN 'pay' THEN p.total_minor ELSE -p.total_minor END)
                           FROM settlement.file_current f JOIN settlement.payment_file p USING (file_id)

@@ -6,6 +6,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     IF v_state NOT IN ('sealed', 'failed') THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
             MESSAGE = format('File %s is %s and cannot be sent now.', p_file_id, v_state);
@@ -21,6 +22,7 @@ DECLARE
     v_state text := settlement.lock_file(p_file_id);
     v_safe  boolean;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     SELECT (p.body ->> 'refuses_duplicates')::boolean INTO v_safe
       FROM settlement.payment_file f
       JOIN settlement.bank_account_root b USING (bank_account_id)
@@ -44,6 +46,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     IF p_state NOT IN ('sent', 'failed', 'unknown') THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
             MESSAGE = format('An attempt ends sent, failed or unknown, not %s.', p_state);

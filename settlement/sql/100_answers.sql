@@ -199,6 +199,7 @@ DECLARE
     v_state  text;
     v_fault  text;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     changed := 0;
     rejected := 0;
     INSERT INTO settlement.message_received AS new (book_id, bank, kind, name, sha256, content)
@@ -290,6 +291,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count int;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.posting x WHERE x.posting_id = p_posting_id));
     IF NOT EXISTS (SELECT FROM settlement.hold h WHERE h.posting_id = p_posting_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'hold_known',
             MESSAGE = format('Posting %s is not held.', p_posting_id);
@@ -306,6 +308,7 @@ END $$;
 CREATE FUNCTION settlement.hold_item(p_posting_id bigint, p_reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.posting x WHERE x.posting_id = p_posting_id));
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, reason)
     SELECT y.book_id, p.posting_id, y.payee_version_id, p_reason
       FROM ledger.posting p JOIN settlement.payee_current y ON y.account_id = p.account_id

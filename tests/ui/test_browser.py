@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from nostro.database import add_user, initialise, locate
+from nostro.database import initialise, locate
+from nostro.users import add_user
 from nostro.settings import Settings
 from nostro.up import deployment
 from sandbox import read_truth
