@@ -65,4 +65,6 @@ def privileges(conn: Connection, *, with_owner: bool = False) -> tuple[Privilege
 
 def matrix_text(found: tuple[Privilege, ...], *, role_prefix: str) -> str:
     """The matrix as text, one line an object and role, without the database's name: what the golden file holds."""
-    return "".join(f"{p.kind} {p.name} | {p.role.removeprefix(role_prefix + '_')} | {'; '.join(p.verbs)}\n" for p in found)
+    return "".join(
+        f"{p.kind} {p.name} | {p.role.removeprefix(role_prefix + '_')} | {'; '.join(p.verbs)}\n" for p in found
+    )

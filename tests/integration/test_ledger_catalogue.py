@@ -98,7 +98,9 @@ def test_the_app_writes_nothing_but_stage_tables(conn: Connection, template: Dat
     assert rows == []
 
 
-def test_column_privileges_are_the_analysts_to_read_and_nobody_has_a_sequence(conn: Connection, template: Database) -> None:
+def test_column_privileges_are_the_analysts_to_read_and_nobody_has_a_sequence(
+    conn: Connection, template: Database
+) -> None:
     """Analysts read the columns below their views; nothing else is granted by column."""
     roles = [template.role(name) for name in ("app", *GROUPS)]
     columns = conn.execute(
