@@ -11,7 +11,8 @@ from nostro.database import Connection
 
 # One row an object, grantee and column set. What nobody granted is not there; default privileges are spelled out.
 _PRIVILEGES = """
-WITH schema AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname IN ('ledger', 'settlement', 'recon')),
+WITH schema AS (
+    SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname IN ('ledger', 'settlement', 'recon')),
 acl (kind, name, owner, part, items) AS (
     SELECT 'schema', s.nspname::text, s.nspowner, '', coalesce(s.nspacl, acldefault('n', s.nspowner)) FROM schema s
     UNION ALL
@@ -30,14 +31,17 @@ acl (kind, name, owner, part, items) AS (
            coalesce(p.proacl, acldefault('f', p.proowner))
       FROM pg_proc p JOIN schema s ON s.oid = p.pronamespace),
 granted AS (
-    SELECT a.kind, a.name, CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE r.rolname END::text AS role, x.privilege_type AS verb,
+    SELECT a.kind, a.name, CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE r.rolname END::text AS role,
+           x.privilege_type AS verb,
            string_agg(a.part, ', ' ORDER BY a.part COLLATE "C") AS columns
       FROM acl a CROSS JOIN aclexplode(a.items) x LEFT JOIN pg_roles r ON r.oid = x.grantee
      WHERE x.grantee <> a.owner OR %(with_owner)s
      GROUP BY 1, 2, 3, 4)
-SELECT kind, name, role, array_agg(verb || CASE WHEN columns = '' THEN '' ELSE ' (' || columns || ')' END ORDER BY verb, columns)
+SELECT kind, name, role,
+       array_agg(verb || CASE WHEN columns = '' THEN '' ELSE ' (' || columns || ')' END ORDER BY verb, columns)
   FROM granted GROUP BY kind, name, role
- ORDER BY array_position(ARRAY['schema', 'table', 'view', 'sequence', 'function', 'procedure'], kind), name COLLATE "C", role COLLATE "C"
+ ORDER BY array_position(ARRAY['schema', 'table', 'view', 'sequence', 'function', 'procedure'], kind),
+          name COLLATE "C", role COLLATE "C"
 """
 
 
@@ -58,7 +62,7 @@ def privileges(conn: Connection, *, with_owner: bool = False) -> tuple[Privilege
     """
     rows = conn.execute(_PRIVILEGES, {"with_owner": with_owner}).fetchall()
     return tuple(
-        Privilege(str(kind), str(name), str(role), tuple(verbs))  # type: ignore[call-overload]
+        Privilege(str(kind), str(name), str(role), tuple(verbs))  # type: ignore[arg-type]
         for kind, name, role, verbs in rows
     )
 

@@ -175,7 +175,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     config.attributes |= {"role_prefix": database.role_prefix, "lock_timeout": _LOCK_TIMEOUT}
     with database.owner() as conn:
         if _version(conn) == ScriptDirectory.from_config(config).get_current_head():
-            return
+            return None
     for attempt in range(_ATTEMPTS):
         try:
             return _upgrade(database, config, revision)

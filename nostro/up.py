@@ -33,8 +33,8 @@ from sqlalchemy import URL
 
 from ledger import UnavailableError
 from nostro.database import Database, initialise, locate
-from nostro.users import add_user
 from nostro.settings import Settings
+from nostro.users import add_user
 
 SCHEDULER = "scheduler"
 _LOCATION = "nostro"

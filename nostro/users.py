@@ -69,7 +69,7 @@ def revoke_books(database: Database, person: str, books: Sequence[str]) -> None:
     with _administration(database) as conn:
         if RESTRICTED not in _groups_of(conn, database, person):
             raise RefusedError(
-                f"{person} sees every book; restrict it first: `nostro user grant-book {person} BOOK…` with all it may see."
+                f"{person} sees every book; first say which it may see: `nostro user grant-book {person} BOOK…`."
             )
         _record(conn, database, person, _book_ids(conn, books), granted=False)
 
@@ -96,10 +96,10 @@ def list_users(database: Database) -> tuple[User, ...]:
             ([database.role(group) for group in (*GROUPS, RESTRICTED)],),
         ).fetchall()
         granted = conn.execute(
-            "SELECT a.login, array_agg(b.name ORDER BY b.name) FROM ledger.book_access a JOIN ledger.book b USING (book_id)"
-            " GROUP BY 1"
+            "SELECT a.login, array_agg(b.name ORDER BY b.name)"
+            " FROM ledger.book_access a JOIN ledger.book b USING (book_id) GROUP BY 1"
         ).fetchall()
-    books: dict[object, tuple[str, ...]] = {login: tuple(names) for login, names in granted}  # type: ignore[call-overload]
+    books: dict[object, tuple[str, ...]] = {login: tuple(names) for login, names in granted}  # type: ignore[arg-type]
     cut = len(database.role_prefix) + 1
     users = []
     for login, roles in members:
@@ -126,7 +126,8 @@ def _join(conn: Connection, database: Database, person: str, group: str) -> None
 def _groups_of(conn: Connection, database: Database, person: str) -> list[str]:
     """The groups of a person, without the database's prefix."""
     rows = conn.execute(
-        "SELECT g.rolname FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
+        "SELECT g.rolname FROM pg_auth_members a"
+        " JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
         " WHERE m.rolname = %s AND g.rolname = ANY (%s)",
         (database.role(person), [database.role(group) for group in (*GROUPS, "app", RESTRICTED)]),
     ).fetchall()
@@ -136,7 +137,7 @@ def _groups_of(conn: Connection, database: Database, person: str) -> list[str]:
 
 
 def _book_ids(conn: Connection, names: Sequence[str]) -> list[int | None]:
-    found = dict(conn.execute("SELECT name, book_id FROM ledger.book").fetchall())
+    found = {str(name): book_id for name, book_id in conn.execute("SELECT name, book_id FROM ledger.book")}
     if unknown := [name for name in names if name not in found]:
         known = ", ".join(sorted(map(str, found))) or "none yet"
         raise RefusedError(f"there is no book {unknown[0]!r} (books: {known}); set it up first.")
@@ -144,9 +145,13 @@ def _book_ids(conn: Connection, names: Sequence[str]) -> list[int | None]:
 
 
 def _record(conn: Connection, database: Database, person: str, books: Sequence[int | None], *, granted: bool) -> None:
+    """Write down what changes; what is so already is not said again."""
     conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(database.role("owner"))))
     conn.execute(
-        "INSERT INTO ledger.book_grant (login, book_id, is_granted) SELECT %s, book_id, %s FROM unnest(%s::int[]) AS b (book_id)",
-        (database.role(person), granted, list(books)),
+        "INSERT INTO ledger.book_grant (login, book_id, is_granted)"
+        " SELECT %(login)s, b.book_id, %(granted)s FROM unnest(%(books)s::int[]) AS b (book_id)"
+        "  WHERE %(granted)s <> EXISTS (SELECT FROM ledger.book_access a"
+        "                                WHERE a.login = %(login)s AND a.book_id = b.book_id)",
+        {"login": database.role(person), "granted": granted, "books": list(books)},
     )
     conn.execute("RESET ROLE")

@@ -14,8 +14,8 @@ import pytest
 from psycopg import sql
 
 from nostro.database import Database, initialise
-from nostro.users import add_user
 from nostro.postgres import start_embedded
+from nostro.users import add_user
 
 SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 _numbers = count()

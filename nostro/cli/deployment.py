@@ -11,8 +11,8 @@ import typer
 
 from ledger import RefusedError
 from ledger.errors import CheckFailedError
-from nostro.cli.common import JsonOption, console, emit, table
 from nostro.access import privileges
+from nostro.cli.common import JsonOption, console, emit, table
 from nostro.database import initialise, locate, set_password
 from nostro.settings import Settings
 from nostro.users import User, add_user, grant_books, grant_every_book, list_users, revoke_books

@@ -21,8 +21,8 @@ Connection = psycopg.Connection[tuple[object, ...]]
 # The tables whose rows never change, with what the running transaction did to them.
 _TABLES = """
 SELECT n.nspname || '.' || c.relname, pg_relation_filenode(c.oid),
-       (SELECT array_agg(a.attname::text || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) FROM pg_attribute a
-         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       (SELECT array_agg(a.attname::text || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
+          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
        pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'append_only'
@@ -71,7 +71,7 @@ def look(conn: Connection) -> Mapping[str, Table]:
     if conn.execute("SHOW track_counts").fetchone() != ("on",):
         raise CheckFailedError("an upgrade needs track_counts = on, to see that it changed no row of the books.")
     return {
-        str(name): Table(int(str(filenode)), tuple(columns), int(str(changed)))  # type: ignore[call-overload]
+        str(name): Table(int(str(filenode)), tuple(columns), int(str(changed)))  # type: ignore[arg-type]
         for name, filenode, columns, changed in conn.execute(_TABLES).fetchall()
     }
 

@@ -24,8 +24,9 @@ STRANGER = "STRANGER-1"
 
 # Commands that start servers or run for long; they have tests of their own.
 # Told elsewhere: the demonstrations and benchmarks, and the ledger's own chapters in test_seals_cli.py,
-# test_ledger_events.py, test_ledger_export.py, test_ledger_asof.py, test_ledger_holds.py, test_ledger_periods.py.
-ELSEWHERE = {"up", "demo", "berka", "seal", "proof", "restatement"} | {
+# test_ledger_events.py, test_ledger_export.py, test_ledger_asof.py, test_ledger_holds.py, test_ledger_periods.py,
+# test_access_cli.py.
+ELSEWHERE = {"up", "demo", "berka", "seal", "proof", "restatement", "user grant-book", "user revoke-book"} | {
     name
     for name in commands()
     if name.startswith(
@@ -128,6 +129,7 @@ def tell_everything(program: Program) -> Story:
     tell("user", "add", "alice", "--group", "preparer")
     tell("user", "add", "bob", "--group", "approver", turn="bob")
     tell("user", "list")
+    tell("access")
     tell("setup", files / "setup.yaml")
     tell("import", "journal", files / "journal-2026-10-30.csv")
     story.between_imports = dt.datetime.now(dt.UTC).isoformat()

@@ -1,4 +1,4 @@
-"""Migrations of books that are in use: writers go on, nothing acknowledged is lost, what would change books is refused."""
+"""Migrations of books in use: writers go on, nothing acknowledged is lost, what would change books is taken back."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 
 from nostro.database import initialise, locate
-from nostro.users import add_user
 from nostro.settings import Settings
 from nostro.up import deployment
+from nostro.users import add_user
 from sandbox import read_truth
 from settlement import FileState, payment_files
 from tests.dagster_world import MONDAY, World, prepare_world

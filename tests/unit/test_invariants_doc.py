@@ -28,7 +28,7 @@ def named(cell: str) -> list[str]:
 
 def test_every_rule_has_a_row_and_the_planned_ones_say_so() -> None:
     numbers = [int(row[0]) for row in rows()]
-    assert numbers == sorted(numbers) and set(numbers) == set(range(1, 12))
+    assert numbers == sorted(numbers) and set(numbers) == set(range(1, 13))
     assert {int(row[0]) for row in rows() if "*planned*" in row[2]} == set()
     for row in rows():
         assert "*planned*" in row[2] or ((named(row[2]) or "durability" in row[2]) and named(row[3]) and named(row[4]))

@@ -1,0 +1,70 @@
+"""Books by login on the command line: two companies in one deployment, a person for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli_program import Program, new_program
+
+FIRST, SECOND = "Marktplatz GmbH", "Zweite GmbH"
+
+
+@pytest.fixture(scope="module")
+def program(server: str) -> Iterator[Program]:
+    with new_program(server, "nostro_two_books") as program:
+        program.done("init")
+        with program.database.app() as conn:
+            for name in (FIRST, SECOND):
+                conn.execute("SELECT ledger.define_book(%s, 'EUR')", (name,))
+        yield program
+
+
+def test_a_person_for_one_book(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program.done("user", "add", "eve", "--group", "preparer", "--book", FIRST)
+    program.done("user", "add", "ann", "--group", "analyst")
+    users = {str(row["user"]): row["books"] for row in program.done("user", "list", "--json").rows("users")}
+    assert users == {"eve": [FIRST], "ann": None}
+    assert program("trial-balance").status == 1  # which of the two?
+    monkeypatch.setenv("NOSTRO_USER", "eve")
+    program.done("trial-balance")  # there is one for her
+    refused = program("trial-balance", "--book", SECOND)
+    assert (refused.status, refused.sentence) == (
+        1,
+        f"refused: there is no book {SECOND!r}; run `nostro setup FILE.yaml` first.",
+    )
+
+    assert program.done("user", "grant-book", "eve", SECOND, "--json").json["books"] == [FIRST, SECOND]
+    assert program.done("user", "revoke-book", "eve", FIRST, "--json").json["books"] == [SECOND]
+    program.done("trial-balance", "--book", SECOND)
+    before = program.hashes()
+    assert program.done("user", "revoke-book", "eve", FIRST).out == "eve sees Zweite GmbH\n"
+    assert program.hashes() == before  # said again, it is not written again
+    assert program.done("user", "grant-book", "eve", "--every").out == "eve sees every book\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (("user", "grant-book", "ann"), 2, "name the books, or say --every"),
+        (("user", "grant-book", "ann", FIRST, "--every"), 2, "name the books, or say --every"),
+        (("user", "grant-book", "ann", "Nobody"), 1, "there is no book 'Nobody' (books: Marktplatz GmbH, Zweite GmbH)"),
+        (("user", "grant-book", "nobody", FIRST), 1, "there is no login 'nobody'"),
+        (("user", "grant-book", "app", FIRST), 1, "there is no login 'app'"),
+        (("user", "revoke-book", "ann", FIRST), 1, "ann sees every book"),
+        (("user", "add", "bea", "--group", "preparer", "--book", "Nobody"), 1, "there is no book 'Nobody'"),
+    ],
+)
+def test_what_is_refused_changes_nothing(program: Program, words: tuple[str, ...], status: int, sentence: str) -> None:
+    before, users = program.hashes(), program.done("user", "list", "--json").out
+    outcome = program(*words)
+    assert (outcome.status, sentence in outcome.sentence) == (status, True), outcome
+    assert (program.hashes(), program.done("user", "list", "--json").out) == (before, users)
+
+
+def test_access_prints_the_matrix(program: Program) -> None:
+    rows = program.done("access", "--json").rows("privileges")
+    posting = [row for row in rows if row["name"] == "ledger.posting" and str(row["role"]).endswith("_app")]
+    assert [row["verbs"] for row in posting] == [["SELECT"]]
+    assert "function ledger.reopen_period" in " ".join(program.done("access").out.split())

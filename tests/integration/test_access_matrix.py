@@ -1,0 +1,129 @@
+"""The privilege matrix, pinned: every role × object × verb of the three schemas, generated from the catalogue.
+
+A change of rights shows as a diff of the golden file. When it is meant:
+
+    NOSTRO_WRITE_GOLDEN=1 make test ARGS=tests/integration/test_access_matrix.py
+
+The rules below it hold for whatever the matrix says.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import Connection
+from nostro.access import Privilege, matrix_text, privileges
+from nostro.database import Database
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "access-matrix.txt"
+KNOWN = {"app", "preparer", "approver", "analyst", "restricted"}
+SCHEMAS = ["ledger", "settlement", "recon"]
+
+
+@pytest.fixture(scope="module")
+def matrix(template: Database) -> tuple[Privilege, ...]:
+    with template.owner() as conn:
+        return privileges(conn)
+
+
+@pytest.fixture(scope="module")
+def conn(template: Database) -> Iterator[Connection]:
+    with template.owner() as connection:
+        yield connection
+
+
+def test_the_matrix_is_the_pinned_one(matrix: tuple[Privilege, ...], template: Database) -> None:
+    text = matrix_text(matrix, role_prefix=template.role_prefix)
+    if os.environ.get("NOSTRO_WRITE_GOLDEN"):
+        GOLDEN.write_text(text, encoding="utf-8")
+    pinned = GOLDEN.read_text(encoding="utf-8")
+    diff = "\n".join(difflib.unified_diff(pinned.splitlines(), text.splitlines(), "pinned", "catalogue", "", "", 0, ""))
+    hint = (
+        "rights changed; if that is meant: NOSTRO_WRITE_GOLDEN=1 make test ARGS=tests/integration/test_access_matrix.py"
+    )
+    assert text == pinned, f"{hint}\n{diff}"
+
+
+def test_nobody_but_the_owner_changes_a_row(matrix: tuple[Privilege, ...]) -> None:
+    """INSERT is into stage tables alone; no UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES, MAINTAIN anywhere."""
+    verbs = {(p.name, verb.split(" ")[0]) for p in matrix if p.kind in {"table", "view"} for verb in p.verbs}
+    assert {verb for _, verb in verbs} == {"SELECT", "INSERT"}
+    assert all(name.split(".")[1].startswith("stage_") for name, verb in verbs if verb == "INSERT")
+
+
+def test_only_these_roles_have_rights_and_public_has_none(matrix: tuple[Privilege, ...], template: Database) -> None:
+    assert {p.role.removeprefix(f"{template.role_prefix}_") for p in matrix} == KNOWN
+
+
+def test_schemas_are_used_and_nothing_is_created_in_them(matrix: tuple[Privilege, ...]) -> None:
+    assert {verb for p in matrix if p.kind == "schema" for verb in p.verbs} == {"USAGE"}
+
+
+def test_nobody_draws_numbers(matrix: tuple[Privilege, ...]) -> None:
+    """No right on a sequence, but those of stage tables."""
+    assert [p for p in matrix if p.kind == "sequence" and ".stage_" not in p.name] == []
+
+
+def test_analysts_read_and_execute_nothing(matrix: tuple[Privilege, ...], template: Database) -> None:
+    of_analysts = [p for p in matrix if p.role == template.role("analyst")]
+    assert {p.kind for p in of_analysts} == {"schema", "table", "view"}
+    assert {verb.split(" ")[0] for p in of_analysts for verb in p.verbs} == {"USAGE", "SELECT"}
+
+
+def test_analysts_do_not_read_the_bytes_of_files(matrix: tuple[Privilege, ...], template: Database) -> None:
+    """What views do not show, their readers cannot fetch from the tables below."""
+    columns = " ".join(
+        f"{p.name} {verb}"
+        for p in matrix
+        if p.role == template.role("analyst") and p.kind == "table"
+        for verb in p.verbs
+    )
+    assert "recon.source_file SELECT (" in columns and "settlement.payment_file SELECT (" in columns
+    assert re.search(r"\bcontent(_zlib)?\b", columns) is None
+
+
+def test_definer_functions_trust_nothing_of_the_caller(conn: Connection) -> None:
+    """search_path fixed, pg_catalog before pg_temp; not for PUBLIC; owned by the owner."""
+    rows = conn.execute(
+        "SELECT p.oid::regprocedure::text, coalesce(proconfig, '{}'),"
+        "       EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)"
+        "  FROM pg_proc p WHERE prosecdef AND pronamespace = ANY (%s::regnamespace[])",
+        (SCHEMAS,),
+    ).fetchall()
+    assert len(rows) > 50
+    for name, config, is_public in rows:
+        assert "search_path=pg_catalog, pg_temp" in config, name  # type: ignore[operator]
+        assert is_public is False, name
+
+
+_NAME = re.compile(
+    r"(?<!DISTINCT )\b(?:FROM|JOIN|INSERT INTO|UPDATE|DELETE FROM|MERGE INTO|LOCK TABLE|TABLE)\s+"
+    r"(?:ONLY\s+|LATERAL\s+)?"
+    r"([a-z_][a-z0-9_]*)\b(?!\s*[.(])"
+)
+_CTE = re.compile(r"\b([a-z_][a-z0-9_]*)\s*(?:\([^()]*\)\s*)?AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\(")
+_COMMENT = re.compile(r"--[^\n]*")
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+
+
+def test_no_definer_function_reads_pg_temp(conn: Connection) -> None:
+    """A table named without its schema could be one that the caller put into pg_temp; so none is, but what the
+    statement itself names (CTEs, transition tables) and the catalogue's, which come first."""
+    rows = conn.execute(
+        "SELECT p.oid::regprocedure::text, prosrc, array_agg(coalesce(t.tgnewtable, '')) FROM pg_proc p"
+        "  LEFT JOIN pg_trigger t ON t.tgfoid = p.oid WHERE pronamespace = ANY (%s::regnamespace[]) GROUP BY p.oid",
+        (SCHEMAS,),
+    ).fetchall()
+    found = []
+    for name, source, transition in rows:
+        body = _TEXT.sub("''", _COMMENT.sub("", str(source)))
+        own = {*_CTE.findall(body), *transition}  # type: ignore[misc]
+        found += [f"{name}: {used}" for used in _NAME.findall(body) if used not in own and not used.startswith("pg_")]
+        assert "pg_temp" not in body and "TEMP TABLE" not in body.upper(), name
+    assert found == []
