@@ -7,6 +7,7 @@ CREATE FUNCTION ledger.define_currency(p_code text, p_exponent int) RETURNS smal
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE v ledger.currency;
 BEGIN
+    PERFORM ledger.require_book(NULL);
     IF (p_exponent BETWEEN 0 AND 8) IS NOT TRUE THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'currency_exponent',
             MESSAGE = format('Currency %s cannot have %s decimals: 0 to 8 are kept, so that amounts to 92 billion fit in 64 bits.', p_code, p_exponent),
@@ -57,6 +58,7 @@ CREATE FUNCTION ledger.add_rates(
     OUT added int, OUT corrections int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     IF NOT EXISTS (SELECT FROM ledger.book WHERE book_id = p_book_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'book_known', MESSAGE = format('There is no book %s.', p_book_id);
     END IF;
@@ -83,6 +85,7 @@ END $$;
 CREATE FUNCTION ledger.find_rate(p_book_id int, p_from smallint, p_to smallint, p_date date, p_known_at timestamptz DEFAULT NULL, p_source text DEFAULT NULL)
 RETURNS TABLE (rate_ids bigint[], numerator numeric, denominator numeric, rate_date date)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH usable AS NOT MATERIALIZED (
         SELECT * FROM ledger.rate r WHERE r.book_id = p_book_id AND r.rate_date <= p_date
            AND (p_known_at IS NULL OR r.recorded_at <= p_known_at) AND (p_source IS NULL OR r.source = p_source))
@@ -108,6 +111,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 DECLARE
     v_pair text := (SELECT f.code || '/' || t.code FROM ledger.currency f, ledger.currency t WHERE f.currency_id = p_from AND t.currency_id = p_to);
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     SELECT f.rate_ids, f.numerator, f.denominator, f.rate_date INTO rate_ids, numerator, denominator, rate_date
       FROM ledger.find_rate(p_book_id, p_from, p_to, p_date, p_known_at, p_source) f;
     IF rate_ids IS NULL THEN
