@@ -11,7 +11,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      WHERE c.relnamespace = ANY ('{ledger,settlement,recon}'::regnamespace[]) AND c.relkind IN ('r', 'p')
        AND (starts_with(c.relname, 'stage_')  -- rows of a transaction that is not committed yet
             OR c.oid::regclass::text = ANY ('{ledger.control,ledger.currency,ledger.publication,ledger.rollup_step,
-                ledger.event_consumer,ledger.event_offset,settlement.file_transition,settlement.instruction_state,
+                ledger.event_consumer,ledger.event_offset,settlement.batch_mark,settlement.file_transition,settlement.instruction_state,
                 settlement.instruction_transition,settlement.status_code}'))
 $$;
 
@@ -43,8 +43,8 @@ BEGIN
     RETURN format('EXISTS (SELECT FROM %s parent WHERE parent.%I = %s.%I)', v_link.parent, v_link.theirs, p_table, v_link.own);
 END $$;
 
--- Views ask with the rights of the reader, so that the policies reach through them. Analysts, who have views only, get
--- just the columns that those views (and the policies below them) read.
+-- Views ask with the rights of the reader, so that the policies reach through them. Who may read a view, or a table, gets
+-- just the columns that it, and the policies below it, read.
 CREATE FUNCTION ledger.apply_access() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -68,25 +68,25 @@ BEGIN
         EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', v_oid::regclass);
     END LOOP;
     FOR v_part IN
-        WITH RECURSIVE edge AS (
+        WITH RECURSIVE reader AS (SELECT unnest(ARRAY[':app', ':analyst']::regrole[]) AS role), edge AS (
             SELECT r.ev_class AS relation, d.refobjid AS used, d.refobjsubid AS attnum FROM pg_rewrite r
               JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
             UNION
             SELECT p.polrelid, d.refobjid, d.refobjsubid FROM pg_policy p
               JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_class'::regclass),
-        reached (relation) AS (
-            SELECT c.oid FROM pg_class c, aclexplode(c.relacl) a
-             WHERE c.relnamespace = ANY ('{ledger,settlement,recon}'::regnamespace[]) AND c.relkind = 'v'
-               AND a.grantee = ':analyst'::regrole AND a.privilege_type = 'SELECT'
+        reached (role, relation) AS (
+            SELECT r.role, c.oid FROM reader r, pg_class c, aclexplode(c.relacl) a
+             WHERE c.relnamespace = ANY ('{ledger,settlement,recon}'::regnamespace[])
+               AND a.grantee = r.role AND a.privilege_type = 'SELECT'
             UNION
-            SELECT e.used FROM reached r JOIN edge e USING (relation))
-        SELECT e.used::regclass AS used, string_agg(DISTINCT quote_ident(t.attname), ', ') AS columns
+            SELECT r.role, e.used FROM reached r JOIN edge e USING (relation))
+        SELECT r.role, e.used::regclass AS used, string_agg(DISTINCT quote_ident(t.attname), ', ') AS columns
           FROM reached r JOIN edge e USING (relation)
           JOIN pg_class c ON c.oid = e.used AND c.relnamespace = ANY ('{ledger,settlement,recon}'::regnamespace[])
           JOIN pg_attribute t ON t.attrelid = e.used AND t.attnum = e.attnum AND t.attnum > 0 AND NOT t.attisdropped
-         WHERE NOT has_column_privilege(':analyst'::regrole::oid, e.used, e.attnum::smallint, 'SELECT')
-         GROUP BY e.used
+         WHERE NOT has_column_privilege(r.role::oid, e.used, e.attnum::smallint, 'SELECT')
+         GROUP BY r.role, e.used
     LOOP
-        EXECUTE format('GRANT SELECT (%s) ON %s TO :analyst', v_part.columns, v_part.used);
+        EXECUTE format('GRANT SELECT (%s) ON %s TO %s', v_part.columns, v_part.used, v_part.role);
     END LOOP;
 END $$;

@@ -107,6 +107,7 @@ SELECT y.book_id, y.payee_id, s.payee_version_id, s.version, s.recorded_at, s.re
 CREATE FUNCTION settlement.blocked_payees(p_book_id int, p_now timestamptz)
     RETURNS TABLE (payee_id int, reason text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH policy AS MATERIALIZED (
         SELECT coalesce((c.body -> 'payee_changes' ->> 'cooling_off_hours')::int, 0) AS hours,
                coalesce((c.body -> 'payee_changes' ->> 'first_payment_hold')::boolean, false) AS first_payment,
@@ -137,6 +138,7 @@ $$;
 -- Which hooks a book must ask before a payment goes on.
 CREATE FUNCTION settlement.required_hooks(p_book_id int) RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT coalesce(array_agg(h.hook ORDER BY h.hook), '{}')
       FROM settlement.setup_current c, jsonb_each(c.body -> 'screening') h (hook, terms)
      WHERE c.book_id = p_book_id AND jsonb_typeof(h.terms) = 'object'
@@ -209,6 +211,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 DECLARE
     v_payee int := (SELECT p.payee_id FROM settlement.payee p WHERE p.book_id = p_book_id AND p.code = p_code);
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     IF v_payee IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'payee_known',
             MESSAGE = format('There is no payee %s.', p_code), HINT = 'Payees are declared by `nostro setup`.';
@@ -241,6 +244,7 @@ END $$;
 
 CREATE FUNCTION settlement.hold_payee(p_book_id int, p_code text, p_reason text) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     INSERT INTO settlement.payee_hold (payee_id, kind, reason)
     VALUES (settlement.find_payee(p_book_id, p_code), 'person', p_reason) RETURNING payee_hold_id
 $$;
@@ -277,6 +281,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_held int;
 BEGIN
+    PERFORM ledger.require_book(f.book_id) FROM settlement.payment_file f WHERE f.file_id = p_file_id;
+    PERFORM ledger.require_book(y.book_id) FROM settlement.payee_version v JOIN settlement.payee y USING (payee_id)
+      WHERE v.payee_version_id = ANY (p_payee_version_ids);
     WITH said AS (
         INSERT INTO settlement.screening (hook, moment, file_id, payee_version_id, verdict, list_version, detail)
         SELECT p_hook, p_moment, p_file_id, g.id, g.verdict, p_list_version, g.detail
@@ -298,6 +305,7 @@ END $$;
 CREATE FUNCTION settlement.hold_run(p_run_id bigint, p_reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.run x WHERE x.run_id = p_run_id));
     PERFORM 1 FROM settlement.run r WHERE r.run_id = p_run_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'run_known',
@@ -313,6 +321,7 @@ END $$;
 CREATE FUNCTION settlement.release_run(p_run_id bigint, p_reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.run x WHERE x.run_id = p_run_id));
     INSERT INTO settlement.run_hold_release (run_hold_id, reason)
     SELECT h.run_hold_id, p_reason FROM settlement.run_hold h LEFT JOIN settlement.run_hold_release r USING (run_hold_id)
      WHERE h.run_id = p_run_id AND r.run_hold_id IS NULL;
@@ -326,6 +335,7 @@ DECLARE
     v_id    bigint;
     v_state text;
 BEGIN
+    PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
     SELECT c.instruction_id, c.state INTO v_id, v_state
       FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
     IF NOT FOUND OR v_state IN ('proposed', 'approved', 'sealed', 'failed', 'void', 'rejected', 'cancelled', 'returned') THEN

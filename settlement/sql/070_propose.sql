@@ -31,6 +31,7 @@ CREATE FUNCTION settlement.netting(
     RETURNS SETOF settlement.netted
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     WITH account AS MATERIALIZED (
         SELECT b.book_id, b.minimum_minor, b.maximum_minor, p.body -> 'direct_debit' IS NOT NULL
                AND p.body ->> 'direct_debit' IS NOT NULL AS collects

@@ -3,6 +3,7 @@
 -- How many more people must sign a file.
 CREATE FUNCTION settlement.approvals_missing(p_file_id bigint) RETURNS int
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     SELECT greatest(0, coalesce((SELECT CASE WHEN f.total_minor > t.dual_above_minor THEN 2 ELSE 1 END
                                    FROM settlement.approval_terms(f.book_id, f.currency_id) t), 1)
                        - (SELECT count(*)::int FROM settlement.approval a WHERE a.file_id = p_file_id))
@@ -15,6 +16,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     IF EXISTS (
         SELECT FROM settlement.approval a
          WHERE (a.file_id, a.sha256, a.instruction_count, a.total_minor, a.payee_digest, a.approved_by)
@@ -242,6 +244,7 @@ DECLARE
     v_bank_account int := (SELECT f.bank_account_id FROM settlement.payment_file f WHERE f.file_id = p_file_id);
     v_state        text;
 BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     PERFORM 1 FROM settlement.bank_account_root r WHERE r.bank_account_id = v_bank_account FOR NO KEY UPDATE;
     v_state := settlement.lock_file(p_file_id);
     IF v_state = 'cancelled' THEN RETURN false; END IF;

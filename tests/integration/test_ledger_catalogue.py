@@ -98,17 +98,17 @@ def test_the_app_writes_nothing_but_stage_tables(conn: Connection, template: Dat
     assert rows == []
 
 
-def test_column_privileges_are_the_analysts_to_read_and_nobody_has_a_sequence(
+def test_column_privileges_are_to_read_below_views_and_nobody_has_a_sequence(
     conn: Connection, template: Database
 ) -> None:
-    """Analysts read the columns below their views; nothing else is granted by column."""
+    """Who has a view reads the columns below it; nothing else is granted by column."""
     roles = [template.role(name) for name in ("app", *GROUPS)]
     columns = conn.execute(
         "SELECT attrelid::regclass::text, attname, x.grantee::regrole::text, x.privilege_type"
         "  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid CROSS JOIN aclexplode(a.attacl) x"
         " WHERE c.relnamespace = ANY (%s::regnamespace[])"
-        "   AND (x.grantee <> %s::regrole OR x.privilege_type <> 'SELECT' OR x.is_grantable)",
-        (SCHEMAS, template.role("analyst")),
+        "   AND (x.grantee <> ALL (%s::regrole[]) OR x.privilege_type <> 'SELECT' OR x.is_grantable)",
+        (SCHEMAS, [template.role("analyst"), template.role("app")]),
     ).fetchall()
     sequences = conn.execute(
         "SELECT r.role, c.oid::regclass FROM pg_class c CROSS JOIN unnest(%s::text[]) AS r (role)"
