@@ -127,6 +127,7 @@ DECLARE
     v_asked jsonb := jsonb_build_object('date', p_date, 'description', p_description, 'sold', p_sold, 'bought', p_bought,
         'rate', trim_scale(p_rate)::text, 'rate_base', p_rate_base, 'at_market', p_at_market);
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     SELECT * INTO s FROM ledger.account WHERE book_id = p_book_id AND code = p_sold_account;
     SELECT * INTO b FROM ledger.account WHERE book_id = p_book_id AND code = p_bought_account;
     IF s.account_id IS NULL OR b.account_id IS NULL THEN
@@ -233,6 +234,7 @@ $$;
 CREATE FUNCTION ledger.reverse_exchange(p_book_id int, p_key text, p_date date, p_reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     IF NOT EXISTS (SELECT FROM ledger.exchange WHERE book_id = p_book_id AND idempotency_key = p_key) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'exchange_known', MESSAGE = format('There is no exchange with key %s.', p_key);
     END IF;
@@ -248,6 +250,7 @@ CREATE FUNCTION ledger.positions_at(p_book_id int, p_date date, p_max_age_days i
 RETURNS TABLE (currency_id smallint, position_minor bigint, rate_ids bigint[], numerator numeric, denominator numeric, rate_date date,
                book_value_minor bigint, market_value_minor bigint, posted_minor bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH pair AS MATERIALIZED (
         SELECT t.currency_id, k.functional_currency_id AS own_id, -coalesce(ledger.balance_at(t.position_account_id, p_date, NULL), 0) AS position,
                coalesce(ledger.balance_at(t.cost_account_id, p_date, NULL), 0) AS cost,
@@ -269,6 +272,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record; v_ordinal int; v_key text; v_entry bigint; v_reversal bigint; v_change bigint; v_posted int := 0;
 BEGIN
+    PERFORM ledger.require_book(p_book_id);
     PERFORM ledger.lock_balances(ARRAY(SELECT unnest(ARRAY[position_account_id, cost_account_id, revaluation_account_id])
                                          FROM ledger.trading_pair WHERE book_id = p_book_id));
     FOR v IN SELECT p.*, t.revaluation_account_id, t.unrealised_account_id, c.code FROM ledger.positions_at(p_book_id, p_date, p_max_age_days, p_known_at, p_source) p
@@ -295,6 +299,7 @@ END $$;
 CREATE FUNCTION ledger.translated_balances(p_book_id int, p_date date, p_known_seq bigint, p_max_age_days int, p_known_at timestamptz, p_source text)
 RETURNS TABLE (account_id int, posted_minor bigint, functional_minor bigint, rate_ids bigint[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH held AS MATERIALIZED (
         SELECT a.account_id, a.currency_id, p.posted_minor FROM ledger.balances_at(p_book_id, p_date, p_known_seq) p JOIN ledger.account a USING (account_id)),
     rate AS MATERIALIZED (
@@ -324,6 +329,7 @@ COMMENT ON VIEW ledger.exchange_current IS
 -- Trading accounts against the exchanges and revaluations they are the sum of (invariant 4); no row: they agree.
 CREATE FUNCTION ledger.verify_trading(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     WITH expected AS (
         SELECT t.position_account_id, t.cost_account_id, t.revaluation_account_id, -coalesce(sum(p.quantity_minor), 0) AS position, coalesce(sum(p.cost_minor), 0) AS cost
           FROM ledger.trading_pair t
