@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import random
 import statistics
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 from psycopg import sql
 
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
+from benchmarks.server import throw_away
 from ledger import Connection, publish, seal, verify, verify_after, verify_seals
 from ledger.journal import Legs, post_columns
-from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.database import Database
 
 ACCOUNTS = 10_000
 _TABLES = ("entry", "posting", "entry_text", "batch", "batch_seq")
@@ -36,7 +33,7 @@ _SETTINGS = ("server_version", "fsync", "shared_buffers", "work_mem", "max_paral
 
 def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
     """Measure over ``entries`` two-leg entries with texts, posted in batches of ``batch``; medians of ``repeats``."""
-    with _throw_away() as database, database.app() as conn:
+    with throw_away() as database, database.app() as conn:
         books = _Books(conn)
         books.post(entries, batch)
         sealing = _seconds(lambda: seal(conn, book_id=books.book_id))
@@ -74,16 +71,6 @@ def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
         others=tuple(others),
         settings=tuple((str(name), str(value)) for name, value in rows),
     )
-
-
-@contextmanager
-def _throw_away() -> Iterator[Database]:
-    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
-        initialise(database)
-        yield database
 
 
 class _Books:

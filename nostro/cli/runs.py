@@ -127,6 +127,25 @@ def bench_posting_command(
     _print_result(run(entries=entries, repeats=repeats).to_json(), as_json)
 
 
+@bench_app.command("single")
+def bench_single_command(
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Of each load and round.")] = 5,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    scale: Annotated[int, typer.Option("--scale", min=1, help="Of pgbench's tables.")] = 100,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Entries a second of 64 callers that post one each, against pgbench with 64 clients on the same server.
+
+    Example: `nostro bench single --json`
+    """
+    from benchmarks.single import run
+
+    if small:
+        seconds, repeats, scale = 1, 3, 10
+    _print_result(run(seconds=seconds, repeats=repeats, scale=scale).to_json(), as_json)
+
+
 @bench_app.command("pain001")
 def bench_pain001_command(
     rows: Annotated[int, typer.Option("--rows", help="Payments in the file.")] = 100_000,
