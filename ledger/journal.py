@@ -300,6 +300,14 @@ def known_accounts(conn: Connection, *, book_id: int, codes: Sequence[str]) -> d
     return {str(code): int(str(account_id)) for code, account_id in rows}
 
 
+def first_accounts(conn: Connection, *, book_id: int, limit: int) -> dict[str, int]:
+    """Ids by code of the book's first accounts."""
+    rows = conn.execute(
+        "SELECT code, account_id FROM ledger.account WHERE book_id = %s ORDER BY code LIMIT %s", (book_id, limit)
+    ).fetchall()
+    return {str(code): int(str(account_id)) for code, account_id in rows}
+
+
 def reverse(conn: Connection, *, book_id: int, key: str, effective_date: date, reason: str) -> int:
     """Reverse the entry with this key whole and return the reversal's entry id; again: the same one.
 

@@ -14,11 +14,12 @@ import psycopg
 
 from ledger.db import Connection
 from ledger.errors import NostroError, OutcomeUnknownError, UnavailableError, error_from_postgres
-from ledger.journal import EntryOutcome, EntryStatus, NewEntry, columns_of, known_accounts, post_legs
+from ledger.journal import EntryOutcome, EntryStatus, NewEntry, columns_of, first_accounts, known_accounts, post_legs
 
 Answer = EntryOutcome | Exception
 
 _ATTEMPTS = 5  # connections in a row that one batch may lose before its callers hear of it
+_ACCOUNTS_AT_ONCE = 20_000  # of a book, when it is first posted to; further ones as entries name them
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.02, 1.0
 
 
@@ -90,7 +91,9 @@ class Lane:
             raise
 
     def _account_ids(self, conn: Connection, book_id: int, entries: Sequence[NewEntry]) -> dict[str, int]:
-        known = self._accounts.setdefault(book_id, {})
+        known = self._accounts.get(book_id)
+        if known is None:
+            known = self._accounts[book_id] = first_accounts(conn, book_id=book_id, limit=_ACCOUNTS_AT_ONCE)
         codes = {posting.account for entry in entries for posting in entry.postings} - known.keys()
         if codes:
             known.update(known_accounts(conn, book_id=book_id, codes=sorted(codes)))
