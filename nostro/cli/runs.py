@@ -14,6 +14,7 @@ from nostro.cli.common import JsonOption, console, plain, progress
 from nostro.settings import Settings
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure against a reference in the same run.")
+soak_app = typer.Typer(no_args_is_help=True, help="Everything at once for a while, then what must hold.")
 SmallOption = Annotated[bool, typer.Option("--small", help="A small version, for a quick look.")]
 
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up_command)
     app.command("berka")(berka_command)
     app.add_typer(bench_app, name="bench")
+    app.add_typer(soak_app, name="soak")
 
 
 def demo_command(
@@ -193,3 +195,26 @@ def bench_verify_command(
     from benchmarks.verify import run
 
     _print_result(run(entries=50_000 if small else entries, repeats=repeats, batch=batch).to_json(), as_json)
+
+
+@soak_app.command("ledger")
+def soak_ledger_command(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.02, help="How long.")] = 10,
+    threads: Annotated[int, typer.Option("--threads", min=9, max=150, help="Callers who drain one account.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the callers' choices.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Posts, holds, closes, seals and killed backends at once on a throw-away server, then every answer compared.
+
+    Ends with status 5 when there was a deadlock, a floor was crossed, an acknowledged entry is lost, or the books do
+    not verify.
+
+    Example: `nostro soak ledger --minutes 1 --json`
+    """
+    from benchmarks.soak import run
+
+    with progress("soak", quiet=as_json) as report:
+        result = run(seconds=minutes * 60, drainers=threads, seed=seed, on_progress=report)
+    _print_result(result.to_json(), as_json)
+    if result.findings:
+        raise CheckFailedError(f"{len(result.findings)} things did not hold; the first: {result.findings[0]}")
