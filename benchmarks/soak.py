@@ -65,8 +65,9 @@ from ledger import (
     verify_seals,
     void_holds,
 )
-from nostro.database import Database, add_user, initialise
+from nostro.database import Database, initialise
 from nostro.postgres import start_embedded
+from nostro.users import add_user
 
 T = TypeVar("T")
 _DAY = date(2026, 11, 2)

@@ -48,7 +48,8 @@ from ledger import (
     verify,
     verify_seals,
 )
-from nostro.database import Database, add_user, initialise
+from nostro.database import Database, initialise
+from nostro.users import add_user
 from tests.cluster import Cluster, move, throw_away_cluster
 from tests.property.ledger_model import Model, ModelAccount, Refusal
 from tests.property.ledger_operations import (
