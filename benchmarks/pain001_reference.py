@@ -18,12 +18,14 @@ from ledger.money import currency
 from settlement.iso20022 import CreditTransfer, PaymentFile, PaymentGroup, PostalAddress, Totals
 
 
-def render_reference(file: PaymentFile, transfers: Iterable[CreditTransfer]) -> bytes:
-    """The whole file (UTF-8, declared): objects built, then rendered."""
+def render_reference(file: PaymentFile, transfers: Iterable[CreditTransfer], *, native: bool = True) -> bytes:
+    """The whole file (UTF-8, declared): objects built, then rendered by xsdata's native writer or its usual one."""
     payments = list(transfers)
     document = _document_09(file, Totals.of(payments), payments)
     namespaces = {None: file.message_version.namespace}
-    text: str = XmlSerializer(writer=XmlEventWriter).render(document, ns_map=namespaces)
+    text: str = (XmlSerializer(writer=XmlEventWriter) if native else XmlSerializer()).render(
+        document, ns_map=namespaces
+    )
     return text.encode()
 
 

@@ -54,9 +54,8 @@ def collection_header_findings(file: CollectionFile, limits: FileLimits) -> Iter
     yield from code_findings("category-purpose", "group", "category purpose", group.category_purpose)
 
 
-def debit_findings(place: str, payment: Payment, file: CollectionFile, limits: FileLimits) -> Iterator[Finding]:
+def debit_findings(file: CollectionFile, limits: FileLimits, place: str, payment: DirectDebit) -> Iterator[Finding]:
     """Broken rules of one direct debit on its own."""
-    assert isinstance(payment, DirectDebit)
     yield from _common_findings(place, payment, file.group.currency, limits)
     yield from id_findings("mandate-id", place, payment.mandate_id)
     if payment.mandate_signed_on > file.group.collection_date:
@@ -123,10 +122,9 @@ def follow_up_header_findings(file: ReversalFile | CancellationFile, limits: Fil
 
 
 def follow_up_findings(
-    place: str, payment: Payment, file: ReversalFile | CancellationFile, limits: FileLimits
+    file: ReversalFile | CancellationFile, limits: FileLimits, place: str, payment: Reversal | Cancellation
 ) -> Iterator[Finding]:
     """Broken rules of one reversal or request to cancel."""
-    assert isinstance(payment, Reversal | Cancellation)
     yield from _common_findings(place, payment, file.group.currency, limits)
     yield from code_findings("reason", place, "reason", payment.reason)
     if isinstance(payment, Reversal):

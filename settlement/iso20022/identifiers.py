@@ -34,6 +34,8 @@ def iban_fault(iban: str) -> str | None:
     Checks the country's length and structure (SWIFT IBAN registry, as shipped by schwifty) and the check
     digits (ISO 7064 mod 97-10, in the range 02 to 98). National check digits are not checked.
     """
+    if _iban_holds(iban):
+        return None
     if _IBAN.fullmatch(iban) is None:
         return "must be two letters, two digits and up to 30 capitals or digits, without spaces"
     spec = _spec(iban[:2])
@@ -43,9 +45,25 @@ def iban_fault(iban: str) -> str | None:
         return f"has {len(iban)} characters, {iban[:2]} has {spec.iban_length}"
     if spec.regex.fullmatch(iban[4:]) is None:
         return f"does not have the structure of {iban[:2]} ({spec.bban_spec})"
-    if int((iban[4:] + iban[:4]).translate(_DIGITS)) % 97 != 1 or not "02" <= iban[2:4] <= "98":
-        return "has wrong check digits"
-    return None
+    return "has wrong check digits"
+
+
+@lru_cache(maxsize=512)
+def _bban_shape(country: str) -> re.Pattern[str] | None:
+    """Check digits and the structure of a country's accounts, as one pattern of ASCII characters."""
+    spec = _spec(country)
+    if spec is None:
+        return None
+    structure = spec.regex.pattern.removeprefix("^").removesuffix("$")
+    return re.compile(rf"[0-9]{{2}}(?=[A-Z0-9]{{{spec.iban_length - 4}}}\Z){structure}", re.ASCII)
+
+
+def _iban_holds(iban: str) -> bool:
+    """All of the rules at once, in the shortest way: most IBANs of a file are right."""
+    shape = _bban_shape(iban[:2])
+    if shape is None or shape.fullmatch(iban, 2) is None or not "02" <= iban[2:4] <= "98":
+        return False
+    return int((iban[4:] + iban[:4]).translate(_DIGITS)) % 97 == 1
 
 
 def iban_in_sepa(iban: str) -> bool:

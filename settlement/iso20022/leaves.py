@@ -14,6 +14,8 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from ledger.money import format_amount
+
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
@@ -81,3 +83,15 @@ def with_texts(value: Any, text_of: Callable[[str, type], object], prefix: str =
 def as_text(value: object) -> object:
     """A value as it stands in a file, amounts apart (they need a currency)."""
     return value.isoformat() if isinstance(value, dt.date) else value
+
+
+def amount_writer(exponent: int) -> Callable[[int], str]:
+    """`ledger.format_amount` for one exponent, in half the time; positive amounts are all that files hold."""
+    if exponent == 0:
+        return str
+    pattern, scale = f"%d.%0{exponent}d", 10**exponent
+
+    def write(amount_minor: int) -> str:
+        return format_amount(amount_minor, exponent) if amount_minor < 0 else pattern % divmod(amount_minor, scale)
+
+    return write

@@ -23,12 +23,15 @@ from typing import Any
 from ledger.errors import RefusedError
 from ledger.money import currency, format_amount, parse_amount_minor
 from settlement.iso20022.findings import Finding
-from settlement.iso20022.leaves import Leaves, as_text, leaves_of
+from settlement.iso20022.leaves import Leaves, amount_writer, as_text, leaves_of
 from settlement.iso20022.model import MessageFile, MessageVersion, Payment, Totals
 from settlement.iso20022.readback_specs import SPECS, Spec
 
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
 _CURRENCY = re.compile(r'Ccy="([^"]*)"')
+
+
+_NOTHING: list[Finding] = []
 
 
 class ReadBackError(ValueError):
@@ -116,6 +119,7 @@ class _PaymentReader:
         spec = SPECS[file.message_version]
         self._spec, self._element, self._leaves = spec.payment, spec.element, leaves_of(spec.kind)
         self._exponent = currency(file.group.currency).exponent
+        self._amount_text = amount_writer(self._exponent)
         self._known: dict[str, tuple[_Layout, _Expected]] = {}
 
     def read(self, ordinal: int, text: str, given: Any) -> tuple[int, list[Finding]]:
@@ -133,8 +137,8 @@ class _PaymentReader:
             layout.check(texts)
         except ReadBackError as error:
             raise ReadBackError(f"payment {ordinal}: {error}") from None
-        if given is not None and not parts[0] and expected.met(layout.values(texts), given, self._exponent):
-            return given.amount_minor, []
+        if given is not None and not parts[0] and expected.met(layout.values(texts), given, self._amount_text):
+            return given.amount_minor, _NOTHING
         return self._differences(ordinal, layout, texts, given)
 
     def _differences(
@@ -189,12 +193,12 @@ class _Expected:
             layout.currency,
         )
 
-    def met(self, found: tuple[str, ...], given: Any, exponent: int) -> bool:
+    def met(self, found: tuple[str, ...], given: Any, amount_text: Callable[[int], str]) -> bool:
         values = self.values(given)
         expected = list(self.there(values))
         for at in self.amounts:
             if expected[at] is not None:
-                expected[at] = format_amount(expected[at], exponent)
+                expected[at] = amount_text(expected[at])
         for at in self.dates:
             expected[at] = as_text(expected[at])
         return found == tuple(expected) and given.currency == self.currency and self.absent(values) == self.nothing

@@ -45,7 +45,7 @@ from settlement.iso20022.identifiers import (
     national_account_fault,
     qr_reference_fault,
 )
-from settlement.iso20022.model import AddressForm, CreditTransfer, PaymentFile, PostalAddress
+from settlement.iso20022.model import AddressForm, CreditTransfer, PaymentFile
 from settlement.iso20022.rails import RAIL_TERMS
 
 
@@ -110,14 +110,16 @@ class TransferRules:
         self._file, self._limits = file, limits
         self._terms = RAIL_TERMS[limits.rail]
         self._smallest_minor, self._largest_minor = limits.smallest_minor, limits.largest_minor
+        self._currency = file.group.currency
         self._letters = plain_ascii(file.charset)
+        self._structured = limits.address_form is AddressForm.STRUCTURED
 
     def plain(self, t: CreditTransfer) -> bool:
         """True only when `findings` has nothing to say; False says nothing."""
         terms, name, remittance, iban = self._terms, t.creditor_name, t.remittance_unstructured, t.creditor_iban
         if (
             not self._smallest_minor <= t.amount_minor <= self._largest_minor
-            or t.currency != self._file.group.currency
+            or t.currency != self._currency
             or t.instruction_id != t.end_to_end_id
             or _PLAIN_ID.fullmatch(t.end_to_end_id) is None
             or _RARE(t) != _NONE_OF_THESE
@@ -125,43 +127,36 @@ class TransferRules:
             or len(name) > terms.name_length_max
         ):
             return False
-        if (t.uetr is None) == self._limits.uetr or (t.uetr is not None and UETR.fullmatch(t.uetr) is None):
+        uetr, bic, address = t.uetr, t.creditor_bic, t.creditor_address
+        if (uetr is None) == self._limits.uetr or (uetr is not None and UETR.fullmatch(uetr) is None):
             return False
-        if (t.creditor_bic is None) == terms.creditor_bic or terms.clearing_system is not None:
+        if (bic is None) == terms.creditor_bic or terms.clearing_system is not None:
             return False
-        if t.creditor_bic is not None and bic_fault(t.creditor_bic) is not None:
+        if bic is not None and bic_fault(bic) is not None:
             return False
         texts = [name]
         if remittance is not None:
             if len(remittance) > REMITTANCE_MAX:
                 return False
             texts.append(remittance)
-        if t.creditor_address is not None and not self._plain_address(t.creditor_address, texts):
-            return False
-        if not _plain_texts(texts, self._letters):
+        if address is not None:
+            if not self._structured or _LINES(address) != (None, None) or _COUNTRY.fullmatch(address.country) is None:
+                return False
+            street, postcode = address.street, address.postcode
+            texts.append(address.town)
+            if street is not None:
+                texts.append(street)
+            if postcode is not None:
+                texts.append(postcode)
+            if len(address.town) > _TOWN_MAX or len(street or "") > _STREET_MAX or len(postcode or "") > _POSTCODE_MAX:
+                return False
+        for text in texts:
+            if not text[:1].isalnum() or text[-1] == " ":
+                return False
+        together = "".join(texts)
+        if not together.isascii() or together.encode().translate(None, self._letters):
             return False
         return iban_fault(iban) is None and (not terms.sepa_only or iban_in_sepa(iban))
-
-    def _plain_address(self, address: PostalAddress, texts: list[str]) -> bool:
-        if self._limits.address_form is not AddressForm.STRUCTURED:
-            return False
-        if address.line_1 is not None or address.line_2 is not None:
-            return False
-        country, street, postcode, town = address.country, address.street, address.postcode, address.town
-        if len(country) != 2 or not (country.isascii() and country.isalpha() and country.isupper()):
-            return False
-        if len(town) > ADDRESS_MAX["town"]:
-            return False
-        texts.append(town)
-        if street is not None:
-            if len(street) > ADDRESS_MAX["street"]:
-                return False
-            texts.append(street)
-        if postcode is not None:
-            if len(postcode) > ADDRESS_MAX["postcode"]:
-                return False
-            texts.append(postcode)
-        return True
 
     def findings(self, place: str, transfer: CreditTransfer) -> Iterator[Finding]:
         """Every broken rule of a payment."""
@@ -261,13 +256,9 @@ _RARE = attrgetter(*_RARE_FIELDS)
 _NONE_OF_THESE = (None,) * len(_RARE_FIELDS)
 
 
-def _plain_texts(texts: list[str], letters: bytes) -> bool:
-    """All are in the set without a doubt, start with a letter or digit, and end with no space."""
-    for text in texts:
-        if not text[:1].isalnum() or text[-1] == " ":
-            return False
-    together = "".join(texts)
-    return together.isascii() and not together.encode().translate(None, letters)
+_LINES = attrgetter("line_1", "line_2")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_TOWN_MAX, _STREET_MAX, _POSTCODE_MAX = (ADDRESS_MAX[name] for name in ("town", "street", "postcode"))
 
 
 def _account_findings(

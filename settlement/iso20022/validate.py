@@ -15,8 +15,8 @@ import io
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain, pairwise
-from typing import BinaryIO
+from itertools import pairwise
+from typing import Any, BinaryIO
 
 from ledger.money import currency, format_amount
 from settlement.iso20022.debit_rules import (
@@ -42,65 +42,57 @@ def check_business_rules(file: MessageFile, payments: Iterable[Payment], limits:
 
     Raises `TypeError` for a file of no known message. Memory: three numbers a payment.
     """
-    findings, check = _rules(file, limits)
-    ids = tuple(_Unique(rule) for rule in ("instruction-id-unique", "end-to-end-id-unique", "uetr-unique"))
-    instruction_ids, end_to_end_ids, uetrs = ids
+    findings, plain, check = _rules(file, limits)
+    instruction_ids, end_to_end_ids, uetrs = array("q"), array("q"), array("q")
     count = total_minor = 0
-    for payment in payments:
-        count += 1
+    for count, payment in enumerate(payments, 1):
         total_minor += payment.amount_minor
-        findings += check(count, payment)
-        instruction_ids.add(payment.instruction_id)
-        end_to_end_ids.add(payment.end_to_end_id)
-        uetrs.add(payment.uetr)
-    findings += chain.from_iterable(unique.findings() for unique in ids)
+        if not plain(payment):
+            findings += check(f"payment {count} ({payment.end_to_end_id})", payment)
+        instruction_ids.append(hash(payment.instruction_id))
+        end_to_end_ids.append(hash(payment.end_to_end_id))
+        uetrs.append(count if payment.uetr is None else hash(payment.uetr))
+    findings += _repeat_findings("instruction-id-unique", instruction_ids)
+    if end_to_end_ids != instruction_ids:
+        findings += _repeat_findings("end-to-end-id-unique", end_to_end_ids)
+    findings += _repeat_findings("uetr-unique", uetrs)
     findings += _totals_findings(file, Totals(count, total_minor), limits)
     return findings
 
 
-def _rules(file: MessageFile, limits: FileLimits) -> tuple[list[Finding], Callable[[int, Payment], Iterable[Finding]]]:
-    """What is wrong with header and group, and the check of one payment (from 1) of this kind of file."""
+_Plain = Callable[[Any], bool]
+_Check = Callable[[str, Any], Iterable[Finding]]
+
+
+def _rules(file: MessageFile, limits: FileLimits) -> tuple[list[Finding], _Plain, _Check]:
+    """What is wrong with header and group; which payments need no look; the check of one payment at a place."""
     if isinstance(file, PaymentFile):
         transfers = TransferRules(file, limits)
-
-        def check(ordinal: int, payment: Payment) -> Iterable[Finding]:
-            assert isinstance(payment, CreditTransfer)
-            if transfers.plain(payment):
-                return ()
-            return transfers.findings(_place(ordinal, payment), payment)
-
         found = [*header_findings(file, limits), *_date_findings("execution", file.group.execution_date, limits)]
-        return found, check
+        return found, transfers.plain, transfers.findings
     if isinstance(file, CollectionFile):
         found = [
             *collection_header_findings(file, limits),
             *_date_findings("collection", file.group.collection_date, limits),
         ]
-        return found, lambda ordinal, payment: debit_findings(_place(ordinal, payment), payment, file, limits)
+        return found, _never, partial(debit_findings, file, limits)
     if isinstance(file, ReversalFile | CancellationFile):
-        found = list(follow_up_header_findings(file, limits))
-        return found, lambda ordinal, payment: follow_up_findings(_place(ordinal, payment), payment, file, limits)
+        return list(follow_up_header_findings(file, limits)), _never, partial(follow_up_findings, file, limits)
     raise TypeError(f"no rules for {type(file).__name__}")
 
 
-class _Unique:
-    """Finds values that come twice. Keeps a hash of each, because a file may hold a million; equal hashes of
-    different values (once in a hundred million files of a million) would be refused, never let through."""
+def _never(_payment: Payment) -> bool:
+    return False
 
-    def __init__(self, rule: str) -> None:
-        self._rule = rule
-        self._hashes = array("q")
 
-    def add(self, value: str | None) -> None:
-        self._hashes.append(len(self._hashes) if value is None else hash(value))
-
-    def findings(self) -> Iterator[Finding]:
-        ordered = sorted(self._hashes)
-        twice = {one for one, next_one in pairwise(ordered) if one == next_one}
-        first: dict[int, int] = {}
-        for ordinal, value in enumerate(self._hashes, 1) if twice else ():
-            if value in twice and (earlier := first.setdefault(value, ordinal)) != ordinal:
-                yield Finding(self._rule, f"payment {ordinal}", f"has the id of payment {earlier}.")
+def _repeat_findings(rule: str, hashes: array[int]) -> Iterator[Finding]:
+    """Values that come twice, by their hashes, because a file may hold a million; equal hashes of different values
+    (once in a hundred million files of a million) would be refused, never let through."""
+    twice = {one for one, following in pairwise(sorted(hashes)) if one == following}
+    first: dict[int, int] = {}
+    for ordinal, value in enumerate(hashes, 1) if twice else ():
+        if value in twice and (earlier := first.setdefault(value, ordinal)) != ordinal:
+            yield Finding(rule, f"payment {ordinal}", f"has the id of payment {earlier}.")
 
 
 def gate_file(
@@ -148,10 +140,6 @@ def transfers_digest(transfers: Iterable[CreditTransfer]) -> str:
         )
         digest.update("\x1f".join(parts).encode() + b"\x1e")
     return digest.hexdigest()
-
-
-def _place(ordinal: int, payment: Payment) -> str:
-    return f"payment {ordinal} ({payment.end_to_end_id})"
 
 
 def _date_findings(what: str, date: dt.date, limits: FileLimits) -> Iterator[Finding]:
