@@ -23,9 +23,8 @@ def render_reference(file: PaymentFile, transfers: Iterable[CreditTransfer], *, 
     payments = list(transfers)
     document = _document_09(file, Totals.of(payments), payments)
     namespaces = {None: file.message_version.namespace}
-    text: str = (XmlSerializer(writer=XmlEventWriter) if native else XmlSerializer()).render(
-        document, ns_map=namespaces
-    )
+    serializer = XmlSerializer(writer=XmlEventWriter) if native else XmlSerializer()
+    text: str = serializer.render(document, ns_map=namespaces)
     return text.encode()
 
 
