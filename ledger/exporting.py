@@ -42,6 +42,16 @@ _ACCOUNTS = """
 SELECT a.account_id, a.code, a.type, c.code, c.exponent FROM ledger.account a JOIN ledger.currency c USING (currency_id)
  WHERE a.book_id = %s ORDER BY a.code
 """
+_PRICES = """
+SELECT DISTINCT ON (r.rate_date, b.code, q.code) r.rate_date, b.code, r.rate::text, q.code
+  FROM ledger.rate r
+  JOIN ledger.currency b ON b.currency_id = r.base_id JOIN ledger.currency q ON q.currency_id = r.quote_id
+ WHERE r.book_id = %(book)s AND (%(as_of)s::date IS NULL OR r.rate_date <= %(as_of)s)
+   AND (%(known_at)s::timestamptz IS NULL OR r.recorded_at <= %(known_at)s)
+   AND r.base_id IN (SELECT currency_id FROM ledger.account WHERE book_id = %(book)s)
+   AND r.quote_id IN (SELECT currency_id FROM ledger.account WHERE book_id = %(book)s)
+ ORDER BY r.rate_date, b.code, q.code, r.as_of DESC, r.rate_id DESC
+"""
 _BOOK = """
 SELECT b.name, c.code, (SELECT min(effective_date) FROM ledger.entry e WHERE e.book_id = b.book_id)
   FROM ledger.book b JOIN ledger.currency c ON c.currency_id = b.functional_currency_id WHERE b.book_id = %s
@@ -172,6 +182,8 @@ def _quoted(text: str) -> str:
 class _Renderer(Protocol):
     def head(self, book: _Book, accounts: Iterable[_Account]) -> Iterator[str]: ...
 
+    def price(self, day: date, base: str, rate: str, quote: str) -> str: ...
+
     def entry(self, entry: _Entry) -> str: ...
 
 
@@ -189,6 +201,9 @@ class _Hledger:
             yield f"account {account.code}  ; type:{_HLEDGER_TYPES[account.type]}\n"
         for currency, exponent in exponents.items():
             yield f"commodity 1000.{'0' * exponent} {currency}\n"
+
+    def price(self, day: date, base: str, rate: str, quote: str) -> str:
+        return f"P {day} {base} {rate} {quote}\n"
 
     def entry(self, entry: _Entry) -> str:
         lines = [f"\n{entry.effective_date} {_percent(entry.description or '', _HLEDGER_ILLEGAL)}".rstrip()]
@@ -215,6 +230,9 @@ class _Beancount:
             name = self._names[account.code] = beancount_account(account.code, account.type)
             yield f'{opened} open {name} {account.currency}\n  code: "{account.code}"\n'
 
+    def price(self, day: date, base: str, rate: str, quote: str) -> str:
+        return f"{day} price {base} {rate} {quote}\n"
+
     def entry(self, entry: _Entry) -> str:
         lines = [f"\n{entry.effective_date} * {_quoted(entry.description or '')}", f"  key: {_quoted(entry.key)}"]
         if entry.reference is not None:
@@ -239,6 +257,7 @@ _RENDERERS: dict[ExportFormat, Callable[[], _Renderer]] = {
 class _Cut:
     book: _Book
     accounts: dict[int, _Account]
+    prices: list[tuple[date, str, str, str]]
     entries: Iterator[_Entry]
 
 
@@ -255,7 +274,10 @@ def _open_cut(conn: Connection, book_id: int, as_of: date | None, known: Knowled
             int(str(account_id)): _Account(*rest)  # type: ignore[arg-type]
             for account_id, *rest in conn.execute(_ACCOUNTS, (book_id,)).fetchall()
         }
-        yield _Cut(_Book(*found), accounts, _entries(postings, accounts))  # type: ignore[arg-type]
+        known_at = None if known is None else known.published_at
+        rates = conn.execute(_PRICES, {"book": book_id, "as_of": as_of, "known_at": known_at}).fetchall()
+        prices: list[tuple[date, str, str, str]] = rates  # type: ignore[assignment]
+        yield _Cut(_Book(*found), accounts, prices, _entries(postings, accounts))  # type: ignore[arg-type]
 
 
 def _entries(postings: Iterable[tuple[object, ...]], accounts: dict[int, _Account]) -> Iterator[_Entry]:
@@ -284,7 +306,7 @@ def export_text(
     as_of: date | None = None,
     known: Knowledge | None = None,
 ) -> ExportReport:
-    """Write every entry with its postings as an hledger journal or a beancount ledger.
+    """Write every entry with its postings, and each day's rates, as an hledger journal or a beancount ledger.
 
     ``as_of`` cuts by effective date, ``known`` by knowledge. Memory does not grow with the books.
     """
@@ -292,6 +314,7 @@ def export_text(
     counts = [0, 0, 0]
     with _open_cut(conn, book_id, as_of, known) as cut:
         out.writelines(renderer.head(cut.book, cut.accounts.values()))
+        out.writelines(renderer.price(*price) for price in cut.prices)
         out.writelines(map(renderer.entry, _counted(cut.entries, counts)))
     return ExportReport(len(cut.accounts), *counts)
 

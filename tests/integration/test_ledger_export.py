@@ -20,13 +20,19 @@ from ledger import (
     ExportFormat,
     NewEntry,
     NewPosting,
+    NewRate,
     RefusedError,
     account_code,
+    add_rates,
+    define_currency,
+    exchange,
     export_journal,
     export_parquet,
     export_text,
+    functional_trial_balance,
     import_journal,
     post_batch,
+    revalue,
     reverse,
     trial_balance,
 )
@@ -122,6 +128,77 @@ def test_hledger_reads_keys_back_exactly(db: Database, tmp_path: Path) -> None:
     keys = {unquote(line) for line in _hledger(path, "tags", "key", "--values").splitlines()}
     assert keys == {"plain", NASTY, "kwd", "case", "late", "reverse:plain"}
     assert len(_hledger(path, "tags", "reference", "--values").splitlines()) == 2
+
+
+def _exchanged_books(db: Database) -> Books:
+    """Euro, dollar, yen and bitcoin, exchanged for each other at recorded rates, revalued; a rate was corrected."""
+    books = open_books(db)
+    with db.app() as conn:
+        define_currency(conn, code="BTC", exponent=8)
+        conn.commit()
+        for code in ("JPY", "BTC"):
+            open_account(conn, books.book, f"assets:cash-{code.lower()}", "asset", currency=code)
+        conn.commit()
+        fixed = dt.datetime.combine(DAY, dt.time(15), dt.UTC)
+        for btc in ("84000.5", "85123.456789"):
+            rates = [
+                NewRate("EUR", "USD", Decimal("1.0850"), DAY, fixed),
+                NewRate("EUR", "JPY", Decimal("163.17"), DAY, fixed),
+                NewRate("BTC", "EUR", Decimal(btc), DAY, fixed),
+            ]
+            add_rates(conn, book_id=books.book, source="desk", rates=rates)
+        trades = [("", "-usd", 1_000_00), ("", "-btc", 7_777_77), ("", "-jpy", 333_33), ("-btc", "", 123_457)]
+        for n, (sold, bought, minor) in enumerate(trades):
+            exchange(
+                conn,
+                book_id=books.book,
+                key=f"x{n}",
+                effective_date=DAY,
+                sold_account=f"assets:cash{sold}",
+                bought_account=f"assets:cash{bought}",
+                sold_minor=minor,
+                at_market=True,
+            )
+        add_rates(
+            conn,
+            book_id=books.book,
+            source="desk",
+            rates=[NewRate("BTC", "EUR", Decimal("91234.56789"), DAY, fixed)],
+        )
+        assert revalue(conn, book_id=books.book, on=DAY).entries_posted > 0
+    return books
+
+
+def _in_euro(conn: Connection, book: int) -> dict[str, Decimal]:
+    rows = functional_trial_balance(conn, book_id=book, as_of=DAY).rows
+    return {row.code: Decimal(row.functional_minor).scaleb(-2) for row in rows if row.functional_minor}
+
+
+@needs_hledger
+def test_hledger_agrees_on_exchanged_currencies_and_their_value(db: Database, tmp_path: Path) -> None:
+    books, path = _exchanged_books(db), tmp_path / "books.journal"
+    with db.app() as conn:
+        export_journal(conn, book_id=books.book, format_=ExportFormat.HLEDGER, path=path)
+        ours, in_euro = _ours(conn, books.book), _in_euro(conn, books.book)
+    assert ours["assets:cash-btc", "BTC"] == Decimal("0.09013590")
+    assert _hledger_balances(path) == ours
+    _hledger(path, "check", "accounts", "commodities")
+    until = str(DAY + dt.timedelta(days=1))
+    valued = _hledger(
+        path, *("balance", "--flat", "--no-total", "--layout=bare", "-O", "csv", "-e", until, f"--value={DAY},EUR")
+    )
+    theirs = {row["account"]: Decimal(row["balance"]) for row in csv.DictReader(io.StringIO(valued))}
+    assert {code: amount for code, amount in theirs.items() if amount} == in_euro
+
+
+def test_beancount_agrees_on_exchanged_currencies_and_reads_the_rates(db: Database, tmp_path: Path) -> None:
+    books, path = _exchanged_books(db), tmp_path / "books.beancount"
+    with db.app() as conn:
+        export_journal(conn, book_id=books.book, format_=ExportFormat.BEANCOUNT, path=path)
+        assert _beancount_balances(path) == _ours(conn, books.book)
+    found, _, _ = loader.load_file(str(path))
+    prices = [(e.date, e.currency, str(e.amount)) for e in found if type(e).__name__ == "Price"]
+    assert sorted(prices) == [(DAY, "BTC", "91234.56789 EUR"), (DAY, "EUR", "1.0850 USD"), (DAY, "EUR", "163.17 JPY")]
 
 
 @needs_hledger
