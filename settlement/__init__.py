@@ -21,7 +21,7 @@ from settlement.errors import (
     SettlementError,
     SetupError,
 )
-from settlement.holds import hold_item, release_hold
+from settlement.holds import hold_instruction, hold_item, hold_run, release_hold, release_run, request_recall
 from settlement.iso20022 import Finding, read_pain002
 from settlement.model import (
     Approval,
@@ -36,8 +36,10 @@ from settlement.model import (
     RunStatus,
     StepResult,
 )
+from settlement.payees import PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
 from settlement.proposing import netting, propose
 from settlement.reading import file_content, payment_file, payment_files, payout_report, run_status
+from settlement.screening import Verdict, screen_payee
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
@@ -61,6 +63,8 @@ __all__ = [
     "NotDeliveredError",
     "NotKnownError",
     "PayeeHeldError",
+    "PayeeVersion",
+    "PayeeView",
     "PaymentFileStatus",
     "Payout",
     "PollReport",
@@ -77,12 +81,18 @@ __all__ = [
     "SetupReport",
     "StepResult",
     "Transport",
+    "Verdict",
     "apply_setup",
     "approve",
     "cancel",
+    "change_payee",
     "file_content",
+    "hold_instruction",
     "hold_item",
+    "hold_payee",
+    "hold_run",
     "netting",
+    "payee_view",
     "payment_file",
     "payment_files",
     "payout_report",
@@ -94,7 +104,11 @@ __all__ = [
     "reject",
     "release",
     "release_hold",
+    "release_payee",
+    "release_run",
+    "request_recall",
     "resolve_interrupted",
     "run_status",
+    "screen_payee",
     "seal",
 ]

@@ -15,15 +15,20 @@ from settlement.errors import FileTamperedError
 from settlement.iso20022 import gate_file
 from settlement.model import Approval, FileState, PaymentFileStatus, StepResult
 from settlement.reading import file_content, payment_file
+from settlement.screening import refuse_unclear, screen_file
 
 
 def approve(conn: Connection, file_id: int) -> Approval:
     """Sign a file as the session's login, who must be an approver and not its preparer.
 
     The stored bytes are read back first and compared with what the books say is owed; what is signed is their
-    hash, count, total and payees. Again by the same person: the same approval. Raises `FourEyesError`,
-    `FileStateError`, `FileTamperedError`, `NotKnownError`.
+    hash, count, total and payees. Again by the same person: the same approval. A large file may need one more
+    (`missing_count`). Hooks of the book are asked about its payees first. Raises `FourEyesError`,
+    `ApprovalLimitError`, `PayeeHeldError`, `FileStateError`, `FileTamperedError`, `NotKnownError`.
     """
+    if payment_file(conn, file_id).state is FileState.PROPOSED:
+        screen_file(conn, file_id, moment="approval")
+        refuse_unclear(conn, file_id, moment="approval")
     with transaction(conn):
         file = payment_file(conn, file_id)
         content, digest = _read_for_signing(conn, file)
@@ -95,9 +100,12 @@ def seal(conn: Connection, file_id: int, *, now: dt.datetime) -> StepResult:
 
     Claims every posting it pays and posts Dr payable / Cr cash in transit. When something changed since the
     proposal, or the cut-off passed at `now`, the file becomes void instead: state ``void`` with the reason,
-    committed; propose again. Sealing again answers with the file's state.
+    committed; propose again. Hooks of the book are asked about its payees first. Sealing again answers with the
+    file's state.
     Raises `FileStateError` when it is not approved, and the ledger's errors (closed period).
     """
+    if payment_file(conn, file_id).state is FileState.APPROVED:
+        screen_file(conn, file_id, moment="seal")
     with committed(conn):
         row = conn.execute("SELECT outcome, is_new, reason FROM settlement.seal(%s, %s)", (file_id, now)).fetchone()
     assert row is not None

@@ -131,6 +131,7 @@ register_constraint_errors(
         "screening_clear": PayeeHeldError,
         "run_known": NotKnownError,
         "run_held": FileStateError,
+        "instruction_not_sealed": FileStateError,
         "recall_sent": FileStateError,
         "reserve_taken_once": DuplicateClaimError,
         "reserve_taken_due": FileStateError,

@@ -38,3 +38,39 @@ def hold_item(conn: Connection, *, posting_id: int, reason: str) -> bool:
     with transaction(conn):
         row = conn.execute("SELECT settlement.hold_item(%s, %s)", (posting_id, reason)).fetchone()
     return row is not None and bool(row[0])
+
+
+def hold_instruction(conn: Connection, *, end_to_end_id: str, reason: str) -> int:
+    """Hold what a proposed or approved payment would pay: its file becomes void, the next proposal goes without it.
+
+    How many postings are held now and were not. Raises `FileStateError` when it is sealed.
+    """
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.hold_instruction(%s, %s)", (end_to_end_id, reason)).fetchone()
+    return 0 if row is None else int(str(row[0]))
+
+
+def hold_run(conn: Connection, *, run_id: int, reason: str) -> bool:
+    """Let no file of a run be sealed or sent until a person releases it. False when it is held already."""
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.hold_run(%s, %s)", (run_id, reason)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def release_run(conn: Connection, *, run_id: int, reason: str) -> bool:
+    """Let the files of a held run go on. False when it is not held."""
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.release_run(%s, %s)", (run_id, reason)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, reason: str) -> bool:
+    """Ask a payment back that was sent (DUPL, TECH, FRAD, CUST, AM09, AC03). False when it was asked back before.
+
+    Raises `FileStateError` when it was not sent.
+    """
+    with transaction(conn):
+        row = conn.execute(
+            "SELECT settlement.request_recall(%s, %s, %s)", (end_to_end_id, reason_code, reason)
+        ).fetchone()
+    return row is not None and bool(row[0])

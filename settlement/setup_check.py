@@ -6,7 +6,7 @@ Lives here: reading YAML and CSV, faults of fields and between fields. Must not 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from settlement.business_days import TARGET, Calendar
 from settlement.errors import SetupError
 from settlement.iso20022 import RAIL_TERMS, Rail, iban_in_sepa, transliterate
 from settlement.schedules import Roll, schedule_text
-from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Payee, Setup
+from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Payee, PayeeDetails, Setup
 
 _Item = TypeVar("_Item")
 _CONTROLS = ("nostro", "cash_in_transit")
@@ -314,17 +314,34 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
     if not amount_faults and payee.maximum and minor(low, payee.currency) > minor(high, payee.currency):
         yield f"minimum {low} is above maximum {high}."
     yield from _payout_rule_faults(setup.banks.get(account.bank), payee)
-    if account.rail is Rail.SEPA and not iban_in_sepa(payee.iban):
+    yield from details_faults(setup.banks.get(account.bank), account.rail, payee)
+
+
+def details_faults(bank: Bank | None, rail: Rail, payee: PayeeDetails) -> Iterator[str]:
+    """What a bank would refuse of a payee's details, paid on a rail."""
+    if rail is Rail.SEPA and not iban_in_sepa(payee.iban):
         yield f"IBAN {payee.iban} is outside the SEPA zone; pay it from an account on rail DOMESTIC."
-    terms, bank = RAIL_TERMS[account.rail], setup.banks.get(account.bank)
+    terms = RAIL_TERMS[rail]
     if terms.creditor_bic and payee.bic is None:
-        yield f"has no bic; rail {account.rail} needs the bank's BIC."
+        yield f"has no bic; rail {rail} needs the bank's BIC."
     if payee.town is not None and payee.country is None:
         yield "has a town but no country; an address needs both."
     if bank is not None:
         written = transliterate(payee.name, bank.charset).written
         if not any(c.isalnum() for c in written) or len(written) > terms.name_length_max:
             yield f"name {written!r}, as written for the bank, must have 1 to {terms.name_length_max} characters."
+
+
+def checked_details(bank: Bank, rail: Rail, values: Mapping[str, str | None], place: str) -> PayeeDetails:
+    """New details of a payee, fit for its bank. Raises `SetupError` with every fault."""
+    try:
+        details = PayeeDetails.model_validate(dict(values))
+        faults = [f"{place}: {fault}" for fault in details_faults(bank, rail, details)]
+    except ValidationError as error:
+        faults = list(_sentences(error, f"{place}, "))
+    if faults:
+        raise SetupError(f"nothing was changed: {faults[0]}", faults)
+    return details
 
 
 def _payout_rule_faults(bank: Bank | None, payee: Payee) -> Iterator[str]:

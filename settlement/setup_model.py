@@ -228,19 +228,24 @@ class BankAccount(_Model):
     overdraft: Annotated[Amount | None, Blank] = None
 
 
-class Payee(_Model):
-    """A row of `payees.csv` (or of an inline list)."""
+class PayeeDetails(_Model):
+    """Where a payee's money goes, and to whom."""
 
-    payee_id: Annotated[str, Field(min_length=1, max_length=64)]
     name: Text
-    account: Annotated[str, Field(min_length=1)]
-    currency: Currency
     iban: Iban
     bic: Annotated[Bic | None, Blank] = None
     country: Annotated[Country | None, Blank] = None
     town: Annotated[Text | None, Blank] = None
     street: Annotated[Text | None, Blank] = None
     postcode: Annotated[Text | None, Blank] = None
+
+
+class Payee(PayeeDetails):
+    """A row of `payees.csv` (or of an inline list)."""
+
+    payee_id: Annotated[str, Field(min_length=1, max_length=64)]
+    account: Annotated[str, Field(min_length=1)]
+    currency: Currency
     pay_from: str
     minimum: Annotated[Amount | None, Blank] = None
     maximum: Annotated[Amount | None, Blank] = None

@@ -6,7 +6,8 @@ from psycopg import sql
 
 from ledger import Connection
 
-_LOGS = ("%\\_attempt", "%\\_log", "stage\\_%")
+# Logs, and where netting may start to read (it moves with the books' time, not with what is decided).
+_LOGS = ("%\\_attempt", "%\\_log", "stage\\_%", "frontier", "batch\\_mark")
 
 
 def table_hashes(conn: Connection) -> dict[str, str]:

@@ -10,7 +10,20 @@ import typer
 from typer.exceptions import TyperException
 
 from ledger.errors import NostroError
-from nostro.cli import bank, books, deployment, events, exports, fx, history, reconciliation, runs, seals, settle
+from nostro.cli import (
+    bank,
+    books,
+    deployment,
+    events,
+    exports,
+    fx,
+    history,
+    payees,
+    reconciliation,
+    runs,
+    seals,
+    settle,
+)
 from nostro.cli.common import (
     EXIT_INTERNAL,
     EXIT_REFUSED,
@@ -34,6 +47,7 @@ books.register(app)
 history.register(app)
 deployment.register(app)
 settle.register(app)
+payees.register(app)
 bank.register(app)
 reconciliation.register(app)
 exports.register(app)

@@ -10,6 +10,7 @@ import typer
 
 from ledger import currency, format_amount
 from ledger.errors import OutcomeUnknownError, RefusedError
+from nostro.cli import stops
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -61,6 +62,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every file that waits fo
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("setup")(setup_command)
+    stops.register(settle_app)
     app.add_typer(settle_app, name="settle")
 
 
@@ -126,6 +128,9 @@ def _print_files(files: list[PaymentFileStatus]) -> None:
 def propose_command(
     day: DateOption = None,
     bank_account: Annotated[str | None, typer.Option("--bank-account", help="Only this bank account.")] = None,
+    payee: Annotated[
+        list[str] | None, typer.Option("--payee", help="An ad-hoc run: this payee (repeat) whatever its schedule.")
+    ] = None,
     now: NowOption = None,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -142,6 +147,7 @@ def propose_command(
             business_date=_business_date(day),
             now=_now(now),
             bank_account=bank_account,
+            payees=payee or None,
         )
 
     def text() -> None:
@@ -203,6 +209,8 @@ def approve_command(
     def text() -> None:
         _print_files([a.file for a in done])
         for a in done:
+            if a.missing_count:
+                console.print(f"file {a.file.file_id} waits for {a.missing_count} more approval")
             if a.warning is not None:
                 console.print(f"warning: {a.warning}")
 
@@ -311,19 +319,20 @@ def netting_command(
     def amount(minor: int, code: str) -> str:
         return format_amount(minor, currency(code).exponent)
 
-    columns = ("payee", "ccy", "owed", "pays", "outcome", "items")
+    columns = ("payee", "ccy", "owed", "pays", "reserved", "outcome", "items")
     cells = [
         (
             r.payee,
             r.currency,
             amount(r.owed_minor, r.currency),
             amount(r.pay_minor, r.currency),
+            amount(r.reserve_minor, r.currency),
             r.outcome,
             r.item_count,
         )
         for r in rows
     ]
-    emit({"payees": rows}, lambda: table(None, columns, cells, right=(2, 3, 5)), as_json=as_json)
+    emit({"payees": rows}, lambda: table(None, columns, cells, right=(2, 3, 4, 6)), as_json=as_json)
 
 
 @settle_app.command("payout-report")

@@ -185,15 +185,10 @@ BEGIN
         END IF;
     END IF;
     IF NEW.state IN ('approved', 'sealed') THEN
-        SELECT format('%s of payee %s', h.hook, i.payee_code) INTO v_lacks
+        SELECT format('%s of payee %s', h.hook, n.payee) INTO v_lacks
           FROM unnest(settlement.required_hooks(v_file.book_id)) h (hook)
-         CROSS JOIN settlement.instruction i
-          JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
-         WHERE i.file_id = NEW.file_id
-           AND (SELECT settlement.verdict_passes(s) FROM settlement.screening s
-                 WHERE s.file_id = NEW.file_id AND s.payee_version_id = o.payee_version_id AND s.hook = h.hook
-                   AND s.moment = CASE NEW.state WHEN 'approved' THEN 'approval' ELSE 'seal' END
-                 ORDER BY s.screening_id DESC LIMIT 1) IS NOT TRUE LIMIT 1;
+         CROSS JOIN LATERAL settlement.not_cleared(NEW.file_id, h.hook, CASE NEW.state WHEN 'approved' THEN 'approval'
+                                                                                       ELSE 'seal' END) n LIMIT 1;
         IF FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'screening_clear',
                 MESSAGE = format('file %s: there is no clear verdict on %s', NEW.file_id, v_lacks),
@@ -205,6 +200,23 @@ END $$;
 CREATE TRIGGER file_event_check BEFORE INSERT ON settlement.file_event
     FOR EACH ROW EXECUTE FUNCTION settlement.check_file_event();
 ALTER TABLE settlement.file_event ENABLE ALWAYS TRIGGER file_event_check;
+
+-- Whom a file pays and a hook has not let pass, with its last verdict at a moment.
+CREATE FUNCTION settlement.not_cleared(p_file_id bigint, p_hook text, p_moment text)
+    RETURNS TABLE (payee text, verdict text, detail text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.payee_code, s.verdict, s.detail
+      FROM settlement.instruction i
+      JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+      LEFT JOIN LATERAL (SELECT s.* FROM settlement.screening s
+                          WHERE s.file_id = p_file_id AND s.payee_version_id = o.payee_version_id
+                            AND s.hook = p_hook AND s.moment = p_moment
+                          ORDER BY s.screening_id DESC LIMIT 1) s ON true
+     WHERE i.file_id = p_file_id
+       AND (s.screening_id IS NULL OR NOT settlement.verdict_passes(
+                (SELECT full_row FROM settlement.screening full_row WHERE full_row.screening_id = s.screening_id)))
+     ORDER BY i.ordinal
+$$;
 
 CREATE FUNCTION settlement.find_payee(p_book_id int, p_code text) RETURNS int
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -302,6 +314,25 @@ BEGIN
     RETURN v_held;
 END $$;
 
+-- Holds what one proposed or approved payment would pay; its file becomes void when it is sealed, and the next proposal
+-- goes without it. The number of postings that are held now and were not.
+CREATE FUNCTION settlement.hold_instruction(p_end_to_end_id text, p_reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_id    bigint;
+    v_state text;
+BEGIN
+    SELECT c.instruction_id, c.state INTO v_id, v_state
+      FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
+    IF NOT FOUND OR v_state NOT IN ('proposed', 'approved') THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'instruction_not_sealed',
+            MESSAGE = format('Payment %s is %s and cannot be held.', p_end_to_end_id, coalesce(v_state, 'not known')),
+            HINT = 'What is sealed is taken back by `nostro settle cancel`, what was sent by `nostro settle recall`.';
+    END IF;
+    RETURN (SELECT count(*) FILTER (WHERE settlement.hold_item(m.posting_id, p_reason))::int
+              FROM settlement.proposal_member m WHERE m.obligation_id = v_id);
+END $$;
+
 CREATE FUNCTION settlement.hold_run(p_run_id bigint, p_reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -348,8 +379,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
-GRANT EXECUTE ON FUNCTION settlement.change_payee, settlement.hold_payee, settlement.hold_run, settlement.release_run,
+GRANT EXECUTE ON FUNCTION settlement.change_payee, settlement.hold_payee, settlement.hold_instruction, settlement.hold_run, settlement.release_run,
     settlement.request_recall TO :preparer, :approver;
 GRANT EXECUTE ON FUNCTION settlement.release_payee TO :approver;
-GRANT EXECUTE ON FUNCTION settlement.blocked_payees, settlement.required_hooks, settlement.record_screening,
+GRANT EXECUTE ON FUNCTION settlement.blocked_payees, settlement.required_hooks, settlement.not_cleared, settlement.record_screening,
     settlement.person TO :app;
