@@ -205,6 +205,7 @@ ALTER TABLE settlement.file_event ENABLE ALWAYS TRIGGER file_event_check;
 CREATE FUNCTION settlement.not_cleared(p_file_id bigint, p_hook text, p_moment text)
     RETURNS TABLE (payee text, verdict text, detail text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     SELECT i.payee_code, s.verdict, s.detail
       FROM settlement.instruction i
       JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
@@ -322,6 +323,7 @@ DECLARE
     v_id    bigint;
     v_state text;
 BEGIN
+    PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
     SELECT c.instruction_id, c.state INTO v_id, v_state
       FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
     IF NOT FOUND OR v_state NOT IN ('proposed', 'approved') THEN
