@@ -2,14 +2,16 @@
 
 Lives here: the measurement behind `nostro bench single`. Must not live here: printing, defaults, the batcher.
 
-Ours: threads that each post one two-leg entry through `ledger.Batcher`, wait for its answer and post the next; random
-keys, durable, all rules on. Uniform: both legs anywhere among 10,000 accounts. Hot: every entry draws from one account
-with a floor. Reference: the real pgbench, its built-in TPC-B-like transaction, prepared protocol, as many clients.
-All take turns in one run; figures are medians over the rounds. Latency is what a caller waits.
+Ours: callers that each post one two-leg entry through `ledger.Batcher`, wait for its answer and post the next; random
+keys, durable, all rules on. They are coroutines of one event loop, as pgbench's clients are states of two threads; the
+same with a thread a caller is reported too. Uniform: both legs anywhere among 10,000 accounts. Hot: every entry draws
+from one account with a floor. Reference: the real pgbench, its built-in TPC-B-like transaction, prepared protocol, as
+many clients. All take turns in one run; figures are medians over the rounds. Latency is what a caller waits.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -88,24 +90,25 @@ def run_on(database: Database, *, seconds: float, repeats: int, scale: int) -> B
     """Measure in a migrated database of its own (a book is left there); pgbench has one beside it meanwhile."""
     with _Pgbench(database, scale) as pgbench:
         ours = _Ours(database)
-        ours.post(CALLERS, seconds, hot=False)  # warm: plans, first pages of every table
-        ours.post(CALLERS, seconds, hot=True)
+        ours.coroutines(CALLERS, seconds, hot=False)  # warm: plans, first pages of every table
+        ours.coroutines(CALLERS, seconds, hot=True)
         pgbench.run(CALLERS, seconds)
-        reference, uniform, hot = [], [], []
+        reference, uniform, hot, threads = [], [], [], []
         for _ in range(max(repeats, 3)):
             reference.append(pgbench.run(CALLERS, seconds))
-            uniform.append(ours.post(CALLERS, seconds, hot=False))
-            hot.append(ours.post(CALLERS, seconds, hot=True))
-        others = _figures(Load.median(reference), Load.median(uniform), Load.median(hot))
+            uniform.append(ours.coroutines(CALLERS, seconds, hot=False))
+            hot.append(ours.coroutines(CALLERS, seconds, hot=True))
+            threads.append(ours.threads(CALLERS, seconds, hot=False))
+        others = _figures(Load.median(reference), Load.median(uniform), Load.median(hot), Load.median(threads))
         for callers in OTHER_CALLERS:
-            others += ours.post(callers, seconds, hot=False).figures(f"callers_{callers}")
+            others += ours.coroutines(callers, seconds, hot=False).figures(f"callers_{callers}")
             if callers <= CLIENTS_MAX:
                 others += pgbench.run(callers, seconds).figures(f"pgbench_clients_{callers}")
     return BenchResult(
         bench="single",
         rows=round(Load.median(uniform).per_s * seconds),
-        ours=f"durable two-leg entries, one a call, {CALLERS} callers that wait for their answers, uniform over "
-        f"{ACCOUNTS} accounts",
+        ours=f"durable two-leg entries, one a call, {CALLERS} callers (coroutines) that wait for their answers, "
+        f"uniform over {ACCOUNTS} accounts",
         ours_per_s=Load.median(uniform).per_s,
         reference=f"transactions of pgbench's TPC-B-like script, {CALLERS} clients, prepared, scale {scale}",
         reference_per_s=Load.median(reference).per_s,
@@ -115,7 +118,7 @@ def run_on(database: Database, *, seconds: float, repeats: int, scale: int) -> B
     )
 
 
-def _figures(reference: Load, uniform: Load, hot: Load) -> list[tuple[str, Figure]]:
+def _figures(reference: Load, uniform: Load, hot: Load, threads: Load) -> list[tuple[str, Figure]]:
     return [
         ("callers", CALLERS),
         *uniform.figures("uniform"),
@@ -124,6 +127,9 @@ def _figures(reference: Load, uniform: Load, hot: Load) -> list[tuple[str, Figur
         ("uniform_p99_over_pgbench_p99", round(uniform.p99_ms / reference.p99_ms, 2)),
         ("hot_ratio", round(hot.per_s / reference.per_s, 2)),
         ("hot_p99_over_pgbench_p99", round(hot.p99_ms / reference.p99_ms, 2)),
+        *threads.figures("threads"),
+        ("threads_ratio", round(threads.per_s / reference.per_s, 2)),
+        ("threads_mean_batch", round(threads.mean_batch, 1)),
         ("uniform_mean_batch", round(uniform.mean_batch, 1)),
         ("hot_mean_batch", round(hot.mean_batch, 1)),
     ]
@@ -150,7 +156,29 @@ class _Ours:
             (self._book, codes, [type_] * n, ["EUR"] * n, [False] * n, [None] * n, [floor_minor] * n),
         )
 
-    def post(self, callers: int, seconds: float, *, hot: bool) -> Load:
+    def coroutines(self, callers: int, seconds: float, *, hot: bool) -> Load:
+        """So many coroutines post single entries for so long."""
+        waits_s: list[float] = []
+        with Batcher(self._database.app) as batcher:
+
+            async def call(end_s: float) -> None:
+                pick = random.Random(uuid.uuid4().int)
+                while time.perf_counter() < end_s:
+                    one = self._entry(pick, hot)
+                    start = time.perf_counter()
+                    posted = await batcher.post_async(one, book_id=self._book)
+                    waits_s.append(time.perf_counter() - start)
+                    assert posted.is_new
+
+            async def all_calls() -> float:
+                start = time.perf_counter()
+                await asyncio.gather(*(call(start + seconds) for _ in range(callers)))
+                return time.perf_counter() - start
+
+            elapsed_s = asyncio.run(all_calls())
+            return Load.of(waits_s, elapsed_s, batcher.entries / batcher.batches)
+
+    def threads(self, callers: int, seconds: float, *, hot: bool) -> Load:
         """So many threads post single entries for so long."""
         stop, gate = threading.Event(), threading.Barrier(callers + 1)
         waits_s: list[list[float]] = [[] for _ in range(callers)]
