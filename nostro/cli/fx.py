@@ -40,6 +40,7 @@ from nostro.cli.common import (
     open_database,
     parse_date,
     parse_moment,
+    progress,
     reason_text,
     session,
     table,
@@ -125,7 +126,7 @@ def import_command(
     Example: `nostro rates import eurofxref-hist.csv`
     """
     moment = time.fromisoformat(at).replace(tzinfo=ZoneInfo(zone))
-    with session(person, book) as s:
+    with session(person, book) as s, progress(f"importing {file.name}", quiet=as_json):
         report = import_rates(s.conn, book_id=s.book_id, path=file, source=source, base=base, at=moment)
     emit(
         {"file": file.name, "report": report},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,16 +28,21 @@ from ledger import (
     conversion,
     currencies,
     define_currency,
+    events,
+    export_audit,
     export_journal,
     format_amount,
     import_journal,
     import_rates,
     parse_amount_minor,
     post_batch,
+    publish,
     rates_on,
+    seal,
     translate_errors,
     trial_balance,
     verify,
+    verify_seals,
 )
 from ledger.money import INT64_MAX
 from nostro.cli import main
@@ -43,6 +50,7 @@ from nostro.database import Database
 from recon import build_warehouse
 from tests.ledger_books import DAY, Books, open_account, open_books
 
+VERIFIER = Path(__file__).parents[2] / "tools" / "verify_books.py"
 NOON = dt.datetime(2026, 11, 2, 12, tzinfo=dt.UTC)
 
 
@@ -149,6 +157,22 @@ def test_a_journal_of_every_number_of_decimals_comes_in_and_goes_out(books: Book
             ).fetchall()
         )
     assert found == {code: Decimal(text) for code, text in shown.items()}
+
+
+def test_seals_and_events_carry_eight_decimals(books: Books, tmp_path: Path) -> None:
+    legs = (NewPosting("assets:wallet:btc", 123_456_789), NewPosting("equity:capital:btc", -123_456_789))
+    with books.db.app() as conn:
+        post_batch(conn, book_id=books.book, entries=[NewEntry("in", DAY, legs)])
+        publish(conn)
+        assert len(seal(conn, book_id=books.book)) == 1
+        assert verify_seals(conn, book_id=books.book).faults == ()
+        export_audit(conn, book_id=books.book, folder=tmp_path)
+        shown = [event.json() for event in events(conn, book_id=books.book)]
+    assert "1.23456789" in shown[0]
+    checked = subprocess.run(
+        [sys.executable, VERIFIER, "export", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_a_journal_says_what_does_not_fit(books: Books, tmp_path: Path) -> None:
