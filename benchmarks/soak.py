@@ -60,6 +60,7 @@ from ledger import (
     soft_close_period,
     take_events,
     transaction,
+    translate_errors,
     trial_balance,
     verify,
     verify_seals,
@@ -132,7 +133,8 @@ class Caller:
             try:
                 if self._conn is None:
                     self._conn = self._soak.database.login(self._login)
-                return work(self._conn)
+                with translate_errors():
+                    return work(self._conn)
             except (UnavailableError, OutcomeUnknownError) as error:
                 self._soak.count("outcomes_unknown" if isinstance(error, OutcomeUnknownError) else "asked_again")
                 self.close()

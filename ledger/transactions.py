@@ -20,10 +20,11 @@ def transaction(conn: Connection) -> Iterator[None]:
     """One transaction, committed at the end; inside a caller's transaction with writes, part of it.
 
     A transaction that the caller's reads have opened by themselves is ended first, so that this one commits
-    and no lock outlives the call.
+    and no lock outlives the call. Raises `UnavailableError` when the connection is lost already.
     """
-    if not _has_writes(conn):
-        _end_reads(conn)
+    with translate_errors():
+        if not _has_writes(conn):
+            _end_reads(conn)
     with _transaction(conn):
         yield
 
@@ -31,7 +32,9 @@ def transaction(conn: Connection) -> Iterator[None]:
 @contextmanager
 def committed(conn: Connection) -> Iterator[None]:
     """Like `transaction`, but refuses inside a caller's: its outcome is committed when the block ends."""
-    if _has_writes(conn) or not _end_reads(conn):
+    with translate_errors():
+        alone = not _has_writes(conn) and _end_reads(conn)
+    if not alone:
         raise RefusedError("commit or roll back your own transaction first; this step commits by itself.")
     with _transaction(conn):
         yield

@@ -187,10 +187,24 @@ END $$;
 CREATE TRIGGER check_reopen_request BEFORE INSERT ON ledger.period_reopen_request FOR EACH ROW EXECUTE FUNCTION ledger.check_reopen_request();
 ALTER TABLE ledger.period_reopen_request ENABLE ALWAYS TRIGGER check_reopen_request;
 
+-- Posts share the lock of the book's row, so where they never pause, who waits for it alone would wait for ever. They
+-- hold a lock on the table with it, and that one has a queue: later posts stand behind. A moment only, for all books
+-- stand there: when some post takes longer, the row's lock alone is waited for.
+CREATE FUNCTION ledger.queue_for_books() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
+BEGIN
+    LOCK TABLE ledger.book IN EXCLUSIVE MODE;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN RETURN false;
+END $$;
+
 -- Takes the lock that posts share; refuses a book that does not exist.
 CREATE FUNCTION ledger.lock_book(p_book_id int) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    FOR v_try IN 1 .. 4 LOOP
+        EXIT WHEN ledger.queue_for_books();
+    END LOOP;
     PERFORM FROM ledger.book WHERE book_id = p_book_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'book_known', MESSAGE = format('There is no book %s.', p_book_id);

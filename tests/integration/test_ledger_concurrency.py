@@ -268,3 +268,24 @@ def test_nothing_becomes_effective_in_a_period_after_its_close_returned(books: B
         assert counted == [conn.execute(in_period, (books.book, DAY)).fetchone()]
         found = conn.execute("SELECT count(*) FROM ledger.entry WHERE book_id = %s", (books.book,)).fetchone()
     assert found == (posted,)
+
+
+def test_a_close_gets_its_turn_between_posts_that_never_pause(books: Books) -> None:
+    """Posts share the book's lock; a close that only waited for a moment without any would wait for ever."""
+    ask_override(books)
+    closed = threading.Event()
+
+    def work(conn: Connection, number: int) -> bool:
+        if number == 0:
+            with books.db.login("bob") as closer:
+                close_period(closer, book_id=books.book, through=DAY)
+            closed.set()
+            return True
+        for n in range(600):
+            one = entry(f"{number}-{n}", "assets:cash", "income:sales", 1, day=DAY + timedelta(days=1))
+            post_batch(conn, book_id=books.book, entries=[one])
+            if closed.is_set():
+                return True
+        return False
+
+    assert all(together(books, work, workers=9))
