@@ -45,7 +45,7 @@ check: setup  ## style, types, imports
 	$(BIN)/lint-imports
 
 bench: $(BIN)/nostro  ## small versions of every benchmark
-	@for name in posting pain001; do $(BIN)/nostro bench $$name --small $(ARGS) || exit $$?; done
+	@for name in posting single pain001; do $(BIN)/nostro bench $$name --small $(ARGS) || exit $$?; done
 
 berka: $(BIN)/nostro  ## a real bank's journal from import to certificates (DIR=folder)
 	@$(BIN)/nostro berka $(DIR) $(ARGS)
