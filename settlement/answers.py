@@ -16,9 +16,9 @@ from psycopg.rows import class_row
 
 from ledger import Connection, committed, translate_errors
 from settlement.iso20022 import Reason, StatusReport, StatusReportRefusedError, TransactionStatus, read_pain002
-from settlement.model import MessageFinding, PollReport, ReceivedMessage
+from settlement.model import MessageFinding, PollReport, ReceivedMessage, StepResult
 from settlement.setup_model import Bank
-from settlement.transmission import resolve_interrupted
+from settlement.transmission import carrier_of, resolve_interrupted
 
 _HEAD_BYTES = 4096
 _MARK = b"CstmrPmtStsRpt"
@@ -36,16 +36,24 @@ class _Applied:
 
 
 def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollReport:
-    """Look up interrupted sends and take in every new status report of every bank's inbox.
+    """Look up interrupted sends, fetch what banks left on their servers, and take in every new status report.
 
-    Files stay where they are; bytes seen before change nothing. What cannot be read or applied is kept with
-    findings. Each report is its own committed transaction.
+    A bank that cannot be reached is reported and keeps nobody waiting. Files stay where they are; bytes seen before
+    change nothing. What cannot be read or applied is kept with findings. Each report is its own committed
+    transaction.
     """
-    resolved = []
-    messages = []
+    resolved: list[StepResult] = []
+    messages: list[ReceivedMessage] = []
+    fetched: list[str] = []
+    unreachable: list[str] = []
     for book in _books(conn, book_id):
         resolved += resolve_interrupted(conn, book_id=book, home=home)
-        for bank, inbox in _inboxes(conn, book, home):
+        for bank, profile in _profiles(conn, book):
+            inbox = home / profile.transport.inbox
+            try:
+                fetched += [path.name for path in carrier_of(profile, home).fetch(inbox)]
+            except OSError as error:
+                unreachable.append(f"{bank}: {error}")
             seen = _seen(conn, book, bank)
             for path in sorted(inbox.glob("*.xml")) if inbox.is_dir() else ():
                 if path.name.startswith(".") or not _is_status_report(path):
@@ -56,7 +64,9 @@ def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollRep
                     messages.append(receive(conn, book_id=book, bank=bank, name=path.name, content=content))
                 else:
                     messages.append(_again(path.name, bank, known))
-    return PollReport(resolved=tuple(resolved), messages=tuple(messages))
+    return PollReport(
+        resolved=tuple(resolved), messages=tuple(messages), fetched=tuple(fetched), unreachable=tuple(unreachable)
+    )
 
 
 def _seen(conn: Connection, book_id: int, bank: str) -> dict[str, int]:
@@ -106,13 +116,13 @@ def _books(conn: Connection, book_id: int | None) -> list[int]:
     return [int(str(row[0])) for row in rows]
 
 
-def _inboxes(conn: Connection, book_id: int, home: Path) -> Iterator[tuple[str, Path]]:
+def _profiles(conn: Connection, book_id: int) -> Iterator[tuple[str, Bank]]:
     with translate_errors():
         rows = conn.execute(
             "SELECT code, body FROM settlement.bank_profile WHERE book_id = %s ORDER BY code", (book_id,)
         ).fetchall()
     for code, body in rows:
-        yield str(code), home / Bank.model_validate(body).transport.inbox
+        yield str(code), Bank.model_validate(body)
 
 
 def _is_status_report(path: Path) -> bool:

@@ -156,10 +156,15 @@ class ReceivedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollReport:
-    """What a poll did: interrupted sends looked up, and status reports read."""
+    """What a poll did: interrupted sends looked up, files fetched, and status reports read.
+
+    `unreachable` says of each bank that could not be asked why; polling again is safe.
+    """
 
     resolved: tuple[StepResult, ...]
     messages: tuple[ReceivedMessage, ...]
+    fetched: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[MessageFinding, ...]:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ledger import currency as known_currency
 from ledger.errors import NostroError
@@ -176,6 +176,32 @@ class FolderTransport(_Model):
     inbox: RelativePath
 
 
+class SftpTransport(_Model):
+    """A bank's SFTP server. `inbox` is the folder of ours that what it leaves for us is copied into.
+
+    `known_hosts` holds the server's key, `key` or `password_file` proves who we are; all are files below
+    `NOSTRO_HOME`, so that no secret stands in a setup file or in the books.
+    """
+
+    kind: Literal["sftp"]
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: Annotated[str, Field(min_length=1, max_length=64)]
+    known_hosts: RelativePath
+    key: Annotated[RelativePath | None, Blank] = None
+    password_file: Annotated[RelativePath | None, Blank] = None
+    remote_outbox: Annotated[str, Field(min_length=1, max_length=255)]
+    remote_inbox: Annotated[str, Field(min_length=1, max_length=255)]
+    inbox: RelativePath
+    timeout_s: Annotated[int, Field(ge=1, le=600)] = 30
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> SftpTransport:
+        if (self.key is None) == (self.password_file is None):
+            raise ValueError("give either key or password_file, the file that proves who we are")
+        return self
+
+
 class DirectDebit(_Model):
     """Leave to collect from payees whose rule says so (pain.008)."""
 
@@ -199,7 +225,7 @@ class Bank(_Model):
     direct_debit: DirectDebit | None = None
     refuses_duplicates: bool = False
     tariff: tuple[TariffItem, ...] = ()
-    transport: FolderTransport
+    transport: FolderTransport | SftpTransport = Field(discriminator="kind")
 
 
 class Holder(_Model):

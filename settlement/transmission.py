@@ -20,6 +20,8 @@ from settlement.errors import FileStateError, FileTamperedError, NotKnownError, 
 from settlement.model import AT_THE_BANK, FileState, StepResult
 from settlement.reading import file_content
 from settlement.setup_model import Bank
+from settlement.setup_model import FolderTransport as FolderTerms
+from settlement.sftp import SftpServer, SftpTransport
 from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
 _PARCEL = """
@@ -54,6 +56,23 @@ class _Parcel:
 
     def result(self, state: FileState, *, is_new: bool, reason: str | None = None) -> StepResult:
         return StepResult(file_id=self.file_id, state=state, is_new=is_new, reason=reason)
+
+
+def carrier_of(bank: Bank, home: Path) -> Transport:
+    """What carries files to and from a bank, as its profile says. Paths of a profile are below `home`."""
+    terms = bank.transport
+    if isinstance(terms, FolderTerms):
+        return FolderTransport(home / terms.outbox)
+    server = SftpServer(
+        host=terms.host,
+        port=terms.port,
+        user=terms.user,
+        known_hosts=home / terms.known_hosts,
+        key=None if terms.key is None else home / terms.key,
+        password_file=None if terms.password_file is None else home / terms.password_file,
+        timeout_s=terms.timeout_s,
+    )
+    return SftpTransport(server, outbox=terms.remote_outbox, inbox=terms.remote_inbox)
 
 
 def release(
@@ -105,7 +124,10 @@ def resolve_interrupted(conn: Connection, *, book_id: int, home: Path) -> list[S
     for row in rows:
         parcel = _parcel(conn, int(str(row[0])), home, None)
         if not _sender_alive(conn, parcel):
-            result = _look_up(conn, parcel)
+            try:
+                result = _look_up(conn, parcel)
+            except SendUnknownError:
+                continue  # the bank cannot be asked now; the file stays as it is
             if result.is_new:
                 resolved.append(result)
     return resolved
@@ -113,7 +135,7 @@ def resolve_interrupted(conn: Connection, *, book_id: int, home: Path) -> list[S
 
 def _parcel(conn: Connection, file_id: int, home: Path, transport: Transport | None) -> _Parcel:
     def parcel(bank: object, state: str, **values: object) -> _Parcel:
-        carrier = transport or FolderTransport(home / Bank.model_validate(bank).transport.outbox)
+        carrier = transport or carrier_of(Bank.model_validate(bank), home)
         return _Parcel(state=FileState(state), transport=carrier, **values)  # type: ignore[arg-type]
 
     with translate_errors(), conn.cursor(row_factory=kwargs_row(parcel)) as cursor:
@@ -161,7 +183,12 @@ def _look_up(conn: Connection, parcel: _Parcel) -> StepResult:
     """What became of an interrupted send. Absence proves nothing: banks take files away."""
     if parcel.state is FileState.SENDING and _sender_alive(conn, parcel):
         raise SendFailedError(f"file {parcel.file_id} is being sent by another session; ask again in a moment.")
-    there = parcel.transport.look_up(parcel.name)
+    try:
+        there = parcel.transport.look_up(parcel.name)
+    except OSError as error:
+        raise SendUnknownError(
+            f"file {parcel.file_id} may have reached the bank, which cannot be asked now ({error}); poll it again."
+        ) from error
     if there == parcel.sha256:
         is_new = _end(conn, parcel.file_id, FileState.SENT, f"found at the bank as {parcel.name}")
         return parcel.result(FileState.SENT, is_new=is_new)

@@ -26,9 +26,19 @@ class Transport(Protocol):
         """SHA-256 (hex) of the file under that name, or None when there is none (the bank may have taken it)."""
         ...
 
+    def fetch(self, into: Path) -> list[Path]:
+        """Copy into a folder of ours what the bank left for us and is not there yet; gives the new files.
+
+        Raises `OSError` when the bank cannot be asked.
+        """
+        ...
+
 
 class FolderTransport:
-    """A bank's outbox folder: written as ``.<name>.part``, synced, measured, then renamed."""
+    """A bank's outbox folder: written as ``.<name>.part``, synced, measured, then renamed.
+
+    What the bank leaves for us comes into our folder by itself, so there is nothing to fetch.
+    """
 
     def __init__(self, outbox: Path) -> None:
         self._outbox = outbox
@@ -52,6 +62,10 @@ class FolderTransport:
             return hashlib.sha256((self._outbox / name).read_bytes()).hexdigest()
         except FileNotFoundError:
             return None
+
+    def fetch(self, into: Path) -> list[Path]:
+        """Nothing: the bank writes into our folder."""
+        return []
 
     def write(self, part: Path, content: bytes) -> None:
         """Write the whole content and wait until the disk has it."""

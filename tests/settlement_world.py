@@ -45,7 +45,7 @@ banks:
     rails: {{SEPA: {{cutoff: "20:00", sla_days: 1, minimum: "0.01", maximum: "999999999.99"}}}}
     refuses_duplicates: {refuses_duplicates}
     tariff: [{{code: "PMNT/ICDT/CHRG", amount: "2.50", currency: EUR}}]
-    transport: {{kind: folder, outbox: bank/nordbank/outbox, inbox: bank/nordbank/inbox}}
+    transport: {transport}
   island:
     bic: NWBKGB2L
     timezone: Europe/London
@@ -122,6 +122,7 @@ def write_setup(
     max_transactions: int = 10_000,
     accounts: Sequence[str] = ("eur", "gbp", "jpy", "kwd"),
     openings: dict[str, str] | None = None,
+    transport: str = "{kind: folder, outbox: bank/nordbank/outbox, inbox: bank/nordbank/inbox}",
     more: str = "",
 ) -> Path:
     """Write setup.yaml (`more` at its end) and payees.csv and return the YAML's path."""
@@ -139,6 +140,7 @@ def write_setup(
         _YAML.format(
             refuses_duplicates=str(refuses_duplicates).lower(),
             max_transactions=max_transactions,
+            transport=transport,
             bank_accounts="\n".join(lines),
         )
         + more

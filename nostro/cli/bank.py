@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.errors import RefusedError
+from ledger.errors import RefusedError, UnavailableError
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -47,9 +47,10 @@ def send_command(
 
 @bank_app.command("poll")
 def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
-    """Read new status reports (pain.002) from the banks' inboxes.
+    """Fetch what the banks left on their servers, and read new status reports (pain.002) from the inboxes.
 
-    Status 1 when a new one cannot be read; it is kept, and the others are taken in.
+    Status 1 when a new one cannot be read; it is kept, and the others are taken in. Status 3 when a bank cannot be
+    reached; poll again.
 
     Example: `nostro bank poll`
     """
@@ -58,12 +59,16 @@ def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
     new = [m for m in report.messages if m.is_new]
 
     def text() -> None:
+        if report.fetched:
+            console.print(f"{len(report.fetched)} files fetched")
         console.print(f"{len(new)} new status reports, {sum(m.rejected for m in new)} payments rejected")
         for message in new:
             for finding in message.findings:
                 console.print(f"{message.name}: {finding.reference or ''} {finding.message}".replace(":  ", ": "))
 
     emit(report, text, as_json=as_json)
+    if report.unreachable:
+        raise UnavailableError("; ".join(report.unreachable))
     unreadable = [(m.name, f.message) for m in new for f in m.findings if f.code == "reader"]
     if unreadable:
         name, why = unreadable[0]
