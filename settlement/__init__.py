@@ -35,10 +35,18 @@ from settlement.model import (
     ReceivedMessage,
     RunStatus,
     StepResult,
+    WrittenText,
 )
 from settlement.payees import PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
 from settlement.proposing import netting, propose
-from settlement.reading import file_content, payment_file, payment_files, payout_report, run_status
+from settlement.reading import (
+    file_content,
+    payment_file,
+    payment_files,
+    payout_report,
+    run_status,
+    written_texts,
+)
 from settlement.screening import Verdict, screen_payee
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
@@ -82,6 +90,7 @@ __all__ = [
     "StepResult",
     "Transport",
     "Verdict",
+    "WrittenText",
     "apply_setup",
     "approve",
     "cancel",
@@ -111,4 +120,5 @@ __all__ = [
     "run_status",
     "screen_payee",
     "seal",
+    "written_texts",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row, kwargs_row
@@ -23,8 +23,11 @@ from settlement.iso20022 import (
     Finding,
     PaymentFile,
     PaymentGroup,
+    PostalAddress,
     Rail,
     Totals,
+    Transliteration,
+    account_address,
     check_business_rules,
     end_to_end_id,
     message_id,
@@ -33,7 +36,7 @@ from settlement.iso20022 import (
     transliterate,
     uetr,
 )
-from settlement.setup_check import rail_calendar
+from settlement.setup_check import minor, rail_calendar
 from settlement.setup_model import Bank, Holder
 
 _RUN = """
@@ -92,6 +95,11 @@ class RunFrame:
         )
 
     @property
+    def max_total_minor(self) -> int | None:
+        """The largest sum of a file that the bank takes."""
+        return None if self.bank.max_total is None else minor(self.bank.max_total, self.currency)
+
+    @property
     def uetr_secret(self) -> bytes:
         """Keeps UETRs of different deployments apart and a repeated proposal's the same."""
         return hashlib.sha256(f"{self.book}\0{self.iban}".encode()).digest()
@@ -113,12 +121,51 @@ class Obligation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptText:
+    """A text that a file does not say as it was given: of which payment (0: the header), which field, and why."""
+
+    ordinal: int
+    field: str
+    text: Transliteration
+
+
+@dataclass(frozen=True, slots=True)
 class ComposedFile:
     """A payment file before it is XML; transfers in the order of the obligations it was made from."""
 
     file: PaymentFile
     transfers: tuple[CreditTransfer, ...]
     totals: Totals
+    written: tuple[KeptText, ...] = ()
+
+
+class _Scribe:
+    """Writes texts in a bank's characters and keeps what it had to change."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+        self.kept: list[KeptText] = []
+
+    def write(self, ordinal: int, field: str, text: str) -> str:
+        result = transliterate(text, self._bank.charset, self._bank.umlauts)
+        if result.changes:
+            self.kept.append(KeptText(ordinal, field, result))
+        return result.written
+
+    def optional(self, ordinal: int, field: str, text: str | None) -> str | None:
+        return None if text is None else self.write(ordinal, field, text) or None
+
+    def address(self, ordinal: int, of: Obligation | Holder) -> PostalAddress | None:
+        """The address in the bank's form; None without a country and town."""
+        if of.country is None or of.town is None:
+            return None
+        return postal_address(
+            self._bank.address,
+            country=of.country,
+            town=self.write(ordinal, "town", of.town),
+            street=self.optional(ordinal, "street", of.street),
+            postcode=self.optional(ordinal, "postcode", of.postcode),
+        )
 
 
 def read_frame(conn: Connection, run_id: int) -> RunFrame:
@@ -141,29 +188,30 @@ def read_obligations(conn: Connection, run_id: int, *, file_id: int | None = Non
         return cursor.execute(_OBLIGATIONS, (run_id, file_id, file_id)).fetchall()
 
 
+def parts(frame: RunFrame, obligations: Sequence[Obligation]) -> Iterator[Sequence[Obligation]]:
+    """What each file of a run pays, in order: as many as the bank takes in one file, by number and by sum.
+
+    A payment above the bank's largest sum gets a file of its own, which the business rules then refuse.
+    """
+    size, most = frame.bank.max_transactions, frame.max_total_minor
+    start = total_minor = 0
+    for n, owed in enumerate(obligations):
+        if n > start and (n - start == size or (most is not None and total_minor + owed.amount_minor > most)):
+            yield obligations[start:n]
+            start, total_minor = n, 0
+        total_minor += owed.amount_minor
+    if obligations:
+        yield obligations[start:]
+
+
 def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> ComposedFile:
     """The values of one payment file."""
     key, bank, terms = frame.key(part), frame.bank, RAIL_TERMS[frame.rail]
-
-    def written(text: str) -> str:
-        return transliterate(text, bank.charset).written
-
-    def optional(text: str | None) -> str | None:
-        return None if text is None else written(text) or None
-
-    remittance = written(f"{frame.book} {frame.business_date}")
+    scribe, rail = _Scribe(bank), bank.rails[frame.rail]
+    remittance = scribe.write(0, "remittance", f"{frame.book} {frame.business_date}")
     transfers = []
     for ordinal, owed in enumerate(obligations, 1):
-        reference = end_to_end_id(key, ordinal)
-        address = None
-        if owed.country is not None and owed.town is not None:
-            address = postal_address(
-                bank.address,
-                country=owed.country,
-                town=written(owed.town),
-                street=optional(owed.street),
-                postcode=optional(owed.postcode),
-            )
+        reference, account = end_to_end_id(key, ordinal), account_address(owed.iban)
         transfers.append(
             CreditTransfer(
                 instruction_id=reference,
@@ -171,43 +219,48 @@ def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> Co
                 uetr=uetr(frame.uetr_secret, reference) if bank.uetr else None,
                 amount_minor=owed.amount_minor,
                 currency=frame.currency,
-                creditor_name=written(owed.name),
-                creditor_iban=owed.iban,
+                creditor_name=scribe.write(ordinal, "name", owed.name),
+                creditor_iban=account.iban,
+                creditor_account=account.number,
+                creditor_clearing_system=account.clearing_system,
+                creditor_member_id=account.member_id,
                 creditor_bic=owed.bic if terms.creditor_bic else None,
-                creditor_address=address,
+                purpose=rail.purpose,
+                creditor_address=scribe.address(ordinal, owed),
                 remittance_unstructured=remittance or None,
             )
         )
     file = PaymentFile(
         msg_id=message_id(key),
         created_at=frame.proposed_at.astimezone(dt.UTC).replace(microsecond=0),
-        initiating_party_name=written(frame.holder.name),
-        group=_group(frame, key, written),
+        initiating_party_name=transliterate(frame.holder.name, bank.charset, bank.umlauts).written,
+        group=_group(frame, key, scribe),
         message_version=bank.message,
         charset=bank.charset,
     )
-    return ComposedFile(file, tuple(transfers), Totals.of(transfers))
+    return ComposedFile(file, tuple(transfers), Totals.of(transfers), tuple(scribe.kept))
 
 
-def _group(frame: RunFrame, key: FileKey, written: Callable[[str], str]) -> PaymentGroup:
+def _group(frame: RunFrame, key: FileKey, scribe: _Scribe) -> PaymentGroup:
     holder, terms = frame.holder, RAIL_TERMS[frame.rail]
+    rail, account = frame.bank.rails[frame.rail], account_address(frame.iban)
     return PaymentGroup(
         payment_information_id=payment_information_id(key),
         execution_date=frame.execution_date,
         currency=frame.currency,
-        debtor_name=written(holder.name),
-        debtor_iban=frame.iban,
+        debtor_name=scribe.write(0, "name", holder.name),
+        debtor_iban=account.iban,
+        debtor_account=account.number,
+        debtor_clearing_system=account.clearing_system,
+        debtor_member_id=account.member_id,
         debtor_bic=frame.bank.bic,
-        debtor_address=postal_address(
-            frame.bank.address,
-            country=holder.country,
-            town=written(holder.town),
-            street=None if holder.street is None else written(holder.street),
-            postcode=None if holder.postcode is None else written(holder.postcode),
-        ),
+        debtor_lei=holder.lei,
+        debtor_address=scribe.address(0, holder),
         batch_booking=frame.bank.batch_booking,
-        service_level=terms.service_level,
-        charge_bearer=terms.charge_bearer,
+        service_level=rail.service_level or terms.service_level,
+        local_instrument=rail.local_instrument or terms.local_instrument,
+        charge_bearer=rail.charge_bearer or terms.charge_bearer,
+        category_purpose=rail.category_purpose,
     )
 
 
@@ -221,5 +274,6 @@ def broken_rules(frame: RunFrame, composed: ComposedFile) -> list[Finding]:
         minimum_minor=frame.minimum_minor,
         maximum_minor=frame.maximum_minor,
         max_transactions=frame.bank.max_transactions,
+        max_total_minor=frame.max_total_minor,
     )
     return check_business_rules(composed.file, composed.transfers, limits)

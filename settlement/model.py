@@ -172,6 +172,22 @@ class PollReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenText:
+    """A text of a file that is not written as it was given; ordinal 0, without payee, is the file's header.
+
+    `changes` are sentences such as ``ü → ue (letter)``, in order of place.
+    """
+
+    ordinal: int
+    payee: str | None
+    end_to_end_id: str | None
+    field: str
+    original: str
+    written: str
+    changes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NettedPayee:
     """What a run would make of a payee: pay, collect, zero, negative, below_minimum, not_due or payee_held.
 

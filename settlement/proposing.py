@@ -6,14 +6,24 @@ Lives here: the order of steps. Must not live here: what is owed and the rules o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row, kwargs_row
+from psycopg.types.json import Jsonb
 
 from ledger import Connection, transaction
 from settlement.business_days import execution_date
-from settlement.composing import ComposedFile, RunFrame, broken_rules, compose, read_frame, read_obligations
+from settlement.composing import (
+    ComposedFile,
+    KeptText,
+    RunFrame,
+    broken_rules,
+    compose,
+    parts,
+    read_frame,
+    read_obligations,
+)
 from settlement.errors import NotKnownError, ProposalRefusedError
 from settlement.iso20022 import Finding, Rail, gate_file, render
 from settlement.model import FileState, NettedPayee, ProposedFile
@@ -146,10 +156,7 @@ def _propose_account(
     run_id, is_new = int(str(row[0])), bool(row[1])
     if is_new:
         frame = read_frame(conn, run_id)
-        size = frame.bank.max_transactions
-        obligations = read_obligations(conn, run_id)
-        for part, start in enumerate(range(0, len(obligations), size), 1):
-            share = obligations[start : start + size]
+        for part, share in enumerate(parts(frame, read_obligations(conn, run_id)), 1):
             composed = compose(frame, part, share)
             findings += _record(conn, frame, part, composed, [owed.obligation_id for owed in share])
     waiting = payment_files(conn, run_id=run_id, states={FileState.PROPOSED})
@@ -165,7 +172,7 @@ def _record(
     content = render(composed.file, composed.transfers)
     if findings := gate_file(content, composed.file, composed.transfers, composed.totals):
         return findings
-    conn.execute(
+    row = conn.execute(
         "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             frame.run_id,
@@ -179,8 +186,34 @@ def _record(
             [transfer.uetr for transfer in composed.transfers],
         ),
         binary=True,
-    )
+    ).fetchone()
+    assert row is not None
+    _record_written(conn, int(str(row[0])), composed.written)
     return []
+
+
+def _record_written(conn: Connection, file_id: int, written: Sequence[KeptText]) -> None:
+    """Keep what texts were before they were written in the bank's characters."""
+    if written:
+        conn.execute(
+            "SELECT settlement.record_written_texts(%s, %s, %s, %s, %s, %s)",
+            (
+                file_id,
+                [kept.ordinal for kept in written],
+                [kept.field for kept in written],
+                [kept.text.original for kept in written],
+                [kept.text.written for kept in written],
+                [
+                    Jsonb(
+                        [
+                            {"at": c.position, "original": c.original, "written": c.written, "rule": c.rule}
+                            for c in kept.text.changes
+                        ]
+                    )
+                    for kept in written
+                ],
+            ),
+        )
 
 
 def netting(

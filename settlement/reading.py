@@ -13,7 +13,7 @@ from psycopg.rows import class_row, kwargs_row
 
 from ledger import Connection, translate_errors
 from settlement.errors import NotKnownError
-from settlement.model import FileState, PaymentFileStatus, Payout, RunStatus
+from settlement.model import FileState, PaymentFileStatus, Payout, RunStatus, WrittenText
 
 _FILES = """
 SELECT f.file_id, f.run_id, f.part, b.code AS bank_account, f.rail, c.code AS currency, c.exponent::int,
@@ -79,6 +79,24 @@ def file_content(conn: Connection, file_id: int) -> bytes:
     if row is None:
         raise NotKnownError(f"there is no payment file {file_id}; list them with `nostro settle show`.")
     return bytes(row[0])  # type: ignore[call-overload,no-any-return]
+
+
+_WRITTEN = """
+SELECT w.ordinal, i.payee_code AS payee, i.end_to_end_id, w.field, w.original, w.written,
+       (SELECT array_agg(format('%%s → %%s (%%s)', c ->> 'original', c ->> 'written', c ->> 'rule') ORDER BY n)
+          FROM jsonb_array_elements(w.changes) WITH ORDINALITY x (c, n)) AS changes
+  FROM settlement.written_text w
+  LEFT JOIN settlement.instruction i ON i.file_id = w.file_id AND i.ordinal = w.ordinal
+ WHERE w.file_id = %s
+ ORDER BY w.ordinal, w.field
+"""
+
+
+def written_texts(conn: Connection, file_id: int) -> list[WrittenText]:
+    """What a file does not say as it was given, header first, then payment by payment. Raises `NotKnownError`."""
+    payment_file(conn, file_id)
+    with translate_errors(), conn.cursor(row_factory=class_row(WrittenText)) as cursor:
+        return cursor.execute(_WRITTEN, (file_id,)).fetchall()
 
 
 _SUMS = ("instruction_count", "total_minor")

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ledger import CURRENCIES, NostroError, parse_amount_minor
 from settlement.business_days import TARGET, Calendar
 from settlement.errors import SetupError
-from settlement.iso20022 import RAIL_TERMS, Rail, iban_in_sepa, transliterate
+from settlement.iso20022 import RAIL_TERMS, Rail, account_address, iban_in_sepa, transliterate
 from settlement.schedules import Roll, schedule_text
 from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Payee, PayeeDetails, Setup
 
@@ -201,8 +201,13 @@ def _faults_between(setup: Setup) -> Iterator[str]:
                 Calendar(terms.holidays or TARGET, terms.timezone or "UTC")
             except NostroError as error:
                 yield f"banks.{code}.rails.{rail}: {error}"
+            allowed = RAIL_TERMS[rail].charge_bearers
+            if terms.charge_bearer is not None and terms.charge_bearer not in allowed:
+                yield f"banks.{code}.rails.{rail}: charge_bearer must be {' or '.join(allowed)}."
             if any(cycle >= terms.cutoff for cycle in terms.cycles):
                 yield f"banks.{code}.rails.{rail}: cycles are earlier than the cut-off {terms.cutoff}."
+        if bank.uetr and not bank.message.carries_uetr:
+            yield f"banks.{code}: message {bank.message} has no place for a UETR; set uetr to false."
     yield from _approval_faults(setup)
     for n, account in enumerate(setup.bank_accounts):
         yield from _bank_account_faults(setup, f"bank_accounts[{n}] ({account.code})", account)
@@ -253,9 +258,21 @@ def _bank_account_faults(setup: Setup, place: str, account: BankAccount) -> Iter
     only = RAIL_TERMS[account.rail].currency
     if only is not None and account.currency != only:
         yield f"{place}: rail {account.rail} carries {only} only, not {account.currency}."
+    if bank is not None and bank.max_total is not None:
+        yield from _amount_faults(f"{place}: banks.{account.bank}.max_total", bank.max_total, account.currency)
+    if fault := _form_fault(account.iban, account.rail):
+        yield f"{place}: {fault}"
     yield from _amount_faults(f"{place}.opening.balance", account.opening.balance, account.currency)
     if account.overdraft is not None:
         yield from _amount_faults(f"{place}.overdraft", account.overdraft, account.currency)
+
+
+def _form_fault(text: str, rail: Rail) -> str | None:
+    """Whether the rail takes accounts of this form: IBANs, or numbers in its own clearing system."""
+    system = account_address(text).clearing_system
+    if system is not None and system != RAIL_TERMS[rail].clearing_system:
+        return f"account {text} is one of {system}; rail {rail} does not take it."
+    return None
 
 
 def _amount_faults(place: str, text: str, code: str | None) -> Iterator[str]:
@@ -319,15 +336,17 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
 
 def details_faults(bank: Bank | None, rail: Rail, payee: PayeeDetails) -> Iterator[str]:
     """What a bank would refuse of a payee's details, paid on a rail."""
-    if rail is Rail.SEPA and not iban_in_sepa(payee.iban):
-        yield f"IBAN {payee.iban} is outside the SEPA zone; pay it from an account on rail DOMESTIC."
     terms = RAIL_TERMS[rail]
+    if terms.sepa_only and not iban_in_sepa(payee.iban):
+        yield f"IBAN {payee.iban} is outside the SEPA zone; pay it from an account on another rail."
+    elif fault := _form_fault(payee.iban, rail):
+        yield fault
     if terms.creditor_bic and payee.bic is None:
         yield f"has no bic; rail {rail} needs the bank's BIC."
     if payee.town is not None and payee.country is None:
         yield "has a town but no country; an address needs both."
     if bank is not None:
-        written = transliterate(payee.name, bank.charset).written
+        written = transliterate(payee.name, bank.charset, bank.umlauts).written
         if not any(c.isalnum() for c in written) or len(written) > terms.name_length_max:
             yield f"name {written!r}, as written for the bank, must have 1 to {terms.name_length_max} characters."
 

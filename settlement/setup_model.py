@@ -19,7 +19,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ledger import currency as known_currency
 from ledger.errors import NostroError
-from settlement.iso20022 import AddressForm, Charset, MessageVersion, Rail, bic_fault, iban_fault
+from settlement.iso20022 import (
+    AddressForm,
+    ChargeBearer,
+    Charset,
+    MessageVersion,
+    Rail,
+    Umlauts,
+    account_fault,
+    bic_fault,
+    lei_fault,
+)
 from settlement.schedules import Roll
 
 
@@ -34,11 +44,13 @@ def _currency(code: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _iban(text: str) -> str:
-    iban = text.replace(" ", "")
-    if fault := iban_fault(iban):
-        raise ValueError(f"IBAN {iban!r} {fault}")
-    return iban
+def _account(text: str) -> str:
+    """An IBAN, or ``SYSTEM:bank code:account number`` where accounts have none."""
+    account = text.replace(" ", "")
+    if fault := account_fault(account):
+        what = "account" if ":" in account else "IBAN"
+        raise ValueError(f"{what} {account!r} {fault}")
+    return account
 
 
 def _bic(text: str) -> str:
@@ -101,7 +113,7 @@ def _credit_transfers(version: MessageVersion) -> MessageVersion:
 
 Blank = BeforeValidator(_blank_to_none)
 Currency = Annotated[str, AfterValidator(_currency)]
-Iban = Annotated[str, AfterValidator(_iban)]
+Iban = Annotated[str, AfterValidator(_account)]
 Bic = Annotated[str, AfterValidator(_bic)]
 Amount = Annotated[str, AfterValidator(_amount)]
 Percent = Annotated[str, AfterValidator(_percent)]
@@ -153,7 +165,10 @@ class AccountRule(_Model):
 
 
 class RailTerms(_Model):
-    """How a bank runs a rail. `cycles` are earlier cut-offs of the day; zone and calendar default to the bank's."""
+    """How a bank runs a rail. `cycles` are earlier cut-offs of the day; zone and calendar default to the bank's.
+
+    The ISO codes default to the rail's own; `purpose` is written into every payment.
+    """
 
     cutoff: Clock
     cycles: tuple[Clock, ...] = ()
@@ -162,6 +177,11 @@ class RailTerms(_Model):
     sla_days: int = Field(default=1, ge=0)
     minimum: Amount = "0.01"
     maximum: Amount = "999999999.99"
+    service_level: Annotated[str | None, Blank] = None
+    local_instrument: Annotated[str | None, Blank] = None
+    charge_bearer: ChargeBearer | None = None
+    category_purpose: Annotated[str | None, Blank] = None
+    purpose: Annotated[str | None, Blank] = None
 
 
 class TariffItem(_Model):
@@ -217,10 +237,12 @@ class Bank(_Model):
     holidays: str
     message: Annotated[MessageVersion, AfterValidator(_credit_transfers)] = MessageVersion.PAIN_001_001_09
     charset: Charset = Charset.SEPA
+    umlauts: Umlauts = Umlauts.TWO_LETTERS
     address: AddressForm = AddressForm.STRUCTURED
     batch_booking: bool = True
     uetr: bool = True
     max_transactions: int = Field(default=10_000, ge=1, le=999_999)
+    max_total: Annotated[Amount | None, Blank] = None
     rails: dict[Rail, RailTerms]
     direct_debit: DirectDebit | None = None
     refuses_duplicates: bool = False
@@ -228,8 +250,15 @@ class Bank(_Model):
     transport: FolderTransport | SftpTransport = Field(discriminator="kind")
 
 
+def _lei(text: str) -> str:
+    if fault := lei_fault(text):
+        raise ValueError(f"LEI {text!r} {fault}")
+    return text
+
+
 class Holder(_Model):
     name: Text
+    lei: Annotated[Annotated[str, AfterValidator(_lei)] | None, Blank] = None
     country: Country
     town: Text
     street: Annotated[Text | None, Blank] = None

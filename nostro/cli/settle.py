@@ -32,6 +32,7 @@ from settlement import (
     FileState,
     PaymentFileStatus,
     StepResult,
+    WrittenText,
     apply_setup,
     approve,
     file_content,
@@ -44,6 +45,7 @@ from settlement import (
     release,
     release_hold,
     run_status,
+    written_texts,
 )
 
 settle_app = typer.Typer(no_args_is_help=True, help="Pay out what the books say is owed.")
@@ -165,7 +167,7 @@ def show_command(
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
-    """Look at a payment file, or at all that are not finished.
+    """Look at a payment file and the texts it writes differently, or at all files that are not finished.
 
     Example: `nostro settle show 3 --xml`
     """
@@ -180,7 +182,26 @@ def show_command(
             if file_id is not None
             else payment_files(s.conn, book_id=s.book_id, states=waiting)
         )
-    emit({"files": files}, lambda: _print_files(files), as_json=as_json)
+        written = written_texts(s.conn, file_id) if file_id is not None else []
+
+    def text() -> None:
+        _print_files(files)
+        if written:
+            _print_written(written)
+
+    emit({"files": files} if file_id is None else {"files": files, "written": written}, text, as_json=as_json)
+
+
+_WRITTEN_MAX = 20
+
+
+def _print_written(written: list[WrittenText]) -> None:
+    """What the file does not say as it was given; the rest of a long list is in `--json`."""
+    columns = ("nr", "payee", "field", "given", "written", "changes")
+    cells = [(w.ordinal, w.payee, w.field, w.original, w.written, ", ".join(w.changes)) for w in written[:_WRITTEN_MAX]]
+    table("written in the bank's characters", columns, cells, right=(0,))
+    if len(written) > _WRITTEN_MAX:
+        console.print(f"and {len(written) - _WRITTEN_MAX:,} more; --json lists all")
 
 
 def _wanted(s: Session, files: list[int] | None, everything: bool, states: set[FileState], verb: str) -> list[int]:

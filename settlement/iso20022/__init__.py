@@ -3,7 +3,15 @@
 A leaf: values in, bytes and findings out. It knows no database and no clock, and ISO spellings stay here.
 """
 
-from settlement.iso20022.charset import Change, Charset, Transliteration, outside, transliterate
+from settlement.iso20022.charset import (
+    Change,
+    Charset,
+    Rule,
+    Transliteration,
+    Umlauts,
+    outside,
+    transliterate,
+)
 from settlement.iso20022.direct_debit import (
     Amendment,
     CollectionFile,
@@ -15,7 +23,16 @@ from settlement.iso20022.direct_debit import (
 from settlement.iso20022.field_rules import FileLimits
 from settlement.iso20022.findings import Finding
 from settlement.iso20022.follow_ups import Cancellation, CancellationFile, OriginalGroup, Reversal, ReversalFile
-from settlement.iso20022.identifiers import bic_fault, iban_fault, iban_in_sepa
+from settlement.iso20022.identifiers import (
+    AccountAddress,
+    account_address,
+    account_fault,
+    bic_fault,
+    creditor_id_fault,
+    iban_fault,
+    iban_in_sepa,
+    lei_fault,
+)
 from settlement.iso20022.ids import FileKey, book_tag, end_to_end_id, message_id, payment_information_id, uetr
 from settlement.iso20022.model import (
     AddressForm,
@@ -46,6 +63,7 @@ from settlement.iso20022.writing import Written, chunks, render, render_model, w
 
 __all__ = [
     "RAIL_TERMS",
+    "AccountAddress",
     "AddressForm",
     "Amendment",
     "Cancellation",
@@ -74,6 +92,7 @@ __all__ = [
     "Reason",
     "Reversal",
     "ReversalFile",
+    "Rule",
     "Scheme",
     "SequenceType",
     "StatusReport",
@@ -81,17 +100,22 @@ __all__ = [
     "Totals",
     "TransactionStatus",
     "Transliteration",
+    "Umlauts",
     "Written",
+    "account_address",
+    "account_fault",
     "advance",
     "bic_fault",
     "book_tag",
     "check_business_rules",
     "chunks",
     "contradicts",
+    "creditor_id_fault",
     "end_to_end_id",
     "gate_file",
     "iban_fault",
     "iban_in_sepa",
+    "lei_fault",
     "message_id",
     "outside",
     "payment_information_id",

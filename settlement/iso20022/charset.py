@@ -9,9 +9,10 @@ the written one, and text is never cut. Two sets:
 ``sepa``   the Latin set every SEPA bank takes: ``a-z A-Z 0-9 / - ? : ( ) . , ' +`` and space (EPC217-08).
 ``latin``  printable ASCII, Latin-1 and Latin Extended-A letters and signs, Ș ș Ț ț and € (as in Switzerland).
 
-Umlauts are written ae, oe, ue; other Latin letters lose their accents; Greek follows ELOT 743 letter by
-letter, Cyrillic the Bulgarian law with the Ukrainian, Serbian and Macedonian letters added; a character
-without any counterpart becomes a full stop, as the EPC recommends, and its change says ``known=False``.
+Umlauts are written ae, oe, ue, or a, o, u where a bank wants that (`Umlauts`); other Latin letters lose their
+accents; Greek follows ELOT 743 letter by letter, Cyrillic the Bulgarian law with the Ukrainian, Serbian and
+Macedonian letters added; a character without any counterpart becomes a full stop, as the EPC recommends. Every
+change names the rule that made it (`Rule`); the full stop's is ``unknown``.
 """
 
 from __future__ import annotations
@@ -34,14 +35,37 @@ class Charset(StrEnum):
     LATIN = "latin"
 
 
+class Umlauts(StrEnum):
+    """How a bank wants ä, ö, ü and å, æ, ø written: as two letters, or as one without its marks."""
+
+    TWO_LETTERS = "ae"
+    ONE_LETTER = "a"
+
+
+class Rule(StrEnum):
+    """Why a piece is written differently."""
+
+    LETTER = "letter"
+    ACCENT = "accent"
+    SIGN = "sign"
+    SPACE = "space"
+    INVISIBLE = "invisible"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One replaced piece: where in the original (from 0), what stood there, what is written instead."""
+    """One replaced piece: where in the original (from 0), what stood there, what is written instead, by which rule."""
 
     position: int
     original: str
     written: str
-    known: bool = True
+    rule: Rule
+
+    @property
+    def known(self) -> bool:
+        """False for a character without counterpart."""
+        return self.rule is not Rule.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +137,7 @@ def reference_fault(text: str) -> str | None:
     return "contains '//'" if "//" in text else None
 
 
-def transliterate(text: str, charset: Charset) -> Transliteration:
+def transliterate(text: str, charset: Charset, umlauts: Umlauts = Umlauts.TWO_LETTERS) -> Transliteration:
     """Write a text in a character set; spaces are also stripped and runs of them joined, and logged.
 
     Does nothing to a text that is written already; never raises, never cuts.
@@ -123,7 +147,7 @@ def transliterate(text: str, charset: Charset) -> Transliteration:
     clusters = _clusters(text)
     followers = [cluster for _, cluster in clusters[1:]] + [""]
     pieces = [
-        Change(position, cluster, *_write(cluster, following, _ALLOWED[charset]))
+        Change(position, cluster, *_write(cluster, following, _ALLOWED[charset], umlauts))
         for (position, cluster), following in zip(clusters, followers, strict=True)
     ]
     pieces = _join_spaces(pieces)
@@ -141,12 +165,12 @@ def _join_spaces(pieces: list[Change]) -> list[Change]:
     last_kept: int | None = None
     for piece in pieces:
         if piece.written == " " and (last_kept is None or joined[last_kept].written == " "):
-            piece = replace(piece, written="")
+            piece = replace(piece, written="", rule=Rule.SPACE)
         joined.append(piece)
         if piece.written:
             last_kept = len(joined) - 1
     if last_kept is not None and joined[last_kept].written == " ":
-        joined[last_kept] = replace(joined[last_kept], written="")
+        joined[last_kept] = replace(joined[last_kept], written="", rule=Rule.SPACE)
     return joined
 
 
@@ -162,32 +186,39 @@ def _clusters(text: str) -> list[tuple[int, str]]:
     return clusters
 
 
-def _write(cluster: str, following: str, allowed: frozenset[str]) -> tuple[str, bool]:
-    """What is written for one cluster, and whether it is a known counterpart."""
+def _write(cluster: str, following: str, allowed: frozenset[str], umlauts: Umlauts) -> tuple[str, Rule]:
+    """What is written for one cluster, and by which rule."""
     composed = unicodedata.normalize("NFC", cluster)
     if composed in allowed:
-        return composed, True
+        return composed, Rule.ACCENT
     if composed in _SPACES or unicodedata.category(composed[0]) in {"Zs", "Zl", "Zp"}:
-        return " ", True
+        return " ", Rule.SPACE
     if all(unicodedata.category(character) in {"Cc", "Cf"} for character in composed):
-        return "", True
+        return "", Rule.INVISIBLE
     for form in (composed, unicodedata.normalize("NFKD", composed)):
         letters = [character for character in form if not unicodedata.combining(character)]
-        parts = [_counterpart(character, following, allowed) for character in letters]
-        if parts and all(parts):
-            return "".join(parts), True
-    return UNKNOWN, False
+        parts = [_counterpart(character, following, allowed, umlauts) for character in letters]
+        if parts and all(text for text, _ in parts):
+            marks_only = form is not composed and all(rule is None for _, rule in parts)
+            rule = Rule.ACCENT if marks_only else next((rule for _, rule in parts if rule is not None), Rule.SIGN)
+            return "".join(text for text, _ in parts), rule
+    return UNKNOWN, Rule.UNKNOWN
 
 
-def _counterpart(character: str, following: str, allowed: frozenset[str]) -> str:
-    """The table's text for one character; '' when it has none."""
+_ONE_LETTER = _pairs("ä a ö o ü u å a æ a ø o")
+
+
+def _counterpart(character: str, following: str, allowed: frozenset[str], umlauts: Umlauts) -> tuple[str, Rule | None]:
+    """The table's text for one character ('' when it has none) and its rule (None when nothing was changed)."""
     if character in allowed:
-        return character
+        return character, None
     if character in _SIGNS:
-        return _SIGNS[character]
+        return _SIGNS[character], Rule.SIGN
     lower = character.lower()
     text = _LETTERS.get(lower, "")
+    if umlauts is Umlauts.ONE_LETTER:
+        text = _ONE_LETTER.get(lower, text)
     if not text or character == lower:
-        return text
+        return text, Rule.LETTER
     # ÄRZTE gives AERZTE, Ärzte gives Aerzte.
-    return text.upper() if following[:1].isupper() else text[0].upper() + text[1:]
+    return (text.upper() if following[:1].isupper() else text[0].upper() + text[1:]), Rule.LETTER

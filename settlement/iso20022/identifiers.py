@@ -8,6 +8,7 @@ Must not live here: whether a bank or an account exists; bank codes are not look
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 from schwifty import exceptions, registry
@@ -134,3 +135,35 @@ def national_account_fault(system: str, account: str) -> str | None:
     """What is wrong with an account number at a member of a clearing system, or None."""
     shape = {"USABA": r"[A-Z0-9]{4,17}", "GBDSC": r"[0-9]{8}"}.get(system, r"[A-Z0-9]{1,34}")
     return None if re.fullmatch(shape, account) else "is not shaped as an account number there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountAddress:
+    """An account as a payer names it: an IBAN, or a number at a member of a clearing system."""
+
+    iban: str | None = None
+    clearing_system: str | None = None
+    member_id: str | None = None
+    number: str | None = None
+
+
+def account_address(text: str) -> AccountAddress:
+    """Read ``DE89…`` or ``USABA:021000021:1234567890`` (clearing system, bank code, account number)."""
+    system, colon, rest = text.partition(":")
+    if not colon:
+        return AccountAddress(iban=text)
+    member, _, number = rest.partition(":")
+    return AccountAddress(clearing_system=system, member_id=member, number=number)
+
+
+def account_fault(text: str) -> str | None:
+    """What is wrong with an account as `account_address` reads it, or None."""
+    account = account_address(text)
+    if account.iban is not None:
+        return iban_fault(account.iban)
+    system, member, number = account.clearing_system or "", account.member_id or "", account.number or ""
+    if fault := member_fault(system, member):
+        return f"names bank {member!r}, which {fault}"
+    if fault := national_account_fault(system, number):
+        return f"has number {number!r}, which {fault}"
+    return None

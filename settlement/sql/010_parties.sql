@@ -33,7 +33,8 @@ CREATE TABLE settlement.bank_account_root (
     bank               text NOT NULL,
     iban               text NOT NULL,
     currency_id        smallint NOT NULL REFERENCES ledger.currency,
-    rail               text NOT NULL CHECK (rail IN ('SEPA', 'DOMESTIC')),
+    rail               text NOT NULL CHECK (rail IN (
+        'SEPA', 'SEPA_INST', 'DOMESTIC', 'CROSS_BORDER', 'US_ACH', 'US_WIRE', 'UK_FPS', 'UK_CHAPS')),
     nostro_account_id  int NOT NULL UNIQUE REFERENCES ledger.account,
     transit_account_id int NOT NULL UNIQUE REFERENCES ledger.account,
     opening_date       date NOT NULL,

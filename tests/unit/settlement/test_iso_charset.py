@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from settlement.iso20022 import Change, Charset, outside, transliterate
+from settlement.iso20022 import Change, Charset, Rule, Umlauts, outside, transliterate
 from settlement.iso20022.charset import reference_fault
 
 SEPA, LATIN = Charset.SEPA, Charset.LATIN
@@ -41,10 +41,10 @@ def test_every_change_is_logged_with_its_place() -> None:
     assert result.original == "Jürß & Co "
     assert result.written == "Juerss + Co"
     assert result.changes == (
-        Change(1, "ü", "ue"),
-        Change(3, "ß", "ss"),
-        Change(5, "&", "+"),
-        Change(9, " ", ""),
+        Change(1, "ü", "ue", Rule.LETTER),
+        Change(3, "ß", "ss", Rule.LETTER),
+        Change(5, "&", "+", Rule.SIGN),
+        Change(9, " ", "", Rule.SPACE),
     )
 
 
@@ -67,3 +67,25 @@ def test_outside_names_each_character_once() -> None:
 )
 def test_references_have_no_outer_or_double_slashes(text: str, fault: str | None) -> None:
     assert reference_fault(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("ÄRZTE Ärzte Straße", "ARZTE Arzte Strasse"), ("Ångström Øre Zoë", "Angstrom Ore Zoe")]
+)
+def test_banks_that_want_one_letter_for_an_umlaut_get_one(text: str, written: str) -> None:
+    assert transliterate(text, SEPA, Umlauts.ONE_LETTER).written == written
+
+
+def test_every_change_names_its_rule() -> None:
+    rules = {c.original: c.rule for c in transliterate("Zoë Łódź\t\u00adЖ山 @", SEPA).changes}
+    assert rules == {
+        "ë": Rule.ACCENT,
+        "Ł": Rule.LETTER,
+        "ó": Rule.ACCENT,
+        "ź": Rule.ACCENT,
+        "\t": Rule.SPACE,
+        "\u00ad": Rule.INVISIBLE,
+        "Ж": Rule.LETTER,
+        "山": Rule.UNKNOWN,
+        "@": Rule.SIGN,
+    }
