@@ -5,9 +5,31 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from ledger import NewHold, UnavailableError, committed, place_holds, post_batch, transaction
+from ledger import (
+    NewEntry,
+    NewHold,
+    NewPosting,
+    UnavailableError,
+    UnbalancedEntryError,
+    committed,
+    place_holds,
+    post_batch,
+    transaction,
+)
 from nostro.database import Database
-from tests.ledger_books import Books, as_role, entry, open_books
+from tests.ledger_books import (
+    DAY,
+    POWERS,
+    Books,
+    RawEntry,
+    RawPosting,
+    as_role,
+    entry,
+    honest,
+    open_books,
+    refused,
+    write_raw,
+)
 
 WALLET, CASH = "liabilities:wallet:W1", "assets:cash"
 
@@ -38,6 +60,47 @@ def test_the_checks_of_a_balance_refuse_without_any_trigger(books: Books, change
             conn.execute(b"UPDATE ledger.balance SET " + change.encode() + b" WHERE account_id = %s", (books[WALLET],))
         assert refused.value.diag.constraint_name == constraint
         conn.rollback()
+
+
+FOUR_LEGS = ((CASH, 500), ("income:sales", -500), (CASH, 700), ("liabilities:payable:P1", -700))
+
+
+@pytest.mark.parametrize("role", POWERS)
+@pytest.mark.parametrize(
+    "legs",
+    [
+        FOUR_LEGS[:2],  # half of it
+        (*FOUR_LEGS[:2], *FOUR_LEGS[:2]),  # half of it, twice
+    ],
+)
+def test_a_reversal_takes_every_leg_back_just_as_often(
+    books: Books, role: str, legs: tuple[tuple[str, int], ...]
+) -> None:
+    with books.db.app() as conn:
+        original = NewEntry("four", DAY, tuple(NewPosting(code, amount) for code, amount in FOUR_LEGS))
+        (posted,) = post_batch(conn, book_id=books.book, entries=[original])
+    postings = tuple(RawPosting(n, 0, books[code], -amount) for n, (code, amount) in enumerate(legs))
+    undo = RawEntry(0, "undo", first=0, count=len(legs), reverses=posted.entry_id)
+    batch = honest(books).but(entries=(undo,), postings=postings)
+    refused(books, role, batch, UnbalancedEntryError, "entry_reversal_negates")
+
+
+@pytest.mark.parametrize("role", POWERS)
+def test_an_entry_does_not_live_on_the_postings_of_another(books: Books, role: str) -> None:
+    """A batch of before had just so many entries and postings: it takes no other entry for them."""
+    batch = honest(books)
+    with as_role(books.db, role) as conn:
+        write_raw(conn, batch)
+        conn.commit()
+    ghost = batch.but(new_batch=False, entries=(RawEntry(5, "ghost", first=0),), postings=())
+    refused(books, role, ghost, UnbalancedEntryError, "entry_postings")
+
+
+@pytest.mark.parametrize("role", POWERS)
+def test_postings_of_no_entry_beside_sound_ones(books: Books, role: str) -> None:
+    batch = honest(books)
+    stray = (RawPosting(2, 5, books[CASH], 7), RawPosting(3, 5, books["income:sales"], -7))
+    refused(books, role, batch.but(postings=(*batch.postings, *stray)), UnbalancedEntryError, "posting_entry")
 
 
 def test_a_connection_that_is_lost_already_says_it_is_safe_to_retry(books: Books) -> None:
