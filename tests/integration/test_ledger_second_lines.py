@@ -11,9 +11,13 @@ from ledger import (
     NewPosting,
     UnavailableError,
     UnbalancedEntryError,
+    close_period,
     committed,
     place_holds,
     post_batch,
+    reopen_period,
+    request_close_override,
+    request_reopen,
     transaction,
 )
 from nostro.database import Database
@@ -101,6 +105,36 @@ def test_postings_of_no_entry_beside_sound_ones(books: Books, role: str) -> None
     batch = honest(books)
     stray = (RawPosting(2, 5, books[CASH], 7), RawPosting(3, 5, books["income:sales"], -7))
     refused(books, role, batch.but(postings=(*batch.postings, *stray)), UnbalancedEntryError, "posting_entry")
+
+
+@pytest.mark.parametrize("role", POWERS)
+def test_a_hold_is_not_posted_by_an_entry_of_before(books: Books, role: str) -> None:
+    with books.db.app() as conn:
+        post_batch(conn, book_id=books.book, entries=[entry("draw", WALLET, CASH, 300)])
+    with as_role(books.db, role) as conn:
+        conn.execute(
+            "INSERT INTO ledger.hold_resolution (hold_id, book_id, kind, held_minor, posted_minor, entry_key, at)"
+            " SELECT hold_id, book_id, 'posted', 300, 300, 'draw', now() FROM ledger.hold WHERE book_id = %s",
+            (books.book,),
+        )
+        with pytest.raises(psycopg.errors.CheckViolation) as refused_in_commit:
+            conn.commit()
+        assert refused_in_commit.value.diag.constraint_name == "hold_posting"
+
+
+def test_an_override_of_before_a_reopening_does_not_close_again_by_raw_sql(books: Books) -> None:
+    with books.db.login("alice") as alice, books.db.login("bob") as bob:
+        request_close_override(alice, book_id=books.book, through=DAY, reason="the bank is not live")
+        close_period(bob, book_id=books.book, through=DAY)
+        request_reopen(alice, book_id=books.book, from_date=DAY, reason="an invoice came late")
+        reopen_period(bob, book_id=books.book, from_date=DAY)
+    with books.db.owner() as conn, pytest.raises(psycopg.errors.CheckViolation) as stale:
+        conn.execute(
+            "INSERT INTO ledger.period_close (book_id, through_date, override_reason, override_by)"
+            " SELECT book_id, through_date, reason, requested_by FROM ledger.period_override WHERE book_id = %s",
+            (books.book,),
+        )
+    assert stale.value.diag.constraint_name == "period_certified"
 
 
 def test_a_connection_that_is_lost_already_says_it_is_safe_to_retry(books: Books) -> None:
