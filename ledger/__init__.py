@@ -103,6 +103,7 @@ from ledger.holds import (
     post_holds,
     void_holds,
 )
+from ledger.hot import AccountMode, HotAccount, ModeOf, fold_deferred, hot_accounts, set_account_modes
 from ledger.importing import ImportReport, import_journal
 from ledger.journal import (
     EntryOutcome,
@@ -138,6 +139,7 @@ __all__ = [
     "CURRENCIES",
     "AccessError",
     "AccountBalance",
+    "AccountMode",
     "AlreadyReversedError",
     "AmountError",
     "AppendOnlyError",
@@ -166,10 +168,12 @@ __all__ = [
     "HoldError",
     "HoldPosting",
     "HoldState",
+    "HotAccount",
     "IdempotencyConflictError",
     "ImportReport",
     "JournalFileError",
     "Knowledge",
+    "ModeOf",
     "Money",
     "NewEntry",
     "NewHold",
@@ -228,8 +232,10 @@ __all__ = [
     "export_journal",
     "export_parquet",
     "export_text",
+    "fold_deferred",
     "format_amount",
     "functional_trial_balance",
+    "hot_accounts",
     "import_journal",
     "import_rates",
     "knowledge_at",
@@ -256,6 +262,7 @@ __all__ = [
     "reverse",
     "reverse_exchange",
     "seal",
+    "set_account_modes",
     "soft_close_period",
     "statement",
     "statement_page",

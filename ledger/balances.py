@@ -159,9 +159,10 @@ SELECT effective_date, posting_id, idempotency_key, amount_minor, description, r
 
 
 def publish(conn: Connection) -> int:
-    """Run the sequencer: number what has committed since the last run, and roll it up. Returns the last number."""
+    """Run the sequencer: number what has committed since the last run, roll it up, fold it. Returns the last number."""
     with transaction(conn):
         row = conn.execute("SELECT ledger.publish_and_roll_up()").fetchone()
+        conn.execute("SELECT ledger.fold_deferred()")
     assert row is not None
     return int(str(row[0]))
 

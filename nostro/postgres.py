@@ -20,6 +20,9 @@ SERVER_SETTINGS = {
     "work_mem": "'64MB'",
     "maintenance_work_mem": "'256MB'",
     "max_wal_size": "'4GB'",
+    # Keep that much write-ahead log to be written over: a commit that must first make and fill a new file waits, and
+    # all others behind it.
+    "min_wal_size": "'2GB'",
     "checkpoint_timeout": "'15min'",
     "checkpoint_completion_target": "0.9",
     "max_connections": "200",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psycopg.types.json import Jsonb
 
-from ledger import Connection, transaction
+from ledger import Connection, ModeOf, set_account_modes, transaction
 from settlement.setup_check import CheckedSetup, minor, payee_schedule, rail_limits, read_setup
 from settlement.setup_model import AccountRule, AccountType, ApprovalTerms, Payee, Setup
 
@@ -54,6 +54,8 @@ def apply_setup(conn: Connection, path: Path) -> SetupReport:
         book_id = _int(conn, "SELECT ledger.define_book(%s, %s)", setup.book.name, setup.book.functional_currency)
         _define_rules(conn, book_id, [rule for rule in setup.accounts if rule.control is None])
         _open_accounts(conn, book_id, _accounts(checked))
+        modes = [ModeOf(rule.code, rule.mode, rule.shards) for rule in setup.accounts if rule.mode is not None]
+        modes_changed = set_account_modes(conn, book_id=book_id, modes=modes)
         changed = _declare_banks(conn, book_id, setup)
         new_payees, versions = _declare_payees(conn, book_id, checked.payees)
     return SetupReport(
@@ -64,7 +66,7 @@ def apply_setup(conn: Connection, path: Path) -> SetupReport:
         payees=len(checked.payees),
         new_payees=new_payees,
         changed_payees=versions - new_payees,
-        changed=changed or versions > 0,
+        changed=changed or versions > 0 or modes_changed > 0,
     )
 
 
@@ -105,7 +107,7 @@ def _accounts(checked: CheckedSetup) -> list[_Account]:
     accounts = [
         _Account(rule.code, rule.type, rule.currency, rule.settleable, rule.control, _floor(rule, rule.currency))
         for rule in setup.accounts
-        if rule.control is not None and rule.currency is not None
+        if (rule.control is not None or rule.mode is not None) and rule.currency is not None
     ]
     for own in setup.bank_accounts:
         floor = None if own.overdraft is None else -minor(own.overdraft, own.currency)

@@ -240,6 +240,8 @@ def _rule_faults(rules: Sequence[AccountRule]) -> Iterator[str]:
             yield f"{place}: control {rule.control!r} is unknown; use {' or '.join(_CONTROLS)}."
         if rule.control is not None and (rule.is_pattern or rule.currency is None):
             yield f"{place}: a control account needs an exact code and a currency."
+        if rule.mode is not None and (rule.is_pattern or rule.currency is None):
+            yield f"{place}: a mode is given for one account, with its currency."
         if rule.settleable and rule.type is not AccountType.LIABILITY:
             yield f"{place}: only a liability is settleable (it is what we owe a payee)."
         if rule.floor is not None:

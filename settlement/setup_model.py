@@ -17,8 +17,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ledger import AccountMode
 from ledger import currency as known_currency
 from ledger.errors import NostroError
+from ledger.hot import DEFAULT_SHARDS
 from settlement.iso20022 import (
     AddressForm,
     ChargeBearer,
@@ -153,6 +155,8 @@ class AccountRule(_Model):
     settleable: bool = False
     control: Annotated[str | None, Blank] = None
     floor: Annotated[SignedAmount | None, Blank] = None
+    mode: AccountMode | None = None
+    shards: Annotated[int, Field(ge=2, le=64)] = DEFAULT_SHARDS
 
     @property
     def is_pattern(self) -> bool:

@@ -65,15 +65,24 @@ CREATE TABLE ledger.balance (
     account_id   int      PRIMARY KEY REFERENCES ledger.account,
     book_id      int      NOT NULL,
     normal_side  smallint NOT NULL,
+    account_currency_id smallint NOT NULL,
+    control      text,
+    mode         text     NOT NULL DEFAULT 'strict' CHECK (mode IN ('strict', 'sharded', 'deferred')),
+    shards       smallint NOT NULL DEFAULT 0 CHECK (shards BETWEEN 0 AND 64),
     floor_minor  bigint,
     ceiling_minor bigint,
     posted_minor bigint   NOT NULL DEFAULT 0,
     held_minor   bigint   NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
+    CONSTRAINT balance_hot_unconstrained CHECK (mode = 'strict' OR (floor_minor IS NULL AND ceiling_minor IS NULL AND control IS NULL)),
     CONSTRAINT balance_floor CHECK (normal_side * posted_minor - held_minor >= floor_minor),
     CONSTRAINT balance_ceiling CHECK (normal_side * posted_minor <= ceiling_minor)
 ) WITH (fillfactor = 50);
 CREATE INDEX balance_limited ON ledger.balance (account_id) WHERE floor_minor IS NOT NULL OR ceiling_minor IS NOT NULL;
-COMMENT ON TABLE ledger.balance IS 'Running balance: the sum of the account''s postings, moved by the posting trigger alone (invariant 4).';
+CREATE INDEX balance_hot ON ledger.balance (account_id) WHERE mode <> 'strict';
+COMMENT ON TABLE ledger.balance IS
+    'Running balance: the sum of the account''s postings, moved by the posting trigger alone (invariant 4). What the account '
+    'is (book, side, currency, control, limits) is repeated here, so that a batch looks at each account once.';
+COMMENT ON COLUMN ledger.balance.mode IS 'Where a post writes: here, in one of `shards` rows, or in a row a batch (032_hot.sql).';
 COMMENT ON CONSTRAINT balance_floor ON ledger.balance IS 'Invariant 5: a constrained account never crosses its floor.';
 COMMENT ON CONSTRAINT balance_ceiling ON ledger.balance IS 'Invariant 5: a constrained account never crosses its ceiling.';
 
@@ -143,7 +152,7 @@ CREATE TABLE ledger.posting (
     CONSTRAINT posting_amount_not_zero CHECK (amount_minor <> 0),
     CONSTRAINT posting_batch CHECK (posting_id >> 20 = entry_id >> 20)
 );
-CREATE INDEX posting_account ON ledger.posting (account_id, posting_id) INCLUDE (amount_minor, effective_date);
+CREATE INDEX posting_account ON ledger.posting (account_id, posting_id);
 COMMENT ON TABLE ledger.posting IS 'Debit positive, credit negative, minor units of the account''s currency.';
 COMMENT ON CONSTRAINT posting_amount_not_zero ON ledger.posting IS 'Invariant 1: no zero posting.';
 

@@ -30,7 +30,7 @@ BEGIN
     IF pg_trigger_depth() < 2 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'restrict_violation', CONSTRAINT = 'balance_by_posting',
-            MESSAGE = format('%s on ledger.balance is refused: a balance is the sum of its postings.', TG_OP),
+            MESSAGE = format('%s on ledger.%s is refused: a balance is the sum of its postings.', TG_OP, TG_TABLE_NAME),
             HINT = 'Post an entry instead.';
     END IF;
     RETURN NULL;
@@ -42,8 +42,8 @@ ALTER TABLE ledger.balance ENABLE ALWAYS TRIGGER balance_by_posting;
 CREATE FUNCTION ledger.open_balances() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO ledger.balance (account_id, book_id, normal_side, floor_minor, ceiling_minor)
-    SELECT account_id, book_id, normal_side, floor_minor, ceiling_minor FROM new_account ORDER BY account_id;
+    INSERT INTO ledger.balance (account_id, book_id, normal_side, account_currency_id, control, floor_minor, ceiling_minor)
+    SELECT account_id, book_id, normal_side, currency_id, control, floor_minor, ceiling_minor FROM new_account ORDER BY account_id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER open_balances AFTER INSERT ON ledger.account
@@ -88,10 +88,10 @@ END $$;
 -- postings (check_entries), its postings in one statement of just so many, each group of which is exactly what one
 -- entry of the batch declares: so no entry lacks postings, and no leg comes late.
 CREATE FUNCTION ledger.admit_postings() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
     v_batch bigint := (SELECT posting_id >> 20 FROM new_posting LIMIT 1);
-    v_book int; v_module text; v_count bigint; v_sound bigint;
+    v_book int; v_module text; v_count bigint; v_rows bigint; v_sound bigint; v_one_currency boolean;
     v_accounts int[]; v_deltas numeric[]; v_currencies int[];
 BEGIN
     IF v_batch IS NULL THEN RETURN NULL; END IF;
@@ -100,28 +100,28 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM ledger.raise_posting_fault(NULL, NULL, NULL, v_batch);
     END IF;
+    -- Modes of accounts change, and periods close, under FOR UPDATE on the same row: not while this post is under way.
+    PERFORM FROM ledger.book WHERE book_id = v_book FOR KEY SHARE;
 
     -- Accounts in order, what each moves by, and the currency its postings claim (NULL when they differ).
     SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
-           array_agg(CASE WHEN low = high THEN low END ORDER BY account_id)
-      INTO v_accounts, v_deltas, v_currencies
-      FROM (SELECT account_id, sum(amount_minor) AS delta, min(currency_id) AS low, max(currency_id) AS high
+           array_agg(CASE WHEN low = high THEN low END ORDER BY account_id), sum(n), min(low) = max(high)
+      INTO v_accounts, v_deltas, v_currencies, v_rows, v_one_currency
+      FROM (SELECT account_id, sum(amount_minor) AS delta, count(*) AS n, min(currency_id) AS low, max(currency_id) AS high
               FROM new_posting GROUP BY account_id) g;
-    PERFORM ledger.check_accounts(v_book, v_module, v_accounts, v_currencies);
 
     SELECT sum(g.n) INTO v_sound
       FROM (SELECT entry_id, count(*) AS n, sum(amount_minor) AS total, min(posting_id) AS low, max(posting_id) AS high,
-                   min(currency_id) AS low_currency, max(currency_id) AS high_currency,
                    min(effective_date) AS first_date, max(effective_date) AS last_date,
                    min(book_id) AS low_book, max(book_id) AS high_book
               FROM new_posting GROUP BY entry_id) g
       JOIN (SELECT * FROM ledger.entry WHERE entry_id >= v_batch << 20 AND entry_id < (v_batch + 1) << 20 OFFSET 0) e USING (entry_id)
-     WHERE g.total = 0 AND g.low_currency = g.high_currency
-       AND e.posting_count = g.n AND e.first_posting_id = g.low AND g.high = g.low + g.n - 1
+     WHERE g.total = 0 AND e.posting_count = g.n AND e.first_posting_id = g.low AND g.high = g.low + g.n - 1
        AND e.effective_date = g.first_date AND e.effective_date = g.last_date
        AND e.book_id = v_book AND g.low_book = v_book AND g.high_book = v_book;
-    IF v_sound IS DISTINCT FROM v_count OR v_count <> (SELECT count(*) FROM new_posting) THEN
-        -- Several currencies in an entry, or a fault: look closer.
+    IF NOT v_one_currency OR v_sound IS DISTINCT FROM v_count OR v_count <> v_rows THEN
+        -- Several currencies, or a fault: look closer.
+        PERFORM ledger.check_accounts(v_book, v_module, v_accounts, v_currencies);
         PERFORM ledger.raise_posting_fault(b.entry_id, b.total, b.currency_id, v_batch)
            FROM (SELECT entry_id, currency_id, sum(amount_minor) AS total FROM new_posting
                  GROUP BY entry_id, currency_id HAVING sum(amount_minor) <> 0 ORDER BY entry_id, currency_id LIMIT 1) b;
@@ -135,11 +135,11 @@ BEGIN
                  AND e.effective_date = g.first_date AND e.effective_date = g.last_date
                  AND e.book_id = v_book AND g.low_book = v_book AND g.high_book = v_book) IS NOT TRUE
           ORDER BY g.entry_id LIMIT 1;
-        IF v_count IS DISTINCT FROM (SELECT count(*) FROM new_posting) THEN
+        IF v_count IS DISTINCT FROM v_rows THEN
             PERFORM ledger.raise_posting_fault(NULL, NULL, NULL, v_batch);
         END IF;
     END IF;
-    PERFORM ledger.fold_into_balances(v_accounts, v_deltas);
+    PERFORM ledger.fold_into_balances(v_batch, v_book, v_module, v_accounts, v_deltas, v_currencies);
     RETURN NULL;
 END $$;
 
@@ -196,15 +196,18 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                 ELSE format('Account %s would rise above its ceiling of %s minor units.', p_code, p_ceiling) END
 $$;
 
--- Invariant 4 by construction, and 5. Rows are locked in one order by everybody, first those with a limit, then
--- all, each by account, so that no two batches can wait for each other in a ring: with hash and merge joins off,
--- the update is a nested loop driven by the ordered arrays. The CHECK on the table is the rule; looking before
--- serves only the sentence.
-CREATE FUNCTION ledger.fold_into_balances(p_accounts int[], p_deltas numeric[]) RETURNS void
+-- Invariant 4 by construction, and 1 (own currency), 5 and 11. Rows are locked in one order by everybody, first those
+-- with a limit, then all, each by account, then the rows of hot accounts, so that no two batches can wait for each
+-- other in a ring: a merge join of the index with the accounts in order updates in that order. The CHECK on the table
+-- is the rule of the limits; looking before serves only the sentence. A row that is not of the book, the currency or
+-- the module is not moved, and is missed in the count.
+CREATE FUNCTION ledger.fold_into_balances(
+    p_batch_id bigint, p_book_id int, p_module text, p_accounts int[], p_deltas numeric[], p_currencies int[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_nestloop = on AS $$
+SET enable_hashjoin = off SET enable_nestloop = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-    v_bad record;
+    v_bad record; v_moved int;
+    v_controls text[] := ARRAY(SELECT control FROM ledger.control WHERE p_module = ANY (modules));
 BEGIN
     PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
       ORDER BY b.account_id FOR NO KEY UPDATE;
@@ -213,8 +216,9 @@ BEGIN
                coalesce(b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor, false) AS below INTO v_bad
           FROM unnest(p_accounts, p_deltas) AS d (account_id, delta)
           JOIN ledger.balance b USING (account_id) JOIN ledger.account a USING (account_id)
-         WHERE b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor
-            OR b.normal_side * (b.posted_minor + d.delta) > b.ceiling_minor ORDER BY d.account_id LIMIT 1;
+         WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
+           AND (b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor
+                OR b.normal_side * (b.posted_minor + d.delta) > b.ceiling_minor) ORDER BY d.account_id LIMIT 1;
         IF v_bad.below THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor', SCHEMA = 'ledger', TABLE = 'balance',
                 MESSAGE = ledger.limit_message(v_bad.code, v_bad.floor_minor, NULL), HINT = 'Post less, or fund the account first.';
@@ -224,7 +228,18 @@ BEGIN
         END IF;
     END IF;
     UPDATE ledger.balance b SET posted_minor = b.posted_minor + d.delta
-      FROM unnest(p_accounts, p_deltas) AS d (account_id, delta) WHERE b.account_id = d.account_id AND d.delta <> 0;
+      FROM unnest(p_accounts, p_deltas, p_currencies) AS d (account_id, delta, currency_id)
+     WHERE b.account_id = ANY (p_accounts) AND b.account_id = d.account_id AND b.book_id = p_book_id AND b.account_currency_id = d.currency_id
+       AND b.mode = 'strict' AND (b.control IS NULL OR b.control = ANY (v_controls));
+    GET DIAGNOSTICS v_moved = ROW_COUNT;
+    IF v_moved < cardinality(p_accounts) THEN
+        v_moved := v_moved + ledger.move_hot(p_batch_id, p_book_id, p_accounts, p_deltas, p_currencies);
+    END IF;
+    IF v_moved <> cardinality(p_accounts) THEN
+        PERFORM ledger.check_accounts(p_book_id, p_module, p_accounts, p_currencies);
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_row', SCHEMA = 'ledger', TABLE = 'balance',
+            MESSAGE = 'A balance row of this batch is missing or does not say what its account says.', HINT = 'Run nostro verify.';
+    END IF;
 END $$;
 
 CREATE TRIGGER admit_postings AFTER INSERT ON ledger.posting

@@ -139,7 +139,7 @@ CREATE FUNCTION ledger.post_core(
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
     p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_count int    := coalesce(cardinality(p_keys), 0);
@@ -185,13 +185,13 @@ BEGIN
                 SELECT v_base + t.n - 1, t.description, t.reference, t.source_line
                   FROM unnest(p_descriptions, p_references, p_source_lines) WITH ORDINALITY AS t (description, reference, source_line, n)
                  WHERE (t.description, t.reference, t.source_line) IS DISTINCT FROM (NULL::text, NULL::text, NULL::int)),
-            account AS MATERIALIZED (
-                SELECT d.account, coalesce((SELECT a.currency_id FROM ledger.account a WHERE a.account_id = d.account), 0::smallint) AS currency_id
-                  FROM (SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account)) d)
+            account AS MATERIALIZED (  -- in one pass over the index
+                SELECT a.account_id, a.currency_id FROM ledger.account a
+                 WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account))))
             INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
-            SELECT v_base + l.n - 1, v_base + l.entry_n - 1, l.account, l.amount, p_book_id, a.currency_id, p_dates[l.entry_n]
+            SELECT v_base + l.n - 1, v_base + l.entry_n - 1, l.account, l.amount, p_book_id, coalesce(a.currency_id, 0::smallint), p_dates[l.entry_n]
               FROM unnest(p_leg_entry, p_leg_account, p_leg_amount) WITH ORDINALITY AS l (entry_n, account, amount, n)
-              JOIN account a ON a.account = l.account
+              LEFT JOIN account a ON a.account_id = l.account
              ORDER BY l.account, l.n;
             new_count := v_count;
             RETURN;
@@ -205,8 +205,7 @@ BEGIN
     head AS (
         SELECT entry_n, min(posting_id) AS first_posting_id, count(*)::int AS posting_count FROM leg GROUP BY entry_n),
     account AS MATERIALIZED (  -- an unknown account gets no currency (0); the posting trigger says which it is
-        SELECT d.account, coalesce((SELECT a.currency_id FROM ledger.account a WHERE a.account_id = d.account), 0::smallint) AS currency_id
-          FROM (SELECT DISTINCT account FROM leg) d),
+        SELECT a.account_id, a.currency_id FROM ledger.account a WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account FROM leg))),
     new_entry AS (
         INSERT INTO ledger.entry (entry_id, book_id, effective_date, posting_count, first_posting_id, reverses_entry_id, idempotency_key)
         SELECT v_base + k.n - 1, p_book_id, k.date, coalesce(h.posting_count, 0), coalesce(h.first_posting_id, v_base), k.reverses, k.key
@@ -217,8 +216,8 @@ BEGIN
         RETURNING entry_id, effective_date, posting_count),
     new_posting AS (
         INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
-        SELECT l.posting_id, e.entry_id, l.account, l.amount, p_book_id, a.currency_id, e.effective_date
-          FROM leg l JOIN new_entry e ON e.entry_id = v_base + l.entry_n - 1 JOIN account a ON a.account = l.account
+        SELECT l.posting_id, e.entry_id, l.account, l.amount, p_book_id, coalesce(a.currency_id, 0::smallint), e.effective_date
+          FROM leg l JOIN new_entry e ON e.entry_id = v_base + l.entry_n - 1 LEFT JOIN account a ON a.account_id = l.account
          ORDER BY l.account, l.posting_id),  -- the order of the wider index
     new_text AS (
         INSERT INTO ledger.entry_text (entry_id, description, reference, source_line)
@@ -312,7 +311,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_entry ledger.entry;
 BEGIN
-    SELECT * INTO v_entry FROM ledger.entry WHERE book_id = p_book_id AND idempotency_key = p_key;
+    -- One at a time, so that the second finds the first one's reversal.
+    SELECT * INTO v_entry FROM ledger.entry WHERE book_id = p_book_id AND idempotency_key = p_key FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'entry_known',
             MESSAGE = format('There is no entry with key %s.', p_key);

@@ -2,8 +2,12 @@
 
 CREATE VIEW ledger.account_balance AS
 SELECT a.book_id, a.account_id, a.code, a.type, c.code AS currency, c.exponent, a.control, a.settleable, a.normal_side,
-       b.posted_minor, b.held_minor, a.normal_side * b.posted_minor AS balance_minor
-  FROM ledger.account a JOIN ledger.balance b USING (account_id) JOIN ledger.currency c USING (currency_id);
+       h.posted_minor, b.held_minor, a.normal_side * h.posted_minor AS balance_minor
+  FROM ledger.account a JOIN ledger.balance b USING (account_id) JOIN ledger.currency c ON c.currency_id = a.currency_id
+ CROSS JOIN LATERAL (SELECT CASE WHEN b.mode = 'strict' THEN b.posted_minor
+                                 ELSE (b.posted_minor + coalesce((SELECT sum(o.posted_minor) FROM (
+            SELECT s.posted_minor FROM ledger.balance_shard s WHERE s.account_id = b.account_id
+            UNION ALL SELECT p.posted_minor FROM ledger.balance_pending p WHERE p.account_id = b.account_id) o), 0))::bigint END AS posted_minor) h;
 COMMENT ON VIEW ledger.account_balance IS 'Each account now: posted_minor debit positive, balance_minor positive on the normal side.';
 
 CREATE VIEW ledger.journal AS
@@ -32,14 +36,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      WHERE p.book_id = p_book_id AND (e.entry_id IS NULL OR a.currency_id IS DISTINCT FROM p.currency_id OR a.book_id IS DISTINCT FROM p.book_id
             OR e.effective_date <> p.effective_date)
     UNION ALL
-    SELECT 4, 'account ' || a.code, format('balance row %s, postings %s', b.posted_minor, coalesce(p.total, 0))
-      FROM ledger.account a LEFT JOIN ledger.balance b USING (account_id)
+    SELECT 4, 'account ' || a.code, format('balance row %s, postings %s', b.now, coalesce(p.total, 0))
+      FROM ledger.account a LEFT JOIN (SELECT b.account_id, b.posted_minor + CASE WHEN b.mode = 'strict' THEN 0 ELSE ledger.hot_minor(b.account_id) END AS now FROM ledger.balance b) b USING (account_id)
       LEFT JOIN (SELECT account_id, sum(amount_minor) AS total FROM ledger.posting WHERE book_id = p_book_id GROUP BY account_id) p USING (account_id)
-     WHERE a.book_id = p_book_id AND b.posted_minor IS DISTINCT FROM coalesce(p.total, 0)
+     WHERE a.book_id = p_book_id AND b.now IS DISTINCT FROM coalesce(p.total, 0)
     UNION ALL
-    SELECT 4, 'currency ' || currency_id, format('the book''s balances sum to %s', sum(b.posted_minor))
-      FROM ledger.balance b JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id
-     GROUP BY currency_id HAVING sum(b.posted_minor) <> 0
+    SELECT 4, 'currency ' || a.currency_id, format('the book''s balances sum to %s', sum(b.now))
+      FROM (SELECT b.account_id, b.posted_minor + CASE WHEN b.mode = 'strict' THEN 0 ELSE ledger.hot_minor(b.account_id) END AS now FROM ledger.balance b) b JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id
+     GROUP BY a.currency_id HAVING sum(b.now) <> 0
     UNION ALL
     SELECT 5, 'account ' || a.code, format('stands at %s, floor %s', b.normal_side * b.posted_minor - b.held_minor, b.floor_minor)
       FROM ledger.account a JOIN ledger.balance b USING (account_id)
@@ -49,9 +53,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM ledger.account a JOIN ledger.balance b USING (account_id)
      WHERE a.book_id = p_book_id AND b.normal_side * b.posted_minor > b.ceiling_minor
     UNION ALL
-    SELECT 5, 'account ' || a.code, 'its balance row has other limits than the account'
-      FROM ledger.account a JOIN ledger.balance b USING (account_id)
-     WHERE a.book_id = p_book_id AND (a.floor_minor, a.ceiling_minor) IS DISTINCT FROM (b.floor_minor, b.ceiling_minor)
+    SELECT * FROM ledger.verify_balance_rows(p_book_id)
     UNION ALL
     SELECT 7, 'entry ' || r.entry_id, 'does not negate the entry it reverses'
       FROM ledger.entry r JOIN ledger.entry o ON o.entry_id = r.reverses_entry_id

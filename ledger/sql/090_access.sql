@@ -10,7 +10,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT array_agg(c.oid::regclass) FROM pg_class c
      WHERE c.relnamespace = ANY ('{ledger,settlement,recon}'::regnamespace[]) AND c.relkind IN ('r', 'p')
        AND (starts_with(c.relname, 'stage_')  -- rows of a transaction that is not committed yet
-            OR c.oid::regclass::text = ANY ('{ledger.control,ledger.currency,ledger.publication,ledger.rollup_step,
+            OR c.oid::regclass::text = ANY ('{ledger.control,ledger.currency,ledger.publication,ledger.rollup_step,ledger.balance_fold,
                 ledger.event_consumer,ledger.event_offset,settlement.batch_mark,settlement.file_transition,settlement.instruction_state,
                 settlement.instruction_transition,settlement.status_code}'))
 $$;

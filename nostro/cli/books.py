@@ -20,7 +20,7 @@ from ledger import (
     trial_balance,
 )
 from ledger.errors import CheckFailedError, RefusedError
-from nostro.cli import fx, holds, periods
+from nostro.cli import accounts, fx, holds, periods
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
     app.command("trial-balance")(trial_balance_command)
     app.command("reverse")(reverse_command)
     periods.register(app)
+    accounts.register(app)
     holds.register(app)
 
 

@@ -115,6 +115,9 @@ def _print_result(result: dict[str, object], as_json: bool) -> None:
 def bench_posting_command(
     entries: Annotated[int, typer.Option("--entries", help="Two-leg entries a round.")] = 200_000,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    growth: Annotated[
+        int, typer.Option("--growth", min=0, help="Instead: fill a book up to so many entries, million by million.")
+    ] = 0,
     small: SmallOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -122,11 +125,16 @@ def bench_posting_command(
 
     Example: `nostro bench posting --json`
     """
-    from benchmarks.posting import run
+    from benchmarks.posting import run, run_growth
 
-    if small:
-        entries, repeats = 20_000, 3
-    _print_result(run(entries=entries, repeats=repeats).to_json(), as_json)
+    with progress("posting") as advance:
+        if growth:
+            result = run_growth(entries=growth, advance=advance)
+        elif small:
+            result = run(entries=20_000, repeats=3, advance=advance)
+        else:
+            result = run(entries=entries, repeats=repeats, advance=advance)
+    _print_result(result.to_json(), as_json)
 
 
 @bench_app.command("single")

@@ -168,6 +168,8 @@ def tell_everything(program: Program) -> Story:
     tell("balance", "assets:receivable", "--known-at", story.between_imports, turn="known")
     tell("balance", "assets:bank:eur-payouts", "--as-of", "2026-11-01", turn="before")
     tell("statement", "income:fees:eur", "--as-of", TUESDAY)
+    tell("account", "mode", "income:fees:eur", "deferred")
+    tell("account", "hot")
     tell("trial-balance")
     tell("trial-balance", "--as-of", "2026-10-30", "--known-at", story.between_imports, turn="known")
     tell("close-period", MONDAY, "--as", "alice")

@@ -20,22 +20,22 @@ LINES_MAX = 500
 GENERATED = ROOT / "settlement" / "iso20022" / "generated"  # by `make iso-classes`, from a published schema
 
 LEDGER_API = """
-AccessError AccountBalance AlreadyReversedError AmountError AppendOnlyError CURRENCIES CeilingError CertifiedDayError
-Batcher
-CheckFailedError ClosedPeriodError Connection ControlAccountError Conversion Currency EntryOutcome EntryStatus Event
-EventPosting Exchange Export ExportFormat ExportReport Fault FloorError FunctionalBalance FunctionalTrialBalance Hold
-HoldError HoldPosting HoldState IdempotencyConflictError ImportReport JournalFileError Knowledge Money NewEntry
-NewHold NewPosting NewRate NostroError NotCertifiedError OutcomeUnknownError PeriodEvent PeriodStatus PlacedHold
-Position PostedEntry Proof Rate RateError RateFileError RateImport RefusedError RestatedBalance Restatement
-RestatingPosting Revaluation Seal SealReport StatementCursor StatementPage StatementRow TrialBalance UnavailableError
-UnbalancedEntryError UnknownAccountError UnknownCurrencyError account_code account_ids add_rates advance_consumer
-anchor_to_file balance beancount_account book_id close_period committed connect constraint_errors consumer_offset
-conversion currencies currency define_currency events exchange exchanges expire_due export_audit export_journal
-export_parquet export_text format_amount functional_trial_balance import_journal import_rates knowledge_at list_holds
-list_seals parse_amount_minor period_status place_holds post_batch post_holds post_independent prove publish
-published_through rates_on read_seal_lines register_constraint_errors reopen_period request_close_override
-request_reopen restatement revaluation revalue reverse reverse_exchange seal soft_close_period statement
-statement_page take_events transaction translate_errors trial_balance verify verify_after verify_seals void_holds
+AccessError AccountBalance AccountMode AlreadyReversedError AmountError AppendOnlyError Batcher CURRENCIES
+CeilingError CertifiedDayError CheckFailedError ClosedPeriodError Connection ControlAccountError Conversion Currency
+EntryOutcome EntryStatus Event EventPosting Exchange Export ExportFormat ExportReport Fault FloorError
+FunctionalBalance FunctionalTrialBalance Hold HoldError HoldPosting HoldState HotAccount IdempotencyConflictError
+ImportReport JournalFileError Knowledge ModeOf Money NewEntry NewHold NewPosting NewRate NostroError NotCertifiedError
+OutcomeUnknownError PeriodEvent PeriodStatus PlacedHold Position PostedEntry Proof Rate RateError RateFileError
+RateImport RefusedError RestatedBalance Restatement RestatingPosting Revaluation Seal SealReport StatementCursor
+StatementPage StatementRow TrialBalance UnavailableError UnbalancedEntryError UnknownAccountError UnknownCurrencyError
+account_code account_ids add_rates advance_consumer anchor_to_file balance beancount_account book_id close_period
+committed connect constraint_errors consumer_offset conversion currencies currency define_currency events exchange
+exchanges expire_due export_audit export_journal export_parquet export_text fold_deferred format_amount
+functional_trial_balance hot_accounts import_journal import_rates knowledge_at list_holds list_seals
+parse_amount_minor period_status place_holds post_batch post_holds post_independent prove publish published_through
+rates_on read_seal_lines register_constraint_errors reopen_period request_close_override request_reopen restatement
+revaluation revalue reverse reverse_exchange seal set_account_modes soft_close_period statement statement_page
+take_events transaction translate_errors trial_balance verify verify_after verify_seals void_holds
 """
 
 

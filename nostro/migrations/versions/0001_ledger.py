@@ -23,6 +23,7 @@ def upgrade() -> None:
         "020_rules.sql",
         "025_access.sql",
         "030_posting.sql",
+        "032_hot.sql",
         "040_periods.sql",
         "042_certified_days.sql",
         "044_knowledge_order.sql",
