@@ -1,100 +1,175 @@
--- Balances as of a date, as known at a point: a rollup of published postings, plus the tail not yet rolled up.
+-- Balances and statements as of a date, as known at a point: what is published is arranged by account and day; what is
+-- not yet, is read from the postings.
 --
--- Each publication leaves, an account and effective day, one row: a *run* of the account at level 0. Sixteen runs of an
--- account at one level are added up into one run of the next. So a sum over years is a few index ranges, whatever
--- came late: a backdated entry is one more row, nothing is rewritten. Rows are derived, so ledger.verify_rollup
--- compares them with the postings.
+-- Statements: ledger.posting_day names every published posting by account and day, so a page is one range of an index.
+--
+-- Balances: when enough postings of an account have gathered, they become a *run*: one row (ledger.rollup_run) and, for
+-- each of its days, what the run comes to by then (ledger.rollup). Eight runs of an account at one level are added up
+-- into one run of the next. So a balance is one look into each of a few runs, plus the account's latest postings,
+-- whatever came late: a backdated entry is in a later run, nothing is rewritten.
+--
+-- All of it is derived: ledger.verify_rollup compares it with the postings.
 
 CREATE INDEX batch_knowledge ON ledger.batch (system_identifier, xid);
 
--- Gross sums are numeric: a day's debits may exceed 64 bits although every balance fits.
-CREATE TABLE ledger.rollup (
-    account_id      int      NOT NULL,
-    level           smallint NOT NULL,
-    last_seq        bigint   NOT NULL,
-    effective_date  date     NOT NULL,
-    run_no          int      NOT NULL,
-    posting_count   bigint   NOT NULL,
-    low_posting_id  bigint   NOT NULL,
-    high_posting_id bigint   NOT NULL,
-    debit_minor     numeric  NOT NULL CHECK (debit_minor >= 0),
-    credit_minor    numeric  NOT NULL CHECK (credit_minor >= 0),
-    PRIMARY KEY (account_id, level, last_seq, effective_date) INCLUDE (run_no, debit_minor, credit_minor)
-) WITH (autovacuum_vacuum_insert_threshold = 10000, autovacuum_vacuum_insert_scale_factor = 0.02);
-CREATE INDEX rollup_by_date ON ledger.rollup (account_id, effective_date, low_posting_id)
-    INCLUDE (high_posting_id, posting_count, last_seq) WHERE level = 0;
-COMMENT ON TABLE ledger.rollup IS
-    'Debits and credits of an account and effective day in a range of knowledge order: (last run of this level, last_seq].';
+CREATE TABLE ledger.posting_day (
+    account_id     int    NOT NULL,
+    effective_date date   NOT NULL,
+    posting_id     bigint NOT NULL,
+    step_seq       bigint NOT NULL,
+    amount_minor   bigint NOT NULL,
+    entry_no       int    NOT NULL,
+    PRIMARY KEY (account_id, effective_date, posting_id) INCLUDE (step_seq)
+) WITH (autovacuum_vacuum_insert_threshold = 100000, autovacuum_vacuum_insert_scale_factor = 0.02);
+COMMENT ON TABLE ledger.posting_day IS 'Published postings by account and effective day; step_seq: the publication that made it known; entry_no: the entry''s place in the batch.';
 
 CREATE TABLE ledger.rollup_step (
     last_seq          bigint PRIMARY KEY REFERENCES ledger.publication (last_seq),
+    high_batch_id     bigint NOT NULL,
     watermark         xid8   NOT NULL,
     system_identifier bigint NOT NULL,
     rolled_at         timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE ledger.rollup_step IS
-    'A publication rolled up. Every batch of this cluster with a transaction below the watermark is in it or before it.';
-SELECT ledger.make_append_only(t) FROM unnest(ARRAY['ledger.rollup', 'ledger.rollup_step']::regclass[]) t;
+    'A publication taken in. Every batch of this cluster with a transaction below the watermark is in it or before it; high_batch_id is the highest of them.';
 
--- The sequencer's step: number what is committed, then roll it up. One at a time; not on the posting path.
+-- Sums are numeric: a day's may exceed 64 bits although every balance fits.
+CREATE TABLE ledger.rollup_run (
+    account_id    int      NOT NULL,
+    level         smallint NOT NULL,
+    last_seq      bigint   NOT NULL,
+    run_no        int      NOT NULL,
+    high_batch_id bigint   NOT NULL,
+    posting_count bigint   NOT NULL,
+    low_date      date     NOT NULL,
+    high_date     date     NOT NULL,
+    net_minor     numeric  NOT NULL,
+    PRIMARY KEY (account_id, level, last_seq)
+);
+COMMENT ON TABLE ledger.rollup_run IS
+    'Postings of an account in a range of knowledge order: (last run of this level, last_seq]. Level 0 from postings, each next from eight of the one below.';
+
+CREATE TABLE ledger.rollup (
+    account_id     int      NOT NULL,
+    level          smallint NOT NULL,
+    last_seq       bigint   NOT NULL,
+    effective_date date     NOT NULL,
+    posting_count  bigint   NOT NULL,
+    net_minor      numeric  NOT NULL,
+    PRIMARY KEY (account_id, level, last_seq, effective_date) INCLUDE (net_minor),
+    FOREIGN KEY (account_id, level, last_seq) REFERENCES ledger.rollup_run
+) WITH (autovacuum_vacuum_insert_threshold = 10000, autovacuum_vacuum_insert_scale_factor = 0.02);
+COMMENT ON TABLE ledger.rollup IS 'What a run comes to (debits less credits, and postings) through each of its days.';
+SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
+    'ledger.posting_day', 'ledger.rollup_step', 'ledger.rollup_run', 'ledger.rollup']::regclass[]) t;
+
+-- The sequencer's step: number what is committed, then take it in. One at a time; not on the posting path.
 CREATE FUNCTION ledger.publish_and_roll_up() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_watermark xid8; v_last bigint; v_from bigint; v_through bigint;
+    v_watermark xid8; v_last bigint; v_from bigint; v_through bigint; v_high bigint;
     v_system bigint := (SELECT system_identifier FROM pg_control_system());
 BEGIN
     PERFORM ledger.require_read_committed();
     LOCK TABLE ledger.rollup_step IN SHARE ROW EXCLUSIVE MODE;
     v_watermark := pg_snapshot_xmin(pg_current_snapshot());  -- before the sequencer takes its own, which is no lower
     v_last := ledger.publish();
-    v_from := coalesce((SELECT max(last_seq) FROM ledger.rollup_step), 0);
-    FOR v_through IN SELECT last_seq FROM ledger.publication WHERE last_seq > v_from ORDER BY last_seq LOOP
-        PERFORM ledger.roll_up(v_from, v_through);
-        INSERT INTO ledger.rollup_step (last_seq, watermark, system_identifier) VALUES (v_through, v_watermark, v_system);
+    SELECT last_seq, high_batch_id INTO v_from, v_high FROM ledger.rollup_step ORDER BY last_seq DESC LIMIT 1;
+    FOR v_through IN SELECT last_seq FROM ledger.publication WHERE last_seq > coalesce(v_from, 0) ORDER BY last_seq LOOP
+        v_high := ledger.roll_up(coalesce(v_from, 0), v_through, coalesce(v_high, 0));
+        INSERT INTO ledger.rollup_step (last_seq, high_batch_id, watermark, system_identifier) VALUES (v_through, v_high, v_watermark, v_system);
         v_from := v_through;
     END LOOP;
     RETURN v_last;
 END $$;
 
-CREATE FUNCTION ledger.roll_up(p_after_seq bigint, p_through_seq bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Takes one publication in; p_high_batch: the highest batch before it. Returns the highest batch now.
+--
+-- Every sixteenth posting (by hash, so that no habit of a batch avoids it) makes its account look whether a run of a
+-- hundred is due: so nothing is counted for accounts that rest. A batch with a lower id than what was published before
+-- closes a run for each of its accounts: so whatever an account's runs do not hold has a higher batch than they.
+CREATE FUNCTION ledger.roll_up(p_after_seq bigint, p_through_seq bigint, p_high_batch bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
 DECLARE
-    v_level smallint := 0; v_full int[];
+    v_level smallint := 0; v_full int[]; v_look int[]; v_overtaken int[]; v_high bigint; v_overtaking bigint[];
 BEGIN
-    WITH run AS (
-        INSERT INTO ledger.rollup (account_id, level, last_seq, effective_date, run_no, posting_count, low_posting_id, high_posting_id,
-                                   debit_minor, credit_minor)
-        SELECT d.account_id, 0, p_through_seq, d.effective_date, coalesce(r.run_no + 1, 0), d.n, d.low, d.high, d.debit, d.credit
-          FROM (SELECT p.account_id, p.effective_date, count(*) AS n, min(p.posting_id) AS low, max(p.posting_id) AS high,
-                       coalesce(sum(p.amount_minor) FILTER (WHERE p.amount_minor > 0), 0) AS debit,
-                       coalesce(-sum(p.amount_minor) FILTER (WHERE p.amount_minor < 0), 0) AS credit
-                  FROM ledger.batch_seq s JOIN ledger.posting p ON p.posting_id >= s.batch_id << 20 AND p.posting_id < (s.batch_id + 1) << 20
-                 WHERE s.first_seq > p_after_seq AND s.last_seq <= p_through_seq
-                 GROUP BY p.account_id, p.effective_date) d
-          LEFT JOIN LATERAL (SELECT r.run_no FROM ledger.rollup r WHERE r.account_id = d.account_id AND r.level = 0
+    SELECT greatest(max(batch_id), p_high_batch), array_agg(batch_id ORDER BY batch_id) FILTER (WHERE batch_id < p_high_batch)
+      INTO v_high, v_overtaking FROM ledger.batch_seq WHERE first_seq > p_after_seq AND last_seq <= p_through_seq;
+    WITH day AS (
+        INSERT INTO ledger.posting_day (account_id, effective_date, posting_id, step_seq, amount_minor, entry_no)
+        SELECT p.account_id, p.effective_date, p.posting_id, p_through_seq, p.amount_minor, p.entry_id & 1048575
+          FROM ledger.batch_seq s JOIN ledger.posting p ON p.posting_id >= s.batch_id << 20 AND p.posting_id < (s.batch_id + 1) << 20
+         WHERE s.first_seq > p_after_seq AND s.last_seq <= p_through_seq
+         ORDER BY p.account_id, p.effective_date, p.posting_id
+        RETURNING account_id, posting_id)
+    SELECT array_agg(DISTINCT account_id), array_agg(DISTINCT account_id) FILTER (WHERE posting_id < p_high_batch << 20)
+      INTO v_look, v_overtaken FROM day WHERE hashint8(posting_id) & 15 = 0 OR posting_id < p_high_batch << 20;
+
+    WITH due AS MATERIALIZED (
+        SELECT l.account_id, coalesce(r.run_no + 1, 0) AS run_no, coalesce(r.high_batch_id, 0) AS high_batch_id
+          FROM unnest(v_look) AS l (account_id)
+          LEFT JOIN LATERAL (SELECT r.run_no, r.high_batch_id FROM ledger.rollup_run r WHERE r.account_id = l.account_id AND r.level = 0
                               ORDER BY r.last_seq DESC LIMIT 1) r ON true
-         ORDER BY d.account_id, d.effective_date
-        RETURNING account_id, run_no)
-    SELECT array_agg(DISTINCT account_id) FILTER (WHERE run_no % 16 = 15) INTO v_full FROM run;
-    WHILE v_full IS NOT NULL LOOP  -- accounts whose sixteenth run of the level this was
-        WITH run AS (
-            INSERT INTO ledger.rollup (account_id, level, last_seq, effective_date, run_no, posting_count, low_posting_id, high_posting_id,
-                                       debit_minor, credit_minor)
-            SELECT f.account_id, v_level + 1, p_through_seq, r.effective_date, coalesce(u.run_no + 1, 0), sum(r.posting_count),
-                   min(r.low_posting_id), max(r.high_posting_id), sum(r.debit_minor), sum(r.credit_minor)
+         CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+               SELECT FROM ledger.posting p WHERE p.account_id = l.account_id AND p.posting_id >= (coalesce(r.high_batch_id, 0) + 1) << 20
+                  AND p.posting_id < (v_high + 1) << 20 LIMIT 100) few) c
+         WHERE c.n = 100 OR l.account_id = ANY (v_overtaken)),
+    new AS (
+        SELECT d.account_id, d.run_no, p.effective_date, p.amount_minor
+          FROM due d
+          JOIN ledger.posting p ON p.account_id = d.account_id AND p.posting_id >= (d.high_batch_id + 1) << 20 AND p.posting_id < (v_high + 1) << 20
+          JOIN ledger.batch_seq s ON s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_through_seq
+        UNION ALL
+        SELECT d.account_id, d.run_no, p.effective_date, p.amount_minor
+          FROM due d CROSS JOIN unnest(v_overtaking) AS o (batch_id)
+          JOIN ledger.posting p ON p.account_id = d.account_id AND p.posting_id >= o.batch_id << 20 AND p.posting_id < (o.batch_id + 1) << 20
+         WHERE o.batch_id <= d.high_batch_id),
+    day AS MATERIALIZED (
+        SELECT account_id, run_no, effective_date, count(*) AS n, sum(amount_minor) AS net FROM new GROUP BY 1, 2, 3),
+    run AS (
+        INSERT INTO ledger.rollup_run (account_id, level, last_seq, run_no, high_batch_id, posting_count, low_date, high_date, net_minor)
+        SELECT account_id, 0, p_through_seq, run_no, v_high, sum(n), min(effective_date), max(effective_date), sum(net)
+          FROM day GROUP BY account_id, run_no ORDER BY account_id
+        RETURNING account_id, run_no),
+    through AS (
+        INSERT INTO ledger.rollup (account_id, level, last_seq, effective_date, posting_count, net_minor)
+        SELECT account_id, 0, p_through_seq, effective_date, sum(n) OVER w, sum(net) OVER w
+          FROM day WINDOW w AS (PARTITION BY account_id ORDER BY effective_date) ORDER BY account_id, effective_date)
+    SELECT array_agg(account_id) INTO v_full FROM run WHERE run_no % 8 = 7;
+
+    WHILE v_full IS NOT NULL LOOP  -- accounts whose eighth run of the level this was
+        WITH part AS MATERIALIZED (
+            SELECT f.account_id, coalesce(u.run_no + 1, 0) AS run_no, r.last_seq
               FROM unnest(v_full) AS f (account_id)
-              LEFT JOIN LATERAL (SELECT u.last_seq, u.run_no FROM ledger.rollup u
+              LEFT JOIN LATERAL (SELECT u.last_seq, u.run_no FROM ledger.rollup_run u
                                   WHERE u.account_id = f.account_id AND u.level = v_level + 1 ORDER BY u.last_seq DESC LIMIT 1) u ON true
-              JOIN ledger.rollup r ON r.account_id = f.account_id AND r.level = v_level AND r.last_seq > coalesce(u.last_seq, 0)
-             GROUP BY f.account_id, u.run_no, r.effective_date ORDER BY f.account_id, r.effective_date
-            RETURNING account_id, run_no)
-        SELECT array_agg(DISTINCT account_id) FILTER (WHERE run_no % 16 = 15) INTO v_full FROM run;
+              JOIN ledger.rollup_run r ON r.account_id = f.account_id AND r.level = v_level AND r.last_seq > coalesce(u.last_seq, 0)),
+        day AS MATERIALIZED (
+            SELECT g.account_id, g.run_no, g.effective_date, sum(g.n) AS n, sum(g.net) AS net
+              FROM (SELECT p.account_id, p.run_no, r.effective_date, r.posting_count - lag(r.posting_count, 1, 0::bigint) OVER w AS n,
+                           r.net_minor - lag(r.net_minor, 1, 0::numeric) OVER w AS net
+                      FROM part p JOIN ledger.rollup r ON r.account_id = p.account_id AND r.level = v_level AND r.last_seq = p.last_seq
+                    WINDOW w AS (PARTITION BY p.account_id, p.last_seq ORDER BY r.effective_date)) g
+             GROUP BY 1, 2, 3),
+        run AS (
+            INSERT INTO ledger.rollup_run (account_id, level, last_seq, run_no, high_batch_id, posting_count, low_date, high_date, net_minor)
+            SELECT account_id, v_level + 1, p_through_seq, run_no, v_high, sum(n), min(effective_date), max(effective_date), sum(net)
+              FROM day GROUP BY account_id, run_no ORDER BY account_id
+            RETURNING account_id, run_no),
+        through AS (
+            INSERT INTO ledger.rollup (account_id, level, last_seq, effective_date, posting_count, net_minor)
+            SELECT account_id, v_level + 1, p_through_seq, effective_date, sum(n) OVER w, sum(net) OVER w
+              FROM day WINDOW w AS (PARTITION BY account_id ORDER BY effective_date) ORDER BY account_id, effective_date)
+        SELECT array_agg(account_id) INTO v_full FROM run WHERE run_no % 8 = 7;
         v_level := v_level + 1;
     END LOOP;
+    RETURN v_high;
 END $$;
 
--- The batches that the rollup does not hold and the reader may see: published since (up to p_known_seq), or, without a
--- point of knowledge, committed since. In a restored copy, until its first step, by looking at every batch.
+-- The batches that no step holds and the reader may see: published since (up to p_known_seq), or, without a point of
+-- knowledge, committed since. In a restored copy, until its first step, by looking at every batch.
 CREATE FUNCTION ledger.tail_batches(p_known_seq bigint) RETURNS bigint[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -114,65 +189,86 @@ BEGIN
              WHERE NOT EXISTS (SELECT FROM ledger.batch_seq s WHERE s.batch_id = b.batch_id AND s.last_seq <= coalesce(v_step.last_seq, 0)));
 END $$;
 
--- Debits minus credits of the rolled-up postings effective up to p_as_of (NULL: all), of the runs up to p_upto_seq.
--- Higher levels first: each level goes on where the one above ends. NULL: no posting.
-CREATE FUNCTION ledger.rolled_net(p_account_id int, p_as_of date, p_upto_seq bigint) RETURNS numeric
+-- The fewest runs that hold all that the account's runs hold up to p_known_seq (NULL: all): the highest level first,
+-- each level goes on where the one above ends.
+CREATE FUNCTION ledger.live_runs(p_account_id int, p_known_seq bigint) RETURNS SETOF ledger.rollup_run
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_net numeric; v_sum numeric; v_done bigint := 0; v_end bigint;
+    v_upto bigint := coalesce(p_known_seq, 9223372036854775807); v_done bigint := 0; v_run ledger.rollup_run;
 BEGIN
-    FOR v_level IN REVERSE coalesce((SELECT r.level FROM ledger.rollup r WHERE r.account_id = p_account_id ORDER BY r.level DESC LIMIT 1), -1) .. 0 LOOP
-        v_end := (SELECT r.last_seq FROM ledger.rollup r WHERE r.account_id = p_account_id AND r.level = v_level AND r.last_seq <= p_upto_seq
-                   ORDER BY r.last_seq DESC LIMIT 1);
-        CONTINUE WHEN v_end IS NULL OR v_end <= v_done;
-        SELECT sum(r.debit_minor - r.credit_minor) INTO v_sum FROM ledger.rollup r
-         WHERE r.account_id = p_account_id AND r.level = v_level AND r.last_seq > v_done AND r.last_seq <= v_end
-           AND r.effective_date <= coalesce(p_as_of, 'infinity'::date);
-        IF v_sum IS NOT NULL THEN v_net := coalesce(v_net, 0) + v_sum; END IF;
-        v_done := v_end;
+    FOR v_level IN REVERSE coalesce((SELECT r.level FROM ledger.rollup_run r WHERE r.account_id = p_account_id ORDER BY r.level DESC LIMIT 1), -1) .. 0 LOOP
+        FOR v_run IN SELECT * FROM ledger.rollup_run r
+                      WHERE r.account_id = p_account_id AND r.level = v_level AND r.last_seq > v_done AND r.last_seq <= v_upto ORDER BY r.last_seq LOOP
+            v_done := v_run.last_seq;
+            RETURN NEXT v_run;
+        END LOOP;
     END LOOP;
+END $$;
+
+-- Debits minus credits of the account's postings effective up to p_as_of (NULL: all), known at p_known_seq (NULL: now);
+-- p_tail as tail_batches says. NULL: no posting.
+CREATE FUNCTION ledger.net_at(p_account_id int, p_as_of date, p_known_seq bigint, p_tail bigint[]) RETURNS numeric
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_as_of date := coalesce(p_as_of, 'infinity'); v_net numeric; v_high bigint := 0; v_ceiling bigint; v_run ledger.rollup_run;
+BEGIN
+    FOR v_run IN SELECT * FROM ledger.live_runs(p_account_id, p_known_seq) LOOP
+        v_high := v_run.high_batch_id;
+        IF v_run.high_date <= v_as_of THEN
+            v_net := coalesce(v_net, 0) + v_run.net_minor;
+        ELSIF v_run.low_date <= v_as_of THEN
+            v_net := coalesce(v_net, 0) + (
+                SELECT r.net_minor FROM ledger.rollup r
+                 WHERE r.account_id = p_account_id AND r.level = v_run.level AND r.last_seq = v_run.last_seq AND r.effective_date <= v_as_of
+                 ORDER BY r.effective_date DESC LIMIT 1);
+        END IF;
+    END LOOP;
+    -- What no run holds has a higher batch than they; only of the tail may some be lower.
+    IF p_known_seq IS NULL THEN
+        v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM ledger.posting p
+            WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.effective_date <= v_as_of));
+    ELSE
+        v_ceiling := (SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= p_known_seq ORDER BY last_seq LIMIT 1);
+        v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM ledger.posting p
+            WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807)
+              AND p.effective_date <= v_as_of
+              AND EXISTS (SELECT FROM ledger.batch_seq s WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq OFFSET 0)));
+    END IF;
+    IF p_tail[1] <= v_high THEN
+        v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM unnest(p_tail) AS t (batch_id)
+            JOIN ledger.posting p ON p.account_id = p_account_id AND p.posting_id >= t.batch_id << 20 AND p.posting_id < (t.batch_id + 1) << 20
+           WHERE t.batch_id <= v_high AND p.effective_date <= v_as_of));
+    END IF;
     RETURN v_net;
 END $$;
 
-CREATE FUNCTION ledger.tail_net(p_account_id int, p_as_of date, p_batches bigint[]) RETURNS numeric
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
-    SELECT sum(p.amount_minor) FROM ledger.posting p
-     WHERE p.account_id = p_account_id AND p.posting_id >= p_batches[1] << 20 AND p.posting_id >> 20 = ANY (p_batches)
-       AND p.effective_date <= coalesce(p_as_of, 'infinity'::date)
-$$;
+-- A sum in which nothing (NULL) and nothing is nothing.
+CREATE FUNCTION ledger.plus(a numeric, b numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT CASE WHEN a IS NULL THEN b WHEN b IS NULL THEN a ELSE a + b END $$;
 
 -- One account, debit positive; NULL: no posting yet.
 CREATE FUNCTION ledger.balance_at(p_account_id int, p_as_of date, p_known_seq bigint) RETURNS bigint
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_batches bigint[] := ledger.tail_batches(p_known_seq);
-    v_rolled numeric := ledger.rolled_net(p_account_id, p_as_of, coalesce(p_known_seq, 9223372036854775807));
-    v_tail numeric := CASE WHEN v_batches IS NOT NULL THEN ledger.tail_net(p_account_id, p_as_of, v_batches) END;
-BEGIN
-    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
-    RETURN CASE WHEN v_rolled IS NOT NULL OR v_tail IS NOT NULL THEN coalesce(v_rolled, 0) + coalesce(v_tail, 0) END;
-END $$;
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
+    SELECT ledger.net_at(p_account_id, p_as_of, p_known_seq, ledger.tail_batches(p_known_seq))::bigint
+$$;
 
 -- Every account of a book that has postings by then.
 CREATE FUNCTION ledger.balances_at(p_book_id int, p_as_of date, p_known_seq bigint)
 RETURNS TABLE (account_id int, posted_minor bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book(p_book_id);
-    WITH tail AS MATERIALIZED (SELECT unnest(ledger.tail_batches(p_known_seq)) AS batch_id)
-    SELECT u.account_id, sum(u.net)::bigint
-      FROM (SELECT a.account_id, ledger.rolled_net(a.account_id, p_as_of, coalesce(p_known_seq, 9223372036854775807)) AS net
-              FROM ledger.account a WHERE a.book_id = p_book_id
-            UNION ALL
-            SELECT p.account_id, p.amount_minor FROM tail t
-              JOIN ledger.posting p ON p.posting_id >= t.batch_id << 20 AND p.posting_id < (t.batch_id + 1) << 20
-             WHERE p.book_id = p_book_id AND p.effective_date <= coalesce(p_as_of, 'infinity'::date)) u
-     WHERE u.net IS NOT NULL GROUP BY u.account_id
+    WITH tail AS MATERIALIZED (SELECT ledger.tail_batches(p_known_seq) AS batches)
+    SELECT u.account_id, u.net::bigint
+      FROM (SELECT a.account_id, ledger.net_at(a.account_id, p_as_of, p_known_seq, t.batches) AS net
+              FROM ledger.account a, tail t WHERE a.book_id = p_book_id OFFSET 0) u
+     WHERE u.net IS NOT NULL
 $$;
 
 -- A page of an account's postings in effective order: from a date on, after a posting of that date (NULL: all of it).
--- The rollup says where a day's postings are: runs in the order of their first posting, until the page is full and no
--- further run can begin before its end. A run of one posting names it; the others are ranges of the account's index.
+-- As known at a point, it looks no further than the last day known then.
 CREATE FUNCTION ledger.statement_page(p_account_id int, p_from date, p_after_posting_id bigint, p_to date, p_known_seq bigint, p_limit int)
 RETURNS TABLE (posting_id bigint, effective_date date, amount_minor bigint, idempotency_key text, description text, reference text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -180,43 +276,24 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off S
 #variable_conflict use_column
 DECLARE
     v_tail bigint[] := ledger.tail_batches(p_known_seq);
-    v_upto bigint := coalesce(p_known_seq, 9223372036854775807);
     v_after bigint := coalesce(p_after_posting_id, -1);
-    v_run record; v_day date; v_low bigint; v_need int := p_limit; v_page bigint[] := '{}'; v_of_day bigint[] := '{}'; v_new bigint[];
+    v_upto bigint := coalesce(p_known_seq, 9223372036854775807);
+    v_ceiling bigint; v_high bigint; v_last date := p_to;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
-    FOR v_run IN SELECT r.effective_date, r.posting_count, r.low_posting_id, r.high_posting_id FROM ledger.rollup r
-                  WHERE r.account_id = p_account_id AND r.level = 0 AND r.effective_date >= p_from AND r.effective_date <= p_to
-                    AND r.last_seq <= v_upto AND (r.effective_date > p_from OR r.high_posting_id > v_after)
-                  ORDER BY r.effective_date, r.low_posting_id
-    LOOP
-        IF v_day IS DISTINCT FROM v_run.effective_date THEN
-            v_page := v_page || v_of_day;
-            v_of_day := '{}';
-            v_day := v_run.effective_date;
-            v_need := p_limit - cardinality(v_page);
-            EXIT WHEN v_need <= 0;
-        END IF;
-        EXIT WHEN cardinality(v_of_day) >= v_need AND v_of_day[v_need] < v_run.low_posting_id;
-        IF v_run.posting_count = 1 THEN
-            v_new := ARRAY[v_run.low_posting_id];
-        ELSE
-            v_low := CASE WHEN v_day = p_from THEN greatest(v_run.low_posting_id, v_after + 1) ELSE v_run.low_posting_id END;
-            v_new := ARRAY(SELECT p.posting_id FROM ledger.posting p
-                            WHERE p.account_id = p_account_id AND p.effective_date = v_day
-                              AND p.posting_id >= v_low AND p.posting_id <= v_run.high_posting_id
-                              AND (p_known_seq IS NULL OR EXISTS (
-                                   SELECT FROM ledger.batch_seq s WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq))
-                            ORDER BY p.posting_id LIMIT v_need);
-        END IF;
-        v_of_day := ARRAY(SELECT DISTINCT n.id FROM unnest(v_of_day || v_new) AS n (id) ORDER BY n.id LIMIT v_need);
-    END LOOP;
-    v_page := v_page || v_of_day;
+    IF p_known_seq IS NOT NULL THEN
+        v_ceiling := (SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= p_known_seq ORDER BY last_seq LIMIT 1);
+        SELECT max(high_date), coalesce(max(high_batch_id), 0) INTO v_last, v_high FROM ledger.live_runs(p_account_id, p_known_seq);
+        v_last := least(p_to, greatest(v_last, (SELECT max(p.effective_date) FROM ledger.posting p
+            WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807))));
+    END IF;
     RETURN QUERY
     WITH page AS MATERIALIZED (
-        SELECT p.posting_id, p.effective_date, p.amount_minor, p.entry_id FROM ledger.posting p
-         WHERE p.account_id = p_account_id AND p.posting_id = ANY (v_page)
-        UNION
+        (SELECT d.posting_id, d.effective_date, d.amount_minor, ((d.posting_id >> 20) << 20) + d.entry_no AS entry_id FROM ledger.posting_day d
+          WHERE d.account_id = p_account_id AND (d.effective_date, d.posting_id) > (p_from, v_after) AND d.effective_date <= v_last
+            AND d.posting_id < coalesce(v_ceiling << 20, 9223372036854775807) AND d.step_seq <= v_upto
+          ORDER BY d.effective_date, d.posting_id LIMIT p_limit)
+        UNION ALL
         SELECT p.posting_id, p.effective_date, p.amount_minor, p.entry_id FROM ledger.posting p
          WHERE v_tail IS NOT NULL AND p.account_id = p_account_id AND p.posting_id >= v_tail[1] << 20 AND p.posting_id >> 20 = ANY (v_tail)
            AND p.effective_date >= p_from AND p.effective_date <= p_to),
@@ -253,34 +330,60 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      ORDER BY s.last_seq, p.posting_id
 $$;
 
--- The rollup against the postings, level by level: no row means they agree (invariant 4).
+-- What is arranged by day and in runs, against the postings: no row means they agree (invariant 4).
 CREATE FUNCTION ledger.verify_rollup(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book(p_book_id);
-    SELECT 4, format('account %s, %s, rolled up at %s', a.code, coalesce(r.effective_date, p.effective_date), coalesce(r.last_seq, p.last_seq)),
-           format('rollup %s over %s postings, postings %s over %s', coalesce(r.net, 0), coalesce(r.n, 0), coalesce(p.net, 0), coalesce(p.n, 0))
-      FROM (SELECT p.account_id, p.effective_date, u.last_seq, sum(p.amount_minor) AS net, count(*) AS n
-              FROM ledger.posting p JOIN ledger.batch_seq s ON s.batch_id = p.posting_id >> 20
-              JOIN ledger.publication u USING (publication_id) JOIN ledger.rollup_step t ON t.last_seq = u.last_seq
-             WHERE p.book_id = p_book_id GROUP BY 1, 2, 3) p
-      FULL JOIN (SELECT r.account_id, r.effective_date, r.last_seq, r.debit_minor - r.credit_minor AS net, r.posting_count AS n
-                   FROM ledger.rollup r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id AND r.level = 0) r
-        USING (account_id, effective_date, last_seq)
-      JOIN ledger.account a USING (account_id)
-     WHERE (r.net, r.n) IS DISTINCT FROM (p.net, p.n)
+    WITH fact AS MATERIALIZED (
+        SELECT p.account_id, s.step_seq, p.effective_date, count(*) AS n, sum(p.amount_minor) AS net,
+               bit_xor(hashint8extended(p.posting_id, hashint8extended(p.amount_minor, (s.step_seq << 20) + (p.entry_id & 1048575)))) AS ids
+          FROM ledger.posting p
+          JOIN (SELECT s.batch_id, t.last_seq AS step_seq
+                  FROM ledger.batch_seq s JOIN ledger.publication u USING (publication_id) JOIN ledger.rollup_step t ON t.last_seq = u.last_seq) s
+            ON s.batch_id = p.posting_id >> 20
+         WHERE p.book_id = p_book_id GROUP BY 1, 2, 3),
+    run AS MATERIALIZED (
+        SELECT r.* FROM ledger.rollup_run r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id),
+    held AS MATERIALIZED (  -- what each run says of each of its days
+        SELECT r.account_id, r.level, r.last_seq, r.effective_date, r.posting_count - lag(r.posting_count, 1, 0::bigint) OVER w AS n,
+               r.net_minor - lag(r.net_minor, 1, 0::numeric) OVER w AS net
+          FROM ledger.rollup r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id
+        WINDOW w AS (PARTITION BY r.account_id, r.level, r.last_seq ORDER BY r.effective_date)),
+    due AS (  -- and what it should: from the postings, or from the runs below
+        SELECT u.account_id, u.level, u.last_seq, b.effective_date, sum(b.n) AS n, sum(b.net) AS net
+          FROM (SELECT account_id, -1 AS level, step_seq AS last_seq, effective_date, n, net FROM fact
+                UNION ALL SELECT account_id, level, last_seq, effective_date, n, net FROM held) b
+         CROSS JOIN LATERAL (SELECT r.account_id, r.level, r.last_seq FROM ledger.rollup_run r
+                              WHERE r.account_id = b.account_id AND r.level = b.level + 1 AND r.last_seq >= b.last_seq ORDER BY r.last_seq LIMIT 1) u
+         GROUP BY 1, 2, 3, 4),
+    fault (account_id, place, fault) AS (
+        SELECT account_id, format('level %s through %s, %s', level, last_seq, effective_date),
+               format('rollup %s over %s postings, should be %s over %s', coalesce(h.net, 0), coalesce(h.n, 0), coalesce(d.net, 0), coalesce(d.n, 0))
+          FROM held h FULL JOIN due d USING (account_id, level, last_seq, effective_date)
+         WHERE (h.n, h.net) IS DISTINCT FROM (d.n, d.net)
+        UNION ALL
+        SELECT r.account_id, format('level %s through %s', r.level, r.last_seq), 'the run is not what its days and its step say'
+          FROM run r
+          LEFT JOIN (SELECT account_id, level, last_seq, sum(n) AS n, sum(net) AS net, min(effective_date) AS low, max(effective_date) AS high
+                       FROM held GROUP BY 1, 2, 3) h USING (account_id, level, last_seq)
+          LEFT JOIN ledger.rollup_step t USING (last_seq)
+         WHERE (r.posting_count, r.net_minor, r.low_date, r.high_date, r.high_batch_id) IS DISTINCT FROM (h.n, h.net, h.low, h.high, t.high_batch_id)
+        UNION ALL
+        SELECT account_id, format('%s', effective_date),
+               format('%s postings by day, %s in the books, or not the same', coalesce(d.n, 0), coalesce(f.n, 0))
+          FROM (SELECT account_id, effective_date, sum(n) AS n, bit_xor(ids) AS ids FROM fact GROUP BY 1, 2) f
+          FULL JOIN (SELECT d.account_id, d.effective_date, count(*) AS n, bit_xor(hashint8extended(d.posting_id, hashint8extended(d.amount_minor, (d.step_seq << 20) + d.entry_no))) AS ids
+                       FROM ledger.posting_day d JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id GROUP BY 1, 2) d
+            USING (account_id, effective_date)
+         WHERE (f.n, f.ids) IS DISTINCT FROM (d.n, d.ids))
+    SELECT 4, format('account %s, %s', a.code, f.place), f.fault FROM fault f LEFT JOIN ledger.account a USING (account_id)
     UNION ALL
-    SELECT 4, format('account %s, %s, level %s of the rollup', a.code, effective_date, level), 'differs from the level below'
-      FROM (SELECT r.account_id, r.level, r.effective_date, sum(r.debit_minor) AS debit, sum(r.credit_minor) AS credit, sum(r.posting_count) AS n
-              FROM ledger.rollup r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id AND r.level > 0 GROUP BY 1, 2, 3) h
-      FULL JOIN (SELECT l.account_id, m.level, l.effective_date, sum(l.debit_minor) AS debit, sum(l.credit_minor) AS credit, sum(l.posting_count) AS n
-                   FROM (SELECT r.account_id, r.level, max(r.last_seq) AS last_seq
-                           FROM ledger.rollup r JOIN ledger.account a USING (account_id) WHERE a.book_id = p_book_id AND r.level > 0 GROUP BY 1, 2) m
-                   JOIN ledger.rollup l ON l.account_id = m.account_id AND l.level = m.level - 1 AND l.last_seq <= m.last_seq
-                  GROUP BY 1, 2, 3) b USING (account_id, level, effective_date)
-      JOIN ledger.account a USING (account_id)
-     WHERE (h.debit, h.credit, h.n) IS DISTINCT FROM (b.debit, b.credit, b.n)
+    SELECT 4, format('publication %s', t.last_seq), format('highest batch %s, should be %s', t.high_batch_id, t.due)
+      FROM (SELECT t.last_seq, t.high_batch_id, max(max(s.batch_id)) OVER (ORDER BY t.last_seq) AS due
+              FROM ledger.rollup_step t JOIN ledger.publication u USING (last_seq) LEFT JOIN ledger.batch_seq s USING (publication_id) GROUP BY 1, 2) t
+     WHERE t.high_batch_id IS DISTINCT FROM t.due
 $$;
 
-GRANT SELECT ON ledger.rollup, ledger.rollup_step TO :app;
+GRANT SELECT ON ledger.posting_day, ledger.rollup_run, ledger.rollup, ledger.rollup_step TO :app;
 GRANT EXECUTE ON FUNCTION ledger.publish_and_roll_up, ledger.balance_at, ledger.balances_at, ledger.statement_page, ledger.restated, ledger.restating_postings,
     ledger.verify_rollup TO :app;
