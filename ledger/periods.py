@@ -116,8 +116,9 @@ def verify(conn: Connection, *, book_id: int) -> tuple[Fault, ...]:
         rows = conn.execute(
             "SELECT invariant, place, fault FROM ledger.verify(%s)"
             " UNION ALL SELECT invariant, place, fault FROM ledger.verify_holds(%s)"
-            " UNION ALL SELECT invariant, place, fault FROM ledger.verify_trading(%s) ORDER BY 1, 2, 3",
-            (book_id, book_id, book_id),
+            " UNION ALL SELECT invariant, place, fault FROM ledger.verify_trading(%s)"
+            " UNION ALL SELECT invariant, place, fault FROM ledger.verify_rollup(%s) ORDER BY 1, 2, 3",
+            (book_id, book_id, book_id, book_id),
         ).fetchall()
     return tuple(Fault(*row) for row in rows)  # type: ignore[arg-type]
 

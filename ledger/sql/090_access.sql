@@ -16,7 +16,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Which rows of a table belong to granted books: by its own book_id, or through the table it points to.
--- Four point without a foreign key (too dear a row). A table that does neither shows a restricted login nothing.
+-- Six point without a foreign key (too dear a row). A table that does neither shows a restricted login nothing.
 CREATE FUNCTION ledger.granted_rows(p_table regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -28,7 +28,9 @@ BEGIN
     SELECT * INTO v_link FROM (
         SELECT 0 AS rank, v.parent, v.own, v.theirs
           FROM (VALUES ('ledger.entry_text', 'ledger.entry', 'entry_id', 'entry_id'),
+                       ('ledger.posting_day', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup', 'ledger.account', 'account_id', 'account_id'),
+                       ('ledger.rollup_run', 'ledger.account', 'account_id', 'account_id'),
                        ('settlement.instruction_event', 'settlement.instruction', 'instruction_id', 'instruction_id'),
                        ('settlement.reopening', 'settlement.instruction', 'instruction_id', 'instruction_id')) AS v (child, parent, own, theirs)
          WHERE v.child = p_table::text

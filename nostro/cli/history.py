@@ -33,7 +33,7 @@ from nostro.cli.common import (
     table,
 )
 
-PAGE = 15  # lines of a page: fewer than 200 buffers whatever the account (docs/interop.md)
+PAGE = 15  # lines of a page: fewer than 200 buffers whatever the account (docs/as-of.md)
 
 
 def register(app: typer.Typer) -> None:

@@ -188,6 +188,24 @@ def bench_camt053_command(
     _print_result(run(2_000 if small else rows, repeats).to_json(), as_json)
 
 
+@bench_app.command("asof")
+def bench_asof_command(
+    postings: Annotated[int, typer.Option("--postings", min=1, help="Postings to load first.")] = 20_000_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Buffers that a balance as of a date and a statement page read, and balances a second against summing postings.
+
+    Example: `nostro bench asof --json`
+    """
+    from benchmarks.asof import run
+
+    with progress("loading", quiet=as_json) as report:
+        result = run(postings=200_000 if small else postings, repeats=repeats, on_progress=report)
+    _print_result(result.to_json(), as_json)
+
+
 @bench_app.command("verify")
 def bench_verify_command(
     entries: Annotated[int, typer.Option("--entries", help="Two-leg entries with texts.")] = 1_000_000,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 from psycopg import sql
 
+from benchmarks.asof import run as run_asof
 from ledger import (
     AppendOnlyError,
     Connection,
@@ -243,6 +243,15 @@ def test_what_is_derived_is_compared_with_the_postings(history: tuple[Connection
 def _tamper(table: str, change: str) -> sql.Composed:
     row = sql.SQL("(SELECT ctid FROM ledger.{} ORDER BY ctid DESC LIMIT 1)").format(sql.Identifier(table))
     return sql.SQL("UPDATE ledger.{} SET {} WHERE ctid = {}").format(sql.Identifier(table), sql.SQL(change), row)  # type: ignore[arg-type]
+
+
+def test_large_books_are_read_in_a_bounded_number_of_buffers() -> None:
+    """The small version of the benchmark: it also compares the balance with the sum of the postings."""
+    result = run_asof(postings=60_000, repeats=1).to_json()
+    others: dict[str, int] = result["others"]  # type: ignore[assignment]
+    read = {name: buffers for name, buffers in others.items() if name.startswith("buffers_")}
+    assert len(read) == 25
+    assert max(read.values()) < 200, read
 
 
 # --- restatement ---------------------------------------------------------------------------------------------------
