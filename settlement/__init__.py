@@ -38,6 +38,7 @@ from settlement.model import (
     WrittenText,
 )
 from settlement.payees import PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
+from settlement.profiles import UsualProfile, usual_profiles
 from settlement.proposing import netting, propose
 from settlement.reading import (
     file_content,
@@ -89,6 +90,7 @@ __all__ = [
     "SetupReport",
     "StepResult",
     "Transport",
+    "UsualProfile",
     "Verdict",
     "WrittenText",
     "apply_setup",
@@ -120,5 +122,6 @@ __all__ = [
     "run_status",
     "screen_payee",
     "seal",
+    "usual_profiles",
     "written_texts",
 ]

@@ -32,6 +32,7 @@ from settlement.iso20022 import (
     bic_fault,
     lei_fault,
 )
+from settlement.profiles import with_profile
 from settlement.schedules import Roll
 
 
@@ -234,7 +235,7 @@ class DirectDebit(_Model):
 
 
 class Bank(_Model):
-    """A bank profile: how this bank wants its files."""
+    """A bank profile: how this bank wants its files. `profile` in a setup file starts from a usual one."""
 
     bic: Bic
     timezone: str
@@ -252,6 +253,11 @@ class Bank(_Model):
     refuses_duplicates: bool = False
     tariff: tuple[TariffItem, ...] = ()
     transport: FolderTransport | SftpTransport = Field(discriminator="kind")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_profile(cls, given: object) -> object:
+        return with_profile(given)
 
 
 def _lei(text: str) -> str:

@@ -22,7 +22,7 @@ from nostro.cli.common import (
 )
 from nostro.cli.settle import NowOption, release_files
 from nostro.settings import Settings
-from settlement import poll, resolve_interrupted
+from settlement import poll, resolve_interrupted, usual_profiles
 
 bank_app = typer.Typer(no_args_is_help=True, help="Move files to and from the banks.")
 
@@ -43,6 +43,20 @@ def send_command(
     with session(person, book) as s:
         resolve_interrupted(s.conn, book_id=s.book_id, home=s.home)
     release_files(None, True, False, now, as_json, book, person)
+
+
+@bank_app.command("profiles")
+def profiles_command(as_json: JsonOption = False) -> None:
+    """Usual bank profiles, to start one's own from in a setup file.
+
+    Example: `nostro bank profiles`
+    """
+    known = list(usual_profiles().values())
+    columns = ("profile", "rail", "ccy", "message", "characters", "address", "UETR", "holidays", "what it is")
+    cells = [
+        (p.code, *p.rails, p.currency, p.message, p.charset, p.address, p.uetr, p.holidays, p.title) for p in known
+    ]
+    emit({"profiles": known}, lambda: table(None, columns, cells), as_json=as_json)
 
 
 @bank_app.command("poll")

@@ -25,14 +25,27 @@ STRANGER = "STRANGER-1"
 # Commands that start servers or run for long; they have tests of their own.
 # Told elsewhere: the demonstrations and benchmarks, and the ledger's own chapters in test_seals_cli.py,
 # test_ledger_events.py, test_ledger_export.py, test_ledger_asof.py, test_ledger_holds.py, test_ledger_periods.py,
-# test_access_cli.py, test_soak.py; payees and what stops payments in test_settlement_stops_cli.py.
+# test_access_cli.py, test_soak.py; payees and what stops payments in test_settlement_stops_cli.py; profiles in
+# test_file_validation.py.
 STOPS = {"settle hold", "settle hold-run", "settle release-run", "settle cancel", "settle recall"}
-ELSEWHERE = {"up", "demo", "berka", "seal", "proof", "restatement", "user grant-book", "user revoke-book", *STOPS} | {
+ELSEWHERE = {
+    "up",
+    "demo",
+    "berka",
+    "seal",
+    "proof",
+    "restatement",
+    "user grant-book",
+    "user revoke-book",
+    "bank profiles",
+    *STOPS,
+} | {
     name
     for name in commands()
     if name.startswith(
         (
             "bench ",
+            "bank profiles",
             "currency ",
             "rates ",
             "exchange ",
