@@ -231,10 +231,15 @@ BEGIN
             WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.effective_date <= v_as_of));
     ELSE
         v_ceiling := (SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= p_known_seq ORDER BY last_seq LIMIT 1);
-        v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM ledger.posting p
-            WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807)
-              AND p.effective_date <= v_as_of
-              AND EXISTS (SELECT FROM ledger.batch_seq s WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_known_seq OFFSET 0)));
+        v_net := ledger.plus(v_net, (  -- their batches in one pass over the index, not one look a posting
+            WITH late AS MATERIALIZED (
+                SELECT p.posting_id >> 20 AS batch_id, sum(p.amount_minor) AS net FROM ledger.posting p
+                 WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20
+                   AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807) AND p.effective_date <= v_as_of GROUP BY 1),
+            known AS MATERIALIZED (
+                SELECT s.batch_id FROM ledger.batch_seq s
+                 WHERE s.batch_id = ANY (ARRAY(SELECT l.batch_id FROM late l ORDER BY l.batch_id)) AND s.last_seq <= p_known_seq)
+            SELECT sum(l.net) FROM late l WHERE l.batch_id IN (SELECT k.batch_id FROM known k)));
     END IF;
     IF p_tail[1] <= v_high THEN
         v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM unnest(p_tail) AS t (batch_id)

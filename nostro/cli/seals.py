@@ -5,15 +5,14 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ledger import (
-    Fault,
     Seal,
-    SealReport,
     anchor_to_file,
     export_audit,
     list_seals,
@@ -26,7 +25,7 @@ from ledger import (
     verify_seals,
 )
 from ledger.errors import CheckFailedError, RefusedError, UnavailableError
-from nostro.cli.common import BookOption, JsonOption, Session, console, emit, progress, session
+from nostro.cli.common import BookOption, JsonOption, console, emit, progress, session
 from nostro.cli.reconciliation import export_app
 
 _COMMAND_SECONDS = 120
@@ -117,11 +116,21 @@ def verify_command(
     """
     with session(book=book) as s:
         anchored = () if root is None else read_seal_lines(root, book_id=s.book_id)
-        with progress("verifying", quiet=as_json) as on_progress:
+        with (
+            progress("verifying", quiet=as_json) as on_progress,
+            s.database.login(s.settings.user or "app") as beside,
+            ThreadPoolExecutor(max_workers=1) as second,
+        ):
+            rest = second.submit(verify, beside, book_id=s.book_id) if full else None  # while the seals are checked
             report = verify_seals(
                 s.conn, book_id=s.book_id, anchored=anchored, incremental=not full, on_progress=on_progress
             )
-        faults = (*_invariants(s, report, full=full), *report.faults)
+            broken = (
+                verify_after(s.conn, book_id=s.book_id, after_seq=report.checked_from_seq)
+                if rest is None
+                else rest.result()
+            )
+        faults = (*broken, *report.faults)
 
     def text() -> None:
         for f in faults:
@@ -135,12 +144,6 @@ def verify_command(
     emit({"faults": faults, "seals": report}, text, as_json=as_json)
     if faults:
         raise CheckFailedError(f"{len(faults)} invariants of the books do not hold; see the list above.")
-
-
-def _invariants(s: Session, report: SealReport, *, full: bool) -> tuple[Fault, ...]:
-    if full:
-        return verify(s.conn, book_id=s.book_id)
-    return verify_after(s.conn, book_id=s.book_id, after_seq=report.checked_from_seq)
 
 
 def proof_command(
