@@ -150,6 +150,7 @@ register_constraint_errors(
         "message_received_hash": FileTamperedError,
         "clearing_member_once": DuplicateClaimError,
         "clearing_group_zero": DuplicateClaimError,
+        "clearing_group_obligation": DuplicateClaimError,
         "clearing_group_transit": DuplicateClaimError,
         "clearing_group_entry": DuplicateClaimError,
         "clearing_group_remainder": DuplicateClaimError,

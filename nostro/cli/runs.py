@@ -172,6 +172,25 @@ def bench_pain001_command(
     _print_result(run(2_000 if small else rows, repeats), as_json)
 
 
+@bench_app.command("netting")
+def bench_netting_command(
+    items: Annotated[int, typer.Option("--items", min=1, help="New open items a round.")] = 1_000_000,
+    payees: Annotated[int, typer.Option("--payees", min=1, help="Payees they are owed to.")] = 20_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Open items netted, instructed and sealed a second against a bare GROUP BY plus COPY of the same rows.
+
+    Example: `nostro bench netting --json`
+    """
+    from benchmarks.netting import run
+
+    if small:
+        items, payees = 20_000, 400
+    _print_result(run(items=items, payees=payees, repeats=repeats).to_json(), as_json)
+
+
 @bench_app.command("camt053")
 def bench_camt053_command(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Entries in the statement.")] = 100_000,

@@ -77,8 +77,8 @@ CREATE TABLE settlement.payment_file (
 COMMENT ON TABLE settlement.payment_file IS 'The final bytes of a pain.001 (direction collect: pain.008), fixed when proposed; approval, seal and send live on it.';
 
 CREATE TABLE settlement.instruction (
-    instruction_id     bigint PRIMARY KEY REFERENCES settlement.obligation,
-    file_id            bigint NOT NULL REFERENCES settlement.payment_file,
+    instruction_id     bigint PRIMARY KEY,
+    file_id            bigint NOT NULL,
     ordinal            int NOT NULL CHECK (ordinal > 0),
     payee_id           int NOT NULL,
     payee_code         text NOT NULL,
@@ -190,20 +190,20 @@ CREATE TRIGGER approval_check BEFORE INSERT ON settlement.approval
     FOR EACH ROW EXECUTE FUNCTION settlement.check_approval();
 ALTER TABLE settlement.approval ENABLE ALWAYS TRIGGER approval_check;
 
--- A file says what its instructions say: count and total are theirs.
+-- A file says what its instructions say: count and total are theirs. (And what foreign keys of instructions would check.)
 CREATE FUNCTION settlement.check_instructions() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_file bigint;
 BEGIN
-    SELECT f.file_id INTO v_file
-      FROM settlement.payment_file f
-      JOIN settlement.instruction i USING (file_id)
+    SELECT t.file_id INTO v_file
+      FROM (SELECT DISTINCT n.file_id FROM new_rows n) t
+      LEFT JOIN settlement.payment_file f ON f.file_id = t.file_id
+      JOIN settlement.instruction i ON i.file_id = t.file_id
       LEFT JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
              ON true
-     WHERE f.file_id IN (SELECT n.file_id FROM new_rows n)
-     GROUP BY f.file_id
-    HAVING count(*) <> f.instruction_count OR sum(i.amount_minor) <> f.total_minor
+     GROUP BY t.file_id, f.file_id
+    HAVING f.file_id IS NULL OR count(*) <> f.instruction_count OR sum(i.amount_minor) <> f.total_minor
         OR bool_or(o.run_id IS DISTINCT FROM f.run_id OR i.direction <> f.direction
                    OR o.pay_minor <> CASE i.direction WHEN 'pay' THEN i.amount_minor ELSE -i.amount_minor END
                    OR o.account_id <> i.payable_account_id OR o.payee_id <> i.payee_id)

@@ -2,14 +2,15 @@
 -- Invariant 10: a payable posting is in at most one clearing group, for ever.
 
 CREATE TABLE settlement.clearing_group (
-    group_id             bigint PRIMARY KEY REFERENCES settlement.obligation,
-    book_id              int NOT NULL REFERENCES ledger.book,
-    account_id           int NOT NULL REFERENCES ledger.account,
+    group_id             bigint PRIMARY KEY,
+    book_id              int NOT NULL,
+    account_id           int NOT NULL,
     member_count         int NOT NULL CHECK (member_count > 0),
     entry_id             bigint,
     clearing_posting_id  bigint,
     transit_posting_id   bigint,
     remainder_posting_id bigint,
+    clearing_id          bigint GENERATED ALWAYS AS IDENTITY,
     CONSTRAINT clearing_group_transit UNIQUE (transit_posting_id),
     CONSTRAINT clearing_group_entry UNIQUE (entry_id),
     CONSTRAINT clearing_group_paid_or_zero
@@ -20,6 +21,8 @@ COMMENT ON TABLE settlement.clearing_group IS
     'A payee''s postings cleared together; without an entry they cleared each other (zero net). Id = obligation.';
 CREATE UNIQUE INDEX clearing_group_remainder ON settlement.clearing_group (remainder_posting_id)
     WHERE remainder_posting_id IS NOT NULL;
+CREATE INDEX clearing_group_account ON settlement.clearing_group (account_id, clearing_id);
+COMMENT ON COLUMN settlement.clearing_group.clearing_id IS 'The order in which groups cleared; their ids are of the proposal.';
 
 CREATE TABLE settlement.clearing_member (
     book_id    int NOT NULL,
@@ -27,31 +30,68 @@ CREATE TABLE settlement.clearing_member (
     group_id   bigint NOT NULL,
     CONSTRAINT clearing_member_once PRIMARY KEY (book_id, posting_id)
 );
-CREATE INDEX clearing_group_account ON settlement.clearing_group (account_id, group_id);
 COMMENT ON CONSTRAINT clearing_member_once ON settlement.clearing_member IS
     'Invariant 10: a posting is cleared at most once, for ever.';
 
+-- What foreign keys would check row by row: a group is of an obligation, on its account, in that account's book.
+CREATE FUNCTION settlement.check_clearing_groups() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_bad bigint;
+BEGIN
+    SELECT n.group_id INTO v_bad
+      FROM new_rows n
+      LEFT JOIN LATERAL (SELECT o.account_id, a.book_id
+                           FROM settlement.obligation o JOIN ledger.account a ON a.account_id = o.account_id
+                          WHERE o.obligation_id = n.group_id LIMIT 1) o ON true
+     WHERE (o.account_id, o.book_id) IS DISTINCT FROM (n.account_id, n.book_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_obligation',
+            MESSAGE = format('Clearing group %s is not on the account of an obligation.', v_bad);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER clearing_group_check AFTER INSERT ON settlement.clearing_group
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_clearing_groups();
+ALTER TABLE settlement.clearing_group ENABLE ALWAYS TRIGGER clearing_group_check;
+
 -- Members and the group's own clearing debit sum to zero, all on the payee's account, and the group is whole:
--- it comes in one statement, so what came later finds its group short.
+-- it comes in one statement, so what came later finds its group short. An account's postings between the first and
+-- the last member are one range of an index; the members among them are found by hash.
 CREATE FUNCTION settlement.check_clearing() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '128MB' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
+SET enable_nestloop = off SET enable_mergejoin = off AS $$
 DECLARE
     v_bad record;
 BEGIN
-    SELECT n.group_id, sum(p.amount_minor) AS total, count(p.posting_id) AS found, g.member_count INTO v_bad
-      FROM new_rows n
-      LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = n.group_id LIMIT 1) g ON true
-      LEFT JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = n.posting_id LIMIT 1) p
-             ON p.book_id = n.book_id AND p.book_id = g.book_id AND p.account_id = g.account_id
-     GROUP BY n.group_id, g.member_count, g.clearing_posting_id
-    HAVING sum(p.amount_minor) IS DISTINCT FROM 0 OR count(p.posting_id) IS DISTINCT FROM g.member_count
-        OR count(*) IS DISTINCT FROM g.member_count
-        OR (g.clearing_posting_id IS NOT NULL AND NOT bool_or(n.posting_id = g.clearing_posting_id))
+    WITH came AS MATERIALIZED (
+        SELECT n.group_id, min(n.posting_id) AS first_id, max(n.posting_id) AS last_id, count(*) AS members,
+               min(n.book_id) AS book_id, max(n.book_id) AS other_book_id
+          FROM new_rows n GROUP BY n.group_id
+    ), stood AS MATERIALIZED (
+        SELECT c.group_id, g.account_id, p.posting_id, p.amount_minor, g.member_count,
+               p.posting_id = g.clearing_posting_id AS is_debit, g.clearing_posting_id IS NULL AS is_zero
+          FROM came c
+         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = c.group_id LIMIT 1) g
+         CROSS JOIN LATERAL (SELECT p.posting_id, p.amount_minor FROM ledger.posting p
+                              WHERE p.account_id = g.account_id AND p.posting_id BETWEEN c.first_id AND c.last_id
+                             OFFSET 0) p
+         WHERE g.book_id = c.book_id AND g.book_id = c.other_book_id
+    ), found AS MATERIALIZED (
+        SELECT s.group_id, sum(s.amount_minor) AS total, count(*) AS postings, s.member_count,
+               bool_or(s.is_debit) OR s.is_zero AS has_debit
+          FROM stood s JOIN new_rows n ON n.posting_id = s.posting_id AND n.group_id = s.group_id
+         GROUP BY s.group_id, s.member_count, s.is_zero
+    )
+    SELECT c.group_id, coalesce(f.postings, 0) AS postings, c.members, f.total INTO v_bad
+      FROM came c LEFT JOIN found f ON f.group_id = c.group_id
+     WHERE f.total IS DISTINCT FROM 0 OR f.postings IS DISTINCT FROM c.members
+        OR f.member_count IS DISTINCT FROM c.members OR f.has_debit IS NOT TRUE
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_zero',
-            MESSAGE = format('Clearing group %s is not whole: %s of %s postings of its payee''s account, summing to %s.',
-                             v_bad.group_id, v_bad.found, v_bad.member_count, v_bad.total),
+            MESSAGE = format('Clearing group %s is not whole: of %s members %s are postings of its payee''s account, summing to %s.',
+                             v_bad.group_id, v_bad.members, v_bad.postings, v_bad.total),
             HINT = 'Members and clearing debit must be all of the group, at once, and sum to zero.';
     END IF;
     RETURN NULL;

@@ -30,7 +30,7 @@ CREATE FUNCTION settlement.netting(
     p_bank_account_id int, p_business_date date, p_now timestamptz, p_terms settlement.calendar_terms)
     RETURNS SETOF settlement.netted
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
-SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mergejoin = off AS $$
     SELECT ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     WITH account AS MATERIALIZED (
         SELECT b.book_id, b.minimum_minor, b.maximum_minor, p.body -> 'direct_debit' IS NOT NULL
@@ -61,8 +61,10 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
     ), waiting AS MATERIALIZED (
         SELECT m.posting_id
           FROM settlement.file_current f
-          JOIN settlement.instruction i USING (file_id)
-          JOIN settlement.proposal_member m ON m.obligation_id = i.instruction_id
+         CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
+         CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o
+                              WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+         CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
     ), held AS MATERIALIZED (
         SELECT DISTINCT h.posting_id FROM settlement.hold_active h
@@ -154,7 +156,6 @@ BEGIN
       WHERE f.bank_account_id = p_bank_account_id AND f.state IN ('proposed', 'approved')
         AND r.cutoff_at <= p_proposed_at;
 
-    PERFORM settlement.mark_batches();
     PERFORM settlement.advance_frontiers(p_bank_account_id);
     PERFORM settlement.release_reserves(p_bank_account_id, p_business_date);
     SELECT array_agg(n) INTO v_netted
@@ -183,6 +184,7 @@ BEGIN
         RETURNING settlement.run.run_id INTO v_live;
         run_id := CASE WHEN is_new THEN v_live ELSE run_id END;
         PERFORM settlement.record_obligations(v_live, v_root.book_id, v_netted, is_new);
+        IF zero_count > 0 THEN PERFORM settlement.mark_batches(); END IF;
     END IF;
 END $$;
 
@@ -198,8 +200,8 @@ SET plan_cache_mode = force_custom_plan AS $$
           JOIN settlement.run r ON r.run_id = f.run_id
           JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
                                         AND (b.profile_id, b.version) = (r.profile_id, r.account_version)
-          JOIN settlement.instruction i ON i.file_id = f.file_id
-          JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+         CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
+         CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed'
            AND r.business_date = p_business_date AND r.execution_date = p_execution_date
            AND r.cutoff_at = p_cutoff_at AND r.payees IS NOT DISTINCT FROM p_payees

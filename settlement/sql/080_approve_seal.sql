@@ -135,6 +135,7 @@ BEGIN
     BEGIN
         PERFORM settlement.post_payouts(p_file_id);
         PERFORM settlement.add_file_event(p_file_id, 'sealed', format('now %s', p_now));
+        PERFORM settlement.mark_batches();
         outcome := 'sealed';
     EXCEPTION WHEN unique_violation THEN
         -- The key has the last word on what is cleared already; nobody need look before it does.

@@ -1,0 +1,306 @@
+"""How fast open items become sealed instructions, against a bare GROUP BY and COPY of the same rows.
+
+Lives here: the measurement behind `nostro bench netting`. Must not live here: printing, defaults, the steps themselves.
+
+Ours: `open_run` (one consistent cut, netted per payee under its rules, obligations with their postings), `record_file`
+(instructions) and `seal` (claims every posting by the key of invariant 10, checks every group, posts Dr payable / Cr
+transit with balances, keys and texts), each committed. Not in it, and told apart: writing the pain.001, its gates, and
+approving. Reference: GROUP BY over a bare copy of the same items (account, posting, amount), then COPY of the very rows
+that ours wrote into bare tables without key, index or trigger, one commit. Both take turns in one run, every round over
+new items, so that the settled history grows by a round each time; between rounds the tables are vacuumed, as autovacuum
+would. Figures are medians.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from benchmarks.result import BenchResult, Figure, peak_rss_mb
+from ledger import Connection
+from nostro.database import Database, initialise
+from nostro.postgres import start_embedded
+from nostro.users import add_user
+from settlement import apply_setup, approve
+from settlement.composing import compose, read_frame, read_obligations
+from settlement.iso20022 import gate_file, render
+
+_FIRST = dt.date(2026, 11, 2)
+_ENTRIES_PER_BATCH = 100_000
+_SETUP = """
+book: {name: Benchmark, functional_currency: EUR}
+accounts: [{code: "income:*", type: income}]
+banks:
+  nordbank:
+    bic: NORDDEFFXXX
+    timezone: Europe/Berlin
+    holidays: all
+    max_transactions: 999999
+    rails: {SEPA: {cutoff: "20:00"}}
+    transport: {kind: folder, outbox: out, inbox: in}
+bank_accounts:
+  - {code: eur, bank: nordbank, iban: DE89370400440532013000, currency: EUR, rail: SEPA,
+     holder: {name: Benchmark GmbH, country: DE, town: Berlin}, opening: {date: 2026-11-01, balance: "1000000000"}}
+"""
+_POST = """
+SELECT new_count FROM ledger.post_counted(%(book)s, NULL,
+    (SELECT array_agg('sale-' || n ORDER BY n) FROM generate_series(%(from)s, %(to)s) n),
+    array_fill(%(day)s::date, ARRAY[%(count)s]), NULL, NULL, NULL,
+    (SELECT array_agg(e ORDER BY e, k) FROM generate_series(1, %(count)s) e, generate_series(1, 2) k),
+    (SELECT array_agg(CASE k WHEN 1 THEN %(income)s
+                      ELSE (%(accounts)s::int[])[(1 + (n::bigint * 7919) %% %(payees)s)::int] END ORDER BY n, k)
+       FROM generate_series(%(from)s, %(to)s) n, generate_series(1, 2) k),
+    (SELECT array_agg((CASE k WHEN 1 THEN 1 ELSE -1 END) * (100 + n %% 5000)::bigint ORDER BY n, k)
+       FROM generate_series(%(from)s, %(to)s) n, generate_series(1, 2) k))
+"""
+_OPEN_RUN = """
+SELECT run_id FROM settlement.open_run(%s, %s, %s, %s, %s,
+    ROW('{0}'::int[], ARRAY[%s]::date[], '{daily}'::text[], NULL::text[])::settlement.calendar_terms)
+"""
+# What ours wrote for a run, table by table: the rows that the reference copies.
+_WRITTEN = {
+    "obligation": sql.SQL("SELECT * FROM settlement.obligation WHERE run_id = {run}"),
+    "instruction": sql.SQL(
+        "SELECT i.* FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id) WHERE f.run_id = {run}"
+    ),
+    "clearing_group": sql.SQL(
+        "SELECT g.* FROM settlement.clearing_group g JOIN settlement.obligation o"
+        " ON o.obligation_id = g.group_id WHERE o.run_id = {run}"
+    ),
+    "clearing_member": sql.SQL(
+        "SELECT m.* FROM settlement.clearing_member m JOIN settlement.obligation o"
+        " ON o.obligation_id = m.group_id WHERE o.run_id = {run}"
+    ),
+    "entry": sql.SQL(
+        "SELECT e.* FROM ledger.entry e JOIN settlement.clearing_group g USING (entry_id)"
+        " JOIN settlement.obligation o ON o.obligation_id = g.group_id WHERE o.run_id = {run}"
+    ),
+    "posting": sql.SQL(
+        "SELECT p.* FROM ledger.posting p JOIN settlement.clearing_group g USING (entry_id)"
+        " JOIN settlement.obligation o ON o.obligation_id = g.group_id WHERE o.run_id = {run}"
+    ),
+}
+_MAKE = sql.SQL("CREATE TABLE {} AS {} WITH NO DATA")
+_COPY_OUT = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)")
+_COPY_IN = sql.SQL("COPY {} FROM STDIN (FORMAT binary)")
+_EMPTY = sql.SQL("TRUNCATE {}")
+
+
+def run(*, items: int, payees: int, repeats: int) -> BenchResult:
+    """Measure on a throw-away embedded server: `items` new open items a round for `payees` payees."""
+    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
+        initialise(database)
+        for person, group in (("alice", "preparer"), ("bob", "approver")):
+            add_user(database, person, group)
+        return _Bench(database, home, payees).measure(items, max(repeats, 3))
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Seconds by name of each step, one figure a round."""
+
+    steps: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def over(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.steps.setdefault(name, []).append(time.perf_counter() - start)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.steps[name])
+
+
+class _Bench:
+    """A book with payees, and both ways to settle what they are owed."""
+
+    def __init__(self, database: Database, home: Path, payees: int) -> None:
+        self._database = database
+        self._watch = _Watch()
+        self._payees = payees
+        path = home / "setup.yaml"
+        path.write_text(_SETUP)
+        codes = [f"liabilities:payable:P{n:06}" for n in range(payees)]
+        with database.app() as conn:
+            self._book = apply_setup(conn, path).book_id
+            opened = conn.execute(
+                "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s::text[], %s::bigint[])",
+                (
+                    self._book,
+                    [*codes, "income:fees"],
+                    [*["liability"] * payees, "income"],
+                    ["EUR"] * (payees + 1),
+                    [*[True] * payees, False],
+                    [None] * (payees + 1),
+                    [None] * (payees + 1),
+                ),
+            ).fetchone()
+            assert opened is not None
+            accounts: list[int] = opened[0]  # type: ignore[assignment]
+            self._accounts, self._income = accounts[:-1], accounts[-1]
+            conn.execute(
+                "SELECT settlement.declare_payees(%s, %s)",
+                (self._book, Jsonb([self._payee(n, code) for n, code in enumerate(codes)])),
+            )
+        with database.owner() as conn:
+            conn.execute("CREATE TABLE public.ref_item (account_id int, posting_id bigint, amount_minor bigint)")
+            for table, query in _WRITTEN.items():
+                conn.execute(_MAKE.format(_reference(table), query.format(run=sql.Literal(0))))
+
+    @staticmethod
+    def _payee(n: int, account: str) -> dict[str, object]:
+        return {
+            "n": n,
+            "code": f"P{n:06}",
+            "account": account,
+            "name": f"Payee {n}",
+            "iban": "NL91ABNA0417164300",
+            "country": "NL",
+            "town": "Amsterdam",
+            "pay_from": "eur",
+            "minimum_minor": 0,
+            "delay_days": 0,
+            "hold": False,
+            "schedule": "daily",
+            "reserve_bps": 0,
+            "reserve_days": 0,
+            "reserve_fixed_minor": 0,
+            "negative": "carry",
+        }
+
+    def measure(self, items: int, rounds: int) -> BenchResult:
+        blocks: list[int] = []
+        for number in range(rounds):
+            day = _FIRST + dt.timedelta(days=number)
+            self._sell(items, number, day)
+            run_id, read = self._settle(day)
+            blocks.append(read)
+            self._reference(run_id)
+        ours = [
+            sum(parts)
+            for parts in zip(*(self._watch.steps[s] for s in ("open_run", "record_file", "seal")), strict=True)
+        ]
+        theirs = [sum(parts) for parts in zip(*(self._watch.steps[s] for s in ("group_by", "copy")), strict=True)]
+        others: list[tuple[str, Figure]] = [
+            (f"{name}_s", round(self._watch.median(name), 2)) for name in self._watch.steps
+        ]
+        others += [
+            ("times_the_reference", round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 2)),
+            ("payees", self._payees),
+            ("blocks_read_by_netting", ", ".join(str(read) for read in blocks)),
+        ]
+        return BenchResult(
+            bench="netting",
+            rows=items,
+            ours="open items netted, recorded as instructions and sealed, each step committed",
+            ours_per_s=items / statistics.median(ours),
+            reference="open items of a bare GROUP BY plus COPY of the same rows into bare tables, one commit",
+            reference_per_s=items / statistics.median(theirs),
+            peak_rss_mb=peak_rss_mb(),
+            others=tuple(others),
+        )
+
+    def _sell(self, items: int, number: int, day: dt.date) -> None:
+        with self._database.app() as conn:
+            for start in range(number * items, (number + 1) * items, _ENTRIES_PER_BATCH):
+                count = min(_ENTRIES_PER_BATCH, (number + 1) * items - start)
+                values = {"book": self._book, "from": start + 1, "to": start + count, "count": count, "day": day}
+                values |= {"income": self._income, "accounts": self._accounts, "payees": self._payees}
+                conn.execute(_POST, values)
+                conn.commit()
+        with self._database.owner() as owner:  # as autovacuum would between two nights
+            owner.commit()
+            owner.autocommit = True
+            owner.execute("VACUUM (ANALYZE) ledger.posting, settlement.clearing_member, settlement.clearing_group")
+
+    def _settle(self, day: dt.date) -> tuple[int, int]:
+        now = dt.datetime.combine(day, dt.time(12), dt.UTC)
+        watch = self._watch
+        with self._database.login("alice") as alice, self._database.login("bob") as bob:
+            before = self._blocks()
+            with watch.over("open_run"):
+                row = alice.execute(_OPEN_RUN, (1, day, now, day, now + dt.timedelta(hours=7), day)).fetchone()
+                alice.commit()
+            read = self._blocks() - before
+            assert row is not None
+            run_id = int(str(row[0]))
+            with watch.over("write_and_gate"):
+                owed = read_obligations(alice, run_id)
+                composed = compose(read_frame(alice, run_id), 1, owed)
+                content = render(composed.file, composed.transfers)
+                assert gate_file(content, composed.file, composed.transfers, composed.totals) == []
+            ids = [each.obligation_id for each in owed]
+            names = [each.end_to_end_id for each in composed.transfers]
+            uetrs = [each.uetr for each in composed.transfers]
+            head = (run_id, 1, "pay", composed.file.msg_id, composed.file.group.payment_information_id, content)
+            with watch.over("record_file"):
+                found = alice.execute(
+                    "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                    (*head, ids, names, uetrs),
+                    binary=True,
+                ).fetchone()
+                alice.commit()
+            assert found is not None
+            file_id = int(str(found[0]))
+            with watch.over("approve"):
+                approve(bob, file_id)
+            with watch.over("seal"):
+                sealed = alice.execute("SELECT outcome, reason FROM settlement.seal(%s, %s)", (file_id, now)).fetchone()
+                alice.commit()
+            assert sealed == ("sealed", None), sealed
+        return run_id, read
+
+    def _blocks(self) -> int:
+        with self._database.owner() as owner:
+            owner.execute("SELECT pg_stat_force_next_flush()")
+            row = owner.execute(
+                "SELECT sum(blks_hit + blks_read)::bigint FROM pg_stat_database WHERE datname = current_database()"
+            ).fetchone()
+        assert row is not None
+        return int(str(row[0]))
+
+    def _reference(self, run_id: int) -> None:
+        with self._database.owner() as conn:
+            conn.execute("TRUNCATE public.ref_item")
+            conn.execute(
+                "INSERT INTO public.ref_item SELECT p.account_id, p.posting_id, p.amount_minor"
+                " FROM settlement.proposal_member m JOIN settlement.obligation o USING (obligation_id)"
+                " JOIN ledger.posting p USING (posting_id) WHERE o.run_id = %s",
+                (run_id,),
+            )
+            rows = {table: _copied(conn, query.format(run=sql.Literal(run_id))) for table, query in _WRITTEN.items()}
+            conn.commit()
+            with self._watch.over("group_by"):
+                conn.execute(
+                    "SELECT account_id, -sum(amount_minor) FROM public.ref_item GROUP BY account_id"
+                ).fetchall()
+            with self._watch.over("copy"):
+                for table, content in rows.items():
+                    with conn.cursor().copy(_COPY_IN.format(_reference(table))) as copy:
+                        for chunk in content:
+                            copy.write(chunk)
+                conn.commit()
+            for table in rows:
+                conn.execute(_EMPTY.format(_reference(table)))
+            conn.commit()
+
+
+def _reference(table: str) -> sql.Identifier:
+    return sql.Identifier("public", f"ref_{table}")
+
+
+def _copied(conn: Connection, query: sql.Composed) -> Sequence[bytes]:
+    with conn.cursor().copy(_COPY_OUT.format(query)) as copy:
+        return [bytes(chunk) for chunk in copy]

@@ -1,0 +1,115 @@
+"""Where netting starts to read: nobody is forgotten, whatever commits late, and old settlements are not read again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import NewEntry, NewPosting, post_batch
+from nostro.database import Database
+from settlement import hold_item
+from tests.settlement_world import DAY, PayeeRow, World, make_world
+
+PAYEES = [PayeeRow(code=f"P{n}") for n in range(6)]
+
+
+@pytest.fixture
+def world(db: Database, tmp_path: Path) -> Iterator[World]:
+    made = make_world(db, tmp_path, PAYEES, accounts=("eur",))
+    made.owe("P0", 1)  # opens the income account
+    yield made
+    made.close()
+
+
+def sell(world: World, number: int, day: dt.date) -> None:
+    """Fifty sales of every payee."""
+    entries = [
+        NewEntry(
+            f"s-{number}-{row.code}-{n}",
+            day,
+            (NewPosting("income:fees:eur", 100 + n), NewPosting(row.account, -100 - n)),
+        )
+        for row in PAYEES
+        for n in range(50)
+    ]
+    post_batch(world.app, book_id=world.book_id, entries=entries)
+    world.app.commit()
+
+
+def blocks(world: World) -> int:
+    """Blocks that reading the open items of the bank account touches."""
+    with world.db.owner() as owner:
+        row = owner.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM settlement.open_postings(1)"
+        ).fetchone()
+    assert row is not None
+    plan = row[0] if isinstance(row[0], list) else json.loads(str(row[0]))
+    return int(plan[0]["Plan"]["Shared Hit Blocks"]) + int(plan[0]["Plan"]["Shared Read Blocks"])
+
+
+def open_by_frontier(world: World) -> list[tuple[object, ...]]:
+    with world.db.owner() as owner:
+        return owner.execute("SELECT posting_id FROM settlement.open_postings(1) ORDER BY 1").fetchall()
+
+
+def open_by_history(world: World) -> list[tuple[object, ...]]:
+    return world.rows("SELECT posting_id FROM settlement.open_item ORDER BY 1")
+
+
+def test_what_is_read_does_not_grow_with_what_was_settled(world: World) -> None:
+    """Twelve nights of fifty sales a payee, with one item held since the first: the same blocks every night."""
+    read = []
+    for number in range(12):
+        day = DAY + dt.timedelta(days=7 * number)
+        sell(world, number, day)
+        if number == 0:
+            (posting,) = world.rows("SELECT max(posting_id) FROM settlement.open_item WHERE payee = 'P1'")
+            assert hold_item(world.alice, posting_id=int(str(posting[0])), reason="disputed")
+        world.propose(day)  # frontiers follow here; what the netting of this proposal read is read again now
+        read.append(blocks(world))
+        assert open_by_frontier(world) == open_by_history(world)
+        world.pay(day)
+        assert open_by_frontier(world) == open_by_history(world)
+    assert max(read[6:]) <= 1.3 * max(read[2:6]), read
+    moved = world.rows("SELECT max(version), max(cardinality(left_open)) FROM settlement.frontier")
+    assert moved[0][0] == 11 and moved[0][1] == 1, "every night one step, with the held item in its list"
+
+
+def test_what_commits_late_is_not_forgotten(world: World) -> None:
+    """A sale draws its id before a night and commits after it: the frontier has not passed it."""
+    with world.db.app() as slow, slow.transaction():
+        entry = NewEntry(
+            "late", DAY, (NewPosting("liabilities:payable:P2", -700), NewPosting("assets:receivable:x", 700))
+        )
+        slow.execute(
+            "SELECT ledger.open_accounts(%s, '{assets:receivable:x}', '{asset}', '{EUR}', '{f}', '{NULL}', '{NULL}')",
+            (world.book_id,),
+        )
+        post_batch(slow, book_id=world.book_id, entries=[entry])
+        for number in range(3):
+            day = DAY + dt.timedelta(days=number)
+            world.owe("P3", 500, day=day)
+            world.pay(day)
+    assert open_by_frontier(world) == open_by_history(world)
+    day = DAY + dt.timedelta(days=3)
+    world.owe("P3", 500, day=day)
+    assert [f.file.total_minor for f in world.propose(day)] == [700 + 500]
+
+
+def test_a_mark_passes_when_everything_before_it_has_ended(world: World) -> None:
+    with world.db.owner() as owner, world.db.owner() as other:
+        owner.execute("SELECT pg_current_xact_id(), nextval('ledger.batch_id_seq')")  # a batch on its way
+        world.owe("P1", 5)
+        other.execute("SELECT settlement.mark_batches()")
+        other.commit()
+        (before,) = other.execute("SELECT settlement.ended_through()").fetchone() or (None,)
+        other.rollback()
+        owner.rollback()
+        (after,) = other.execute("SELECT settlement.ended_through()").fetchone() or (None,)
+        (last,) = other.execute("SELECT max(posting_id) FROM ledger.posting").fetchone() or (None,)
+        other.rollback()
+    assert int(str(before)) < int(str(last)) <= int(str(after))
