@@ -132,8 +132,8 @@ def test_a_reserve_covers_a_debt_where_the_rule_says_so(world: World) -> None:
 
 def test_nobody_else_posts_to_a_reserve(world: World) -> None:
     legs = (
-        NewPosting("liabilities:payout-reserve:payable:ROLLING", 1),
-        NewPosting("liabilities:payable:PLAIN", -1),
+        NewPosting("liabilities:payout-reserve:payable:ROLLING", -1),
+        NewPosting("liabilities:payable:PLAIN", 1),
     )
     with pytest.raises(ControlAccountError):
         post_batch(world.app, book_id=world.book_id, entries=[NewEntry("x", DAY, legs)])
