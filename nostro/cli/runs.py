@@ -263,3 +263,24 @@ def soak_ledger_command(
     _print_result(result.to_json(), as_json)
     if result.findings:
         raise CheckFailedError(f"{len(result.findings)} things did not hold; the first: {result.findings[0]}")
+
+
+@soak_app.command("send")
+def soak_send_command(
+    every: Annotated[int, typer.Option("--every", min=1, help="Only each n-th point.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill `nostro bank send` at every commit, every step and every system call that moves bytes; recover; judge.
+
+    The bank of the test executes whatever it gets. Ends with status 5 when a payment was executed twice or lost.
+    System calls need strace; without it the steps remain.
+
+    Example: `nostro soak send --every 40 --json`
+    """
+    from benchmarks.kill_sweep import run
+
+    with progress("killing senders", quiet=as_json) as report:
+        result = run(every=every, on_progress=report)
+    _print_result(result.to_json(), as_json)
+    if result.findings:
+        raise CheckFailedError(f"{len(result.findings)} points did not hold; the first: {result.findings[0]}")

@@ -1,0 +1,286 @@
+"""A small company that is about to pay, put back before every kill; an operator who recovers; and who must be right.
+
+Lives here: the deployment, its bank (the simulator: own book, takes every file, no duplicate check), the recovery with
+the program's own commands, and the verdict. Must not live here: where a sender dies (`kill_sweep`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from ledger import NewEntry, NewPosting, post_batch
+from nostro.cli import main
+from nostro.database import Connection, Database, initialise
+from nostro.users import add_user
+from sandbox import Bank, BankSetup, read_setup
+from settlement import apply_setup, approve, propose
+
+DAY = dt.date(2026, 11, 2)
+NAME = "nostro_sweep"
+_SAVED = "nostro_sweep_saved"
+_OWED_MINOR = {"P1": 700, "P2": 1_250, "P3": 99_999}
+_PEOPLE = (("alice", "preparer"), ("bob", "approver"), ("carol", "approver"))
+_SETUP = """
+book: {name: Marktplatz, functional_currency: EUR}
+accounts:
+  - {code: "liabilities:payable:*", type: liability, settleable: true}
+  - {code: "income:*", type: income}
+banks:
+  nordbank:
+    bic: NORDDEFFXXX
+    timezone: Europe/Berlin
+    holidays: ECB
+    message: pain.001.001.09
+    charset: sepa
+    address: structured
+    max_transactions: 2
+    rails: {SEPA: {cutoff: "20:00", sla_days: 1, minimum: "0.01", maximum: "999999999.99"}}
+    refuses_duplicates: false
+    transport: TRANSPORT
+bank_accounts:
+  - code: eur-payouts
+    bank: nordbank
+    iban: DE89370400440532013000
+    currency: EUR
+    rail: SEPA
+    holder: {name: Marktplatz GmbH, country: DE, town: Berlin}
+    opening: {date: 2026-11-01, balance: "1000000"}
+    overdraft: none
+payees_file: payees.csv
+"""
+_FOLDER = "{kind: folder, outbox: bank/orders, inbox: bank/answers}"
+_PAYEES = "payee_id,name,account,currency,iban,country,town,pay_from,minimum,maximum,delay_days,hold\n" + "".join(
+    f"{code},Payee {code},liabilities:payable:{code},EUR,NL91ABNA0417164300,NL,Amsterdam,eur-payouts,,,,\n"
+    for code in _OWED_MINOR
+)
+
+
+def _moment(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(12, 0, tzinfo=dt.UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The company of a sweep. `folder` holds one home a point; the database is copied back before each."""
+
+    database: Database
+    folder: Path
+    transport: str
+
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def restore(self) -> None:
+        """Everything as before the send: approved files that nobody sealed, an empty bank."""
+        shutil.rmtree(self.home(), ignore_errors=True)
+        for name in ("orders", "answers"):
+            (self.home() / "bank" / name).mkdir(parents=True)
+        with psycopg.connect(self.database.admin_conninfo, autocommit=True) as admin:
+            _copy(admin, _SAVED, NAME)
+
+    def environment(self) -> dict[str, str]:
+        """What a command of this deployment finds in its environment."""
+        return {
+            "NOSTRO_HOME": str(self.home()),
+            "NOSTRO_DATABASE_URL": make_conninfo(self.database.admin_conninfo, dbname=NAME),
+        }
+
+    def wait_for_dead_sessions(self) -> None:
+        """Until the server has noticed that the sender is gone; an operator would just ask again."""
+        with self.database.admin() as admin:
+            for _ in range(600):
+                row = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", (NAME,)).fetchone()
+                if row == (0,):
+                    return
+                time.sleep(0.05)
+        raise RuntimeError("the killed sender's session is still there")
+
+
+def send_words(day: dt.date = DAY) -> list[str]:
+    """The command that is killed."""
+    return ["bank", "send", "--as", "alice", "--now", _moment(day).isoformat()]
+
+
+def make_world(server: str, folder: Path, *, transport: str = _FOLDER) -> World:
+    """Set the company up on a server (superuser conninfo), owe, propose, approve, and keep a copy."""
+    database = Database(admin_conninfo=server, name=NAME, role_prefix=NAME)
+    initialise(database)
+    for person, group in _PEOPLE:
+        add_user(database, person, group)
+    folder.mkdir(parents=True, exist_ok=True)
+    setup = folder / "setup.yaml"
+    setup.write_text(_SETUP.replace("TRANSPORT", transport))
+    (folder / "bank.yaml").write_text(_SETUP.replace("TRANSPORT", _FOLDER))
+    (folder / "payees.csv").write_text(_PAYEES)
+    with database.app() as conn:
+        book = apply_setup(conn, setup).book_id
+        entries = [
+            NewEntry(
+                f"sale-{code}",
+                DAY,
+                (NewPosting("income:fees:eur", owed), NewPosting(f"liabilities:payable:{code}", -owed)),
+            )
+            for code, owed in _OWED_MINOR.items()
+        ]
+        conn.execute(
+            "SELECT ledger.open_accounts(%s, '{income:fees:eur}', '{income}', '{EUR}', '{f}', '{NULL}', '{NULL}')",
+            (book,),
+        )
+        post_batch(conn, book_id=book, entries=entries)
+        conn.commit()
+        files = propose(conn, book_id=book, business_date=DAY, now=_moment(DAY), bank_account="eur-payouts")
+    with database.login("bob") as bob:
+        for file in files:
+            approve(bob, file.file_id)
+    with psycopg.connect(server, autocommit=True) as admin:
+        _copy(admin, NAME, _SAVED)
+    return World(database, folder, transport)
+
+
+def remove(server: str) -> None:
+    """Drop the databases of a sweep from a server that stays."""
+    with psycopg.connect(server, autocommit=True) as admin:
+        for name in (NAME, _SAVED):
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _copy(admin: Connection, source: str, target: str) -> None:
+    names = {"target": sql.Identifier(target), "source": sql.Identifier(source)}
+    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {target} WITH (FORCE)").format(**names))
+    admin.execute(sql.SQL("CREATE DATABASE {target} TEMPLATE {source}").format(**names))
+
+
+# The operator -----------------------------------------------------------------------------------------
+
+
+def recover(world: World, *, sweeps: bool) -> Counter[str]:
+    """What an operator does after a crash, with the program's commands; the states of the files at the end.
+
+    `sweeps`: the bank takes files out of its folder before anybody looks. Raises `AssertionError` as `judge` does.
+    """
+    world.wait_for_dead_sessions()
+    seen: Counter[str] = Counter()
+    with _environment(world), Bank(world.home(), _bank_setup(world), seed=1) as bank:
+        if sweeps:
+            _take(bank, world, sweeps=True)
+        for _ in range(2):  # twice: nothing may happen twice
+            _command(send_words(), allowed=(0, 4))
+            _take(bank, world, sweeps=sweeps)
+            _command(["bank", "poll"])
+        seen.update(str(state) for (state,) in _rows(world, "SELECT state FROM settlement.file_current"))
+        for day in (DAY, DAY + dt.timedelta(days=1)):
+            bank.close_day(day)
+        _command(["bank", "poll"])
+        _command(["recon", "ingest", "--inbox"])
+    judge(world)
+    return seen
+
+
+def _bank_setup(world: World) -> BankSetup:
+    return read_setup(world.folder / "bank.yaml")
+
+
+def _take(bank: Bank, world: World, *, sweeps: bool) -> None:
+    bank.receive()
+    for path in sorted((world.home() / "bank/orders").glob("*.xml")) if sweeps else ():
+        (world.home() / "bank/taken").mkdir(exist_ok=True)
+        path.rename(world.home() / "bank/taken" / path.name)
+
+
+@contextlib.contextmanager
+def _environment(world: World) -> Iterator[None]:
+    kept = {name: os.environ.get(name) for name in world.environment()}
+    os.environ.update(world.environment())
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _command(words: Sequence[str], *, allowed: Sequence[int] = (0,)) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(words)
+    assert status in allowed, f"`nostro {' '.join(words)}` ended with {status}: {err.getvalue()}{out.getvalue()}"
+    return out.getvalue()
+
+
+# The verdict ------------------------------------------------------------------------------------------
+
+_INSTRUCTIONS = """
+SELECT i.end_to_end_id, i.payee_code, i.amount_minor, i.state, f.state, i.transit_posting_id IS NOT NULL
+  FROM settlement.instruction_current i JOIN settlement.file_current f USING (file_id)
+"""
+_BALANCES = "SELECT code, posted_minor FROM ledger.account_balance WHERE code ~ '^(liabilities:payable|assets:transit)'"
+_FILES = """
+SELECT f.msg_id, encode(p.content, 'hex'), EXISTS (SELECT FROM settlement.file_event e
+                                                    WHERE e.file_id = f.file_id AND e.state = 'sending')
+  FROM settlement.file_current f JOIN settlement.payment_file p USING (file_id)
+"""
+
+
+def judge(world: World) -> None:
+    """No payment executed twice, none lost: executed once, or with a person as UNKNOWN, and the books say so.
+
+    Raises `AssertionError` with what is wrong.
+    """
+    executed = _executions(world)
+    twice = {key: count for key, count in Counter(key for key, _ in executed).items() if count > 1}
+    assert not twice, f"executed twice: {twice}"
+    amounts = dict(executed)
+    paid: Counter[str] = Counter()
+    in_doubt: Counter[str] = Counter()
+    for key, payee, amount, state, file_state, sealed in _rows(world, _INSTRUCTIONS):
+        assert sealed, f"{key} was never sealed ({file_state})"
+        if str(key) in amounts:
+            assert amounts[str(key)] == amount, f"{key}: {amounts[str(key)]} executed, {amount} ordered"
+            assert state == "executed", f"{key} was executed and is {state}"
+            paid[str(payee)] += int(str(amount))
+        else:
+            assert file_state == "unknown", f"{key} was not executed and its file is {file_state}: lost"
+            in_doubt[str(payee)] += int(str(amount))
+    unordered = set(amounts) - {str(row[0]) for row in _rows(world, _INSTRUCTIONS)}
+    assert not unordered, f"executed and not in the books: {unordered}"
+    assert paid + in_doubt == Counter(_OWED_MINOR), f"owed {_OWED_MINOR}, paid {paid}, in doubt {in_doubt}"
+    balances = {str(code): int(str(minor)) for code, minor in _rows(world, _BALANCES)}
+    assert balances.pop("assets:transit:eur-payouts") == -in_doubt.total(), "money in transit is not what is in doubt"
+    assert not any(balances.values()), f"payees are still owed: {balances}"
+    _judge_files(world)
+
+
+def _judge_files(world: World) -> None:
+    known = {str(msg_id): (bytes.fromhex(str(content)), sent) for msg_id, content, sent in _rows(world, _FILES)}
+    for folder in ("orders", "taken"):
+        for path in (world.home() / "bank" / folder).glob("*.xml"):
+            content, sent = known[path.stem]
+            assert sent, f"{path.name} is at the bank and the books never sent it"
+            assert path.read_bytes() == content, f"{path.name} at the bank is not what was approved"
+
+
+def _executions(world: World) -> list[tuple[str, int]]:
+    path = world.home() / "sandbox/executions.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [(str(row["end_to_end_id"]), int(row["amount_minor"])) for row in rows]
+
+
+def _rows(world: World, query: str) -> list[tuple[object, ...]]:
+    with world.database.app() as conn:
+        return conn.execute(query).fetchall()

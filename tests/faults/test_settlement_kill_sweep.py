@@ -1,0 +1,58 @@
+"""The sender killed at commits, steps and system calls; `nostro soak send` goes through all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.kill_sweep import Point, die, may_trace, steps, sweep
+from benchmarks.kill_world import World, make_world, recover, remove
+
+
+@pytest.fixture(scope="module")
+def world(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    yield make_world(server, tmp_path_factory.mktemp("sweep"))
+    remove(server)
+
+
+def test_nobody_is_paid_twice_and_nobody_is_forgotten(world: World) -> None:
+    result = sweep(world, every=6, calls=False)
+    print(f"killed at {result.points.total()} points: {dict(result.names)}, files {dict(result.states)}")
+    assert result.findings == ()
+    assert result.points["step"] >= 5
+    assert result.states["unknown"] > 0 and result.states["acknowledged"] > 0
+
+
+def test_killed_at_system_calls(world: World) -> None:
+    if not may_trace():
+        pytest.skip("no strace, or it may not trace (apt-get install strace)")
+    result = sweep(world, keep=lambda point: point.name in ("rename", "fsync") and point.number % 2 == 0)
+    print(f"killed at {result.points.total()} points: {dict(result.names)}, files {dict(result.states)}")
+    assert result.findings == ()
+    assert result.points["call"] >= 2
+
+
+def test_every_commit_and_every_step_that_moves_bytes_is_a_point(world: World) -> None:
+    names = {point.name for point in steps(world)}
+    assert names == {"commit", "write the file", "measure the file", "rename the file", "sync the folder"}
+
+
+def test_the_verdict_sees_a_file_that_comes_twice(world: World) -> None:
+    world.restore()
+    die(world, Point("step", "rename the file", 1, "after"))
+    orders = world.home() / "bank/orders"
+    (sent,) = orders.glob("*.xml")
+    shutil.copy(sent, orders / f"{sent.stem}-again.xml")
+    with pytest.raises(AssertionError, match="executed twice"):
+        recover(world, sweeps=False)
+
+
+def test_the_verdict_sees_a_file_that_is_lost(world: World) -> None:
+    world.restore()
+    die(world, Point("step", "commit", 4, "after"))  # SENT is committed
+    for path in (world.home() / "bank/orders").glob("*.xml"):
+        path.unlink()
+    with pytest.raises(AssertionError, match="lost"):
+        recover(world, sweeps=False)
