@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Sequence
 
 from ledger import Connection, committed, transaction
-from settlement.composing import ComposedFile, Obligation, compose, read_frame, read_obligations
+from settlement.collecting import compose_again
+from settlement.composing import ComposedFile, Obligation, read_frame
 from settlement.errors import FileTamperedError
 from settlement.iso20022 import gate_file
 from settlement.model import Approval, FileState, PaymentFileStatus, StepResult
@@ -58,8 +59,7 @@ def approve(conn: Connection, file_id: int) -> Approval:
 def _read_for_signing(conn: Connection, file: PaymentFileStatus) -> tuple[bytes, str]:
     """The stored bytes, proven to say what the books say, and the digest of payees."""
     frame = read_frame(conn, file.run_id)
-    obligations = read_obligations(conn, file.run_id, file_id=file.file_id)
-    composed = compose(frame, file.part, obligations)
+    composed, obligations = compose_again(conn, frame, part=file.part, file_id=file.file_id)
     content = file_content(conn, file.file_id)
     findings = gate_file(content, composed.file, composed.transfers, composed.totals)
     if findings:

@@ -17,10 +17,12 @@ from ledger import Connection
 from settlement.errors import NotKnownError
 from settlement.iso20022 import (
     RAIL_TERMS,
+    CollectionFile,
     CreditTransfer,
     FileKey,
     FileLimits,
     Finding,
+    Payment,
     PaymentFile,
     PaymentGroup,
     PostalAddress,
@@ -131,15 +133,20 @@ class KeptText:
 
 @dataclass(frozen=True, slots=True)
 class ComposedFile:
-    """A payment file before it is XML; transfers in the order of the obligations it was made from."""
+    """A payment file before it is XML; transfers (or debits) in the order of the obligations it was made from."""
 
-    file: PaymentFile
-    transfers: tuple[CreditTransfer, ...]
+    file: PaymentFile | CollectionFile
+    transfers: tuple[Payment, ...]
     totals: Totals
     written: tuple[KeptText, ...] = ()
 
+    @property
+    def direction(self) -> str:
+        """``pay`` or ``collect``, as the database calls it."""
+        return "pay" if isinstance(self.file, PaymentFile) else "collect"
 
-class _Scribe:
+
+class Scribe:
     """Writes texts in a bank's characters and keeps what it had to change."""
 
     def __init__(self, bank: Bank) -> None:
@@ -207,7 +214,7 @@ def parts(frame: RunFrame, obligations: Sequence[Obligation]) -> Iterator[Sequen
 def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> ComposedFile:
     """The values of one payment file."""
     key, bank, terms = frame.key(part), frame.bank, RAIL_TERMS[frame.rail]
-    scribe, rail = _Scribe(bank), bank.rails[frame.rail]
+    scribe, rail = Scribe(bank), bank.rails[frame.rail]
     remittance = scribe.write(0, "remittance", f"{frame.book} {frame.business_date}")
     transfers = []
     for ordinal, owed in enumerate(obligations, 1):
@@ -241,7 +248,7 @@ def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> Co
     return ComposedFile(file, tuple(transfers), Totals.of(transfers), tuple(scribe.kept))
 
 
-def _group(frame: RunFrame, key: FileKey, scribe: _Scribe) -> PaymentGroup:
+def _group(frame: RunFrame, key: FileKey, scribe: Scribe) -> PaymentGroup:
     holder, terms = frame.holder, RAIL_TERMS[frame.rail]
     rail, account = frame.bank.rails[frame.rail], account_address(frame.iban)
     return PaymentGroup(
@@ -265,15 +272,16 @@ def _group(frame: RunFrame, key: FileKey, scribe: _Scribe) -> PaymentGroup:
 
 
 def broken_rules(frame: RunFrame, composed: ComposedFile) -> list[Finding]:
-    """Business rules of the values, under this bank's limits."""
+    """Business rules of the values, under this bank's limits (its smallest and largest payment are of payouts)."""
+    pays = composed.direction == "pay"
     limits = FileLimits(
         rail=frame.rail,
         calendar=rail_calendar(frame.bank, frame.rail),
         address_form=frame.bank.address,
-        uetr=frame.bank.uetr,
-        minimum_minor=frame.minimum_minor,
-        maximum_minor=frame.maximum_minor,
+        uetr=frame.bank.uetr and (pays or composed.file.message_version.carries_uetr),
+        minimum_minor=frame.minimum_minor if pays else 1,
+        maximum_minor=frame.maximum_minor if pays else None,
         max_transactions=frame.bank.max_transactions,
-        max_total_minor=frame.max_total_minor,
+        max_total_minor=frame.max_total_minor if pays else None,
     )
     return check_business_rules(composed.file, composed.transfers, limits)

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from ledger import Connection, transaction
 from settlement.business_days import execution_date
+from settlement.collecting import collection_parts, compose_collections, read_collections
 from settlement.composing import (
     ComposedFile,
     KeptText,
@@ -156,9 +157,14 @@ def _propose_account(
     run_id, is_new = int(str(row[0])), bool(row[1])
     if is_new:
         frame = read_frame(conn, run_id)
+        part = 0
         for part, share in enumerate(parts(frame, read_obligations(conn, run_id)), 1):
             composed = compose(frame, part, share)
             findings += _record(conn, frame, part, composed, [owed.obligation_id for owed in share])
+        collected = collection_parts(frame, read_collections(conn, run_id))
+        for number, debits in enumerate(collected, part + 1):
+            composed = compose_collections(frame, number, debits)
+            findings += _record(conn, frame, number, composed, [owed.obligation_id for owed in debits])
     waiting = payment_files(conn, run_id=run_id, states={FileState.PROPOSED})
     return [ProposedFile(file=file, is_new=is_new) for file in waiting]
 
@@ -177,7 +183,7 @@ def _record(
         (
             frame.run_id,
             part,
-            "pay",
+            composed.direction,
             composed.file.msg_id,
             composed.file.group.payment_information_id,
             content,

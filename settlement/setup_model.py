@@ -30,6 +30,7 @@ from settlement.iso20022 import (
     Umlauts,
     account_fault,
     bic_fault,
+    creditor_id_fault,
     lei_fault,
 )
 from settlement.profiles import with_profile
@@ -112,6 +113,18 @@ def _credit_transfers(version: MessageVersion) -> MessageVersion:
     if version.family != "pain.001":
         raise ValueError(f"message {version} is not a pain.001")
     return version
+
+
+def _direct_debits(version: MessageVersion) -> MessageVersion:
+    if version.family != "pain.008":
+        raise ValueError(f"message {version} is not a pain.008")
+    return version
+
+
+def _creditor_id(text: str) -> str:
+    if fault := creditor_id_fault(text):
+        raise ValueError(f"creditor_id {text!r} {fault}")
+    return text
 
 
 Blank = BeforeValidator(_blank_to_none)
@@ -230,7 +243,8 @@ class SftpTransport(_Model):
 class DirectDebit(_Model):
     """Leave to collect from payees whose rule says so (pain.008)."""
 
-    creditor_id: Annotated[str, Field(min_length=8, max_length=35)]
+    creditor_id: Annotated[str, AfterValidator(_creditor_id)]
+    message: Annotated[MessageVersion, AfterValidator(_direct_debits)] = MessageVersion.PAIN_008_001_08
     lead_days: Annotated[int, Field(ge=1, le=14)] = 1
 
 

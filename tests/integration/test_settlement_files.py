@@ -20,7 +20,7 @@ from settlement import (
     read_setup,
     written_texts,
 )
-from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
+from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, write_setup
 
 PAYEES = [PayeeRow(code="P1", name="Zoë Müller & Söhne"), PayeeRow(code="P2", name="Plain Name")]
 _RECORD = "SELECT settlement.record_written_texts(%s, '{9}', '{name}', '{é}', '{e}', ARRAY['[{}]'::jsonb])"
@@ -171,3 +171,38 @@ def test_a_message_without_uetr_wants_a_profile_without(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("uetr: true", "uetr: true\n    message: pain.001.001.03"))
     with pytest.raises(SetupError, match="no place for a UETR"):
         read_setup(path)
+
+
+_MANDATE = "M-7/2026-01-15/CORE/RCUR"
+_CREDITOR = "direct_debit: {creditor_id: DE98ZZZ09999999999, lead_days: 2}"
+
+
+def test_what_payees_owe_is_collected_by_a_direct_debit_file(db: Database, tmp_path: Path) -> None:
+    payees = [
+        PayeeRow(code="P1"),
+        PayeeRow(code="D1", negative="debit", mandate=_MANDATE),
+        PayeeRow(code="D2", negative="debit", mandate="M-8/2026-01-15/CORE/FRST"),
+    ]
+    world = make_world(db, tmp_path, payees[:1])
+    write_setup(tmp_path, payees)
+    apply_setup(world.app, _with(tmp_path, "refuses_duplicates: true", f"refuses_duplicates: true\n    {_CREDITOR}"))
+    world.payees = payees
+    world.owe("P1", 500)
+    world.owe("D1", -700)
+    world.owe("D2", -300)
+    proposed = world.propose()
+    assert [(p.file.part, p.file.total_minor) for p in proposed] == [(1, 500), (2, 300), (3, 700)]
+    first, again = (file_content(world.app, p.file_id) for p in proposed[1:])
+    assert b"pain.008.001.08" in first and b"<SeqTp>FRST</SeqTp>" in first and b"<SeqTp>RCUR</SeqTp>" in again
+    assert b"<MndtId>M-7</MndtId><DtOfSgntr>2026-01-15</DtOfSgntr>" in again
+    assert b"<ReqdColltnDt>2026-11-04</ReqdColltnDt>" in again and b'<InstdAmt Ccy="EUR">7.00</InstdAmt>' in again
+    assert world.rows("SELECT direction, amount_minor FROM settlement.instruction ORDER BY file_id") == [
+        ("pay", 500),
+        ("collect", 300),
+        ("collect", 700),
+    ]
+    for file_id in world.approve_all():
+        world.release(file_id)
+    assert world.balance("liabilities:payable:D1") == 0
+    assert world.rows("SELECT DISTINCT state FROM settlement.file_current") == [("sent",)]
+    world.close()
