@@ -52,6 +52,7 @@ from settlement.screening import Verdict, screen_payee
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
+from settlement.splitting import Commission, Share, largest_remainder, split_entry
 from settlement.transmission import release, resolve_interrupted
 from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
@@ -60,6 +61,7 @@ __all__ = [
     "ApprovalLimitError",
     "Bank",
     "Calendar",
+    "Commission",
     "DuplicateClaimError",
     "FileState",
     "FileStateError",
@@ -88,6 +90,7 @@ __all__ = [
     "Setup",
     "SetupError",
     "SetupReport",
+    "Share",
     "StepResult",
     "Transport",
     "UsualProfile",
@@ -102,6 +105,7 @@ __all__ = [
     "hold_item",
     "hold_payee",
     "hold_run",
+    "largest_remainder",
     "netting",
     "payee_view",
     "payment_file",
@@ -122,6 +126,7 @@ __all__ = [
     "run_status",
     "screen_payee",
     "seal",
+    "split_entry",
     "usual_profiles",
     "written_texts",
 ]

@@ -141,7 +141,7 @@ BEGIN
                      - coalesce(sum(o.left_minor) OVER (PARTITION BY o.payee_id ORDER BY o.kind DESC, o.reserve_id
                                                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)) AS amount
               FROM settlement.reserve_open o JOIN settlement.payee_current y USING (payee_id)
-              JOIN ledger.balance b ON b.account_id = y.account_id
+              JOIN ledger.account_balance b ON b.account_id = y.account_id
              WHERE y.bank_account_id = p_bank_account_id AND y.negative = 'offset' AND b.posted_minor > 0) t
      WHERE t.amount > 0;
     RETURN v_done + settlement.give_back(v_book, p_business_date, 'offset', v_ids, v_amounts);

@@ -232,8 +232,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                           FROM settlement.file_current f JOIN settlement.payment_file p USING (file_id)
                          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'), 0))::bigint
       FROM settlement.bank_account_root b
-      JOIN ledger.balance n ON n.account_id = b.nostro_account_id
-      JOIN ledger.balance t ON t.account_id = b.transit_account_id
+      JOIN ledger.account_balance n ON n.account_id = b.nostro_account_id
+      JOIN ledger.account_balance t ON t.account_id = b.transit_account_id
      WHERE b.bank_account_id = p_bank_account_id
 $$;
 
