@@ -150,6 +150,38 @@ def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
         assert refused(owner, insert, member[0], open_item, 999_999) is DuplicateClaimError
 
 
+def test_a_group_and_a_reserve_are_what_they_say(world: World) -> None:
+    """As the owner: a group of no obligation or on another account; more given back than was taken."""
+    world.pay()
+    group = "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count) VALUES (%s, %s, %s, 1)"
+    with world.db.owner() as owner:
+        assert refused(owner, group, 999_999, world.book_id, 1) is DuplicateClaimError
+        owner.execute(
+            "INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,"
+            " rest_minor, posting_ids) SELECT run_id, -1, payee_version_id, account_id, 1, 1, 0, '{1}'"
+            " FROM settlement.obligation LIMIT 1"
+        )
+        owner.commit()
+        last = world.one("SELECT max(obligation_id) FROM settlement.obligation")
+        assert refused(owner, group, last, world.book_id, 1) is DuplicateClaimError, "another account"
+        taken = (
+            "INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor)"
+            " SELECT min(group_id), 1, 'fixed', 1, 100 FROM settlement.clearing_group"
+        )
+        owner.execute(taken)
+        owner.commit()
+        assert refused(owner, taken) is DuplicateClaimError, "once a payment"
+        back = (
+            "INSERT INTO settlement.reserve_release (reserve_id, amount_minor, left_minor, why, entry_id,"
+            " payable_posting_id) VALUES (1, %s, %s, 'due', 1, %s)"
+        )
+        assert refused(owner, back, 101, 0, 1) is DuplicateClaimError
+        owner.execute(back, (60, 40, 2))
+        assert refused(owner, back, 60, 40, 3) is DuplicateClaimError
+        owner.execute(back, (60, 40, 2))
+        assert refused(owner, back, 60, 0, 3) is DuplicateClaimError
+
+
 def test_files_move_only_along_the_lattice(world: World) -> None:
     (proposed,) = world.propose()
     insert = "INSERT INTO settlement.file_event (file_id, ordinal, from_state, state) VALUES (%s, %s, %s, %s)"
