@@ -3,6 +3,7 @@
 ingest_files, arrived_files     statements and acquirer reports in; proven statements book themselves
 check_files                     read and prove without booking
 reconcile                       clear, classify, publish, certify: one business day
+trace, bank_entries             from a posting to the bank statement and back
 run_report, breaks_list, break_show, break_explain
 build_warehouse                 nostro.duckdb for analysts
 """
@@ -20,8 +21,10 @@ from recon.errors import (
     ReconError,
     SetNotZeroError,
     StatementChainError,
+    TraceUnknownError,
 )
 from recon.ingest import FileResult, IngestReport, StatementResult, arrived_files, ingest_files
+from recon.lineage import BankEntry, Trace, TraceStep, bank_entries, trace
 from recon.report import (
     BreakDetail,
     BreakRow,
@@ -40,6 +43,7 @@ from recon.runs import reconcile
 from recon.warehouse import WarehouseReport, build_warehouse
 
 __all__ = [
+    "BankEntry",
     "Break",
     "BreakCode",
     "BreakDetail",
@@ -63,8 +67,12 @@ __all__ = [
     "SignOff",
     "StatementChainError",
     "StatementResult",
+    "Trace",
+    "TraceStep",
+    "TraceUnknownError",
     "WarehouseReport",
     "arrived_files",
+    "bank_entries",
     "break_explain",
     "break_show",
     "breaks_list",
@@ -73,5 +81,6 @@ __all__ = [
     "ingest_files",
     "reconcile",
     "run_report",
+    "trace",
     "write_certificates",
 ]

@@ -7,7 +7,8 @@ ReconError
 ├── SetNotZeroError          a set does not add up to zero, or is not whole
 ├── ReconCheckError          a proof did not hold: conservation, certificate, lines against postings
 ├── NoRunError               this day has not been reconciled
-└── BreakUnknownError        no such break
+├── BreakUnknownError        no such break
+└── TraceUnknownError        nothing to trace by this name
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class NoRunError(ReconError, RefusedError):
 
 class BreakUnknownError(ReconError, RefusedError):
     """The run has no break of this id."""
+
+
+class TraceUnknownError(ReconError, RefusedError):
+    """No posting, payment or bank line of the book has this name."""
 
 
 register_constraint_errors(

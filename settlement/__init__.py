@@ -29,7 +29,6 @@ from settlement.model import (
     MessageFinding,
     NettedPayee,
     PaymentFileStatus,
-    Payout,
     PollReport,
     ProposedFile,
     ReceivedMessage,
@@ -38,13 +37,13 @@ from settlement.model import (
     WrittenText,
 )
 from settlement.payees import PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
+from settlement.payout_report import Payout, payout_report
 from settlement.profiles import UsualProfile, usual_profiles
 from settlement.proposing import netting, propose
 from settlement.reading import (
     file_content,
     payment_file,
     payment_files,
-    payout_report,
     run_status,
     written_texts,
 )

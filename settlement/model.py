@@ -201,22 +201,3 @@ class NettedPayee:
     reserve_minor: int
     outcome: str
     item_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payout:
-    """One sealed payment of the payout report."""
-
-    payee: str
-    payee_name: str
-    bank_account: str
-    currency: str
-    exponent: int
-    business_date: dt.date
-    execution_date: dt.date
-    owed_minor: int
-    amount_minor: int
-    remainder_minor: int
-    end_to_end_id: str
-    state: str
-    reason_code: str | None

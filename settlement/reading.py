@@ -1,4 +1,4 @@
-"""Reading files, runs and payouts as they stand.
+"""Reading files and runs as they stand.
 
 Lives here: queries that give `model` values. Must not live here: anything that writes.
 """
@@ -13,7 +13,7 @@ from psycopg.rows import class_row, kwargs_row
 
 from ledger import Connection, translate_errors
 from settlement.errors import NotKnownError
-from settlement.model import FileState, PaymentFileStatus, Payout, RunStatus, WrittenText
+from settlement.model import FileState, PaymentFileStatus, RunStatus, WrittenText
 
 _FILES = """
 SELECT f.file_id, f.run_id, f.part, b.code AS bank_account, f.rail, c.code AS currency, c.exponent::int,
@@ -121,17 +121,3 @@ def run_status(conn: Connection, *, book_id: int, business_date: dt.date | None 
         values: dict[str, Any] = dict(zip(names, row, strict=True))
         made.append(RunStatus(files=tuple(files.get(values["run_id"], ())), **values))
     return made
-
-
-def payout_report(
-    conn: Connection, *, book_id: int, business_date: dt.date | None = None, payee: str | None = None
-) -> list[Payout]:
-    """Every sealed payment with what it settled and where it stands, by date and payee."""
-    with translate_errors(), conn.cursor(row_factory=class_row(Payout)) as cursor:
-        return cursor.execute(
-            "SELECT payee, payee_name, bank_account, currency, exponent::int, business_date, execution_date,"
-            " owed_minor, amount_minor, remainder_minor, end_to_end_id, state, reason_code FROM settlement.payout"
-            " WHERE book_id = %s AND (%s::date IS NULL OR business_date = %s) AND (%s::text IS NULL OR payee = %s)"
-            " ORDER BY business_date, instruction_id",
-            (book_id, business_date, business_date, payee, payee),
-        ).fetchall()

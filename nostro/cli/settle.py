@@ -10,7 +10,7 @@ import typer
 
 from ledger import currency, format_amount
 from ledger.errors import OutcomeUnknownError, RefusedError
-from nostro.cli import stops
+from nostro.cli import lineage, stops
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -39,7 +39,6 @@ from settlement import (
     netting,
     payment_file,
     payment_files,
-    payout_report,
     propose,
     reject,
     release,
@@ -65,6 +64,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("setup")(setup_command)
     stops.register(settle_app)
+    lineage.register(app, settle_app)
     app.add_typer(settle_app, name="settle")
 
 
@@ -354,40 +354,6 @@ def netting_command(
         for r in rows
     ]
     emit({"payees": rows}, lambda: table(None, columns, cells, right=(2, 3, 4, 6)), as_json=as_json)
-
-
-@settle_app.command("payout-report")
-def payout_report_command(
-    day: DateOption = None,
-    payee: Annotated[str | None, typer.Option("--payee", help="Only this payee.")] = None,
-    as_json: JsonOption = False,
-    book: BookOption = None,
-) -> None:
-    """Every sealed payment: what it settled, its bank reference, where it stands.
-
-    Example: `nostro settle payout-report --payee P000001`
-    """
-    with session(book=book) as s:
-        rows = payout_report(s.conn, book_id=s.book_id, business_date=parse_date(day), payee=payee)
-    columns = ("date", "payee", "name", "amount", "ccy", "EndToEndId", "state", "reason")
-    cells = [
-        (
-            r.business_date,
-            r.payee,
-            r.payee_name,
-            format_amount(r.amount_minor, r.exponent),
-            r.currency,
-            r.end_to_end_id,
-            r.state,
-            r.reason_code,
-        )
-        for r in rows
-    ]
-    emit(
-        {"payouts": rows},
-        lambda: table(None, columns, cells, right=(3,)) if rows else console.print("nothing was paid"),
-        as_json=as_json,
-    )
 
 
 @settle_app.command("unhold")

@@ -172,6 +172,8 @@ def tell_everything(program: Program) -> Story:
     tell("recon", "ingest", stranger, turn="stranger")
     tell("recon", "run", "--date", TUESDAY, turn="tuesday")
     tell("recon", "report")
+    paid = next(row for row in story["settle payout-report"].rows("payouts") if row["state"] == "executed")
+    tell("trace", str(paid["end_to_end_id"]))
     tell("breaks", "list")
     (found,) = story["breaks list"].rows("breaks")
     tell("breaks", "show", str(found["break_id"]))
@@ -255,6 +257,19 @@ def test_what_the_morning_proved(story: Story) -> None:
     assert story["breaks show"].json["head"]["break_id"] == found["break_id"]  # type: ignore[index]
     assert "Nobody We Know" in str(story["breaks explain"].json["explanation"])
     assert story["recon report"].json["run_id"] == story["recon run tuesday"].json["run_id"]
+
+
+def test_a_payment_is_traced_to_the_bank_line(story: Story) -> None:
+    steps = {str(step["kind"]): step for step in story["trace"].rows("steps")}
+    assert (
+        steps["instruction"]["amount_minor"]
+        == steps["in transit"]["amount_minor"]
+        == -steps["clearing"]["amount_minor"]
+    )  # type: ignore[operator]
+    assert steps["statement line"]["amount_minor"] == steps["cash"]["amount_minor"]
+    (payment,) = {step["chain"] for step in story["trace"].rows("steps")}
+    text = story.program.done(*story.words["trace"]).out
+    assert text.startswith(f"payment {payment}") and "cleared set" in text
 
 
 def test_balances_as_of_a_date_and_as_known_at_a_point(story: Story) -> None:

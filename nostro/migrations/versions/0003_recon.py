@@ -9,4 +9,13 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    run_sql("recon")
+    run_sql(
+        "recon",
+        "010_tables.sql",
+        "020_rules.sql",
+        "030_ingest.sql",
+        "040_routine.sql",
+        "050_run.sql",
+        "060_certificate.sql",
+        "070_views.sql",
+    )
