@@ -34,8 +34,7 @@ from recon.records import (
 )
 from recon.staging import stage
 from recon.statements import book_ready, chain_end, chain_fault, waiting
-
-_HEAD_BYTES = 4096
+from settlement import is_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def ingest_files(
 
 
 def arrived_files(conn: Connection, *, book_id: int, home: Path) -> list[Path]:
-    """Every file in the banks' inboxes that reconciliation may read (not status reports), by path."""
+    """Every file in the banks' inboxes that reconciliation may read (not what answers us), by path."""
     with transaction(conn):
         rows = conn.execute(
             "SELECT body -> 'transport' ->> 'inbox' FROM settlement.bank_profile WHERE book_id = %s", (book_id,)
@@ -118,13 +117,7 @@ def arrived_files(conn: Connection, *, book_id: int, home: Path) -> list[Path]:
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_file() and not path.name.startswith(".") and path.suffix in {".xml", ".csv"}:
                 found.add(path)
-    return sorted(path for path in found if not _is_status_report(path))
-
-
-def _is_status_report(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    return b"pain.002" in head or b"CstmrPmtStsRpt" in head
+    return sorted(path for path in found if not is_answer(path))
 
 
 def _ingest_file(delivery: Delivery, path: Path) -> FileResult:

@@ -3,7 +3,7 @@
 from settlement import apply_setup, propose, approve, release, poll, run_status
 """
 
-from settlement.answers import poll, receive
+from settlement.answers import is_answer, poll, receive
 from settlement.approval import approve, cancel, reject, seal
 from settlement.business_days import Calendar
 from settlement.errors import (
@@ -104,7 +104,11 @@ __all__ = [
     "hold_item",
     "hold_payee",
     "hold_run",
+<<<<<<< HEAD
     "largest_remainder",
+=======
+    "is_answer",
+>>>>>>> c352072 (Answers: pacs.002, pain.014, pacs.004 and camt.029 read; every reason and status code has a policy; executed and rejected is disputed)
     "netting",
     "payee_view",
     "payment_file",

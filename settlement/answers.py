@@ -1,6 +1,6 @@
-"""What banks answer: reading pain.002 files from the inboxes into the books.
+"""What banks answer: status reports, returns and answers to recalls, from the inboxes into the books.
 
-Lives here: finding status reports, reading them, handing them to Postgres. Must not live here: what a status
+Lives here: finding answers, reading them, handing them to Postgres. Must not live here: what a status
 does (Postgres), statements and notifications (reconciliation reads those).
 """
 
@@ -14,15 +14,25 @@ from pathlib import Path
 
 from psycopg.rows import class_row
 
-from ledger import Connection, committed, translate_errors
-from settlement.iso20022 import Reason, StatusReport, StatusReportRefusedError, TransactionStatus, read_pain002
+from ledger import Connection, RefusedError, committed, currency, parse_amount_minor, translate_errors
+from settlement.iso20022 import (
+    ASKED_OF_US,
+    HEAD_BYTES,
+    AnswerKind,
+    Reason,
+    RecallAnswer,
+    ReturnReport,
+    StatusReport,
+    StatusReportRefusedError,
+    answer_kind,
+    read_camt029,
+    read_pacs004,
+    read_pain002,
+)
 from settlement.model import MessageFinding, PollReport, ReceivedMessage, StepResult
 from settlement.setup_model import Bank
 from settlement.transmission import carrier_of, resolve_interrupted
 
-_HEAD_BYTES = 4096
-_MARK = b"CstmrPmtStsRpt"
-_NAMESPACE = b"pain.002."
 _SILENT = frozenset({"PART", "PATC"})
 
 
@@ -56,7 +66,7 @@ def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollRep
                 unreachable.append(f"{bank}: {error}")
             seen = _seen(conn, book, bank)
             for path in sorted(inbox.glob("*.xml")) if inbox.is_dir() else ():
-                if path.name.startswith(".") or not _is_status_report(path):
+                if path.name.startswith(".") or not is_answer(path):
                     continue
                 content = path.read_bytes()
                 known = seen.get(hashlib.sha256(content).hexdigest())
@@ -92,9 +102,11 @@ def receive(conn: Connection, *, book_id: int, bank: str, name: str, content: by
         applied = _Applied(known, False, None, 0, 0)
     else:
         try:
-            applied = _apply(conn, book_id, bank, name, content, read_pain002(content))
+            answer = _read(conn, content)
         except StatusReportRefusedError as error:
-            applied = _keep(conn, book_id, bank, name, content, f"{error} [{error.rule}]")
+            kind = answer_kind(content[:HEAD_BYTES]) or AnswerKind.CUSTOMER_STATUS
+            answer = _Answer(kind=kind, findings=(f"{error} [{error.rule}]",))
+        applied = _received(conn, book_id, bank, name, content, answer)
     return ReceivedMessage(
         name=name,
         bank=bank,
@@ -125,10 +137,10 @@ def _profiles(conn: Connection, book_id: int) -> Iterator[tuple[str, Bank]]:
         yield str(code), Bank.model_validate(body)
 
 
-def _is_status_report(path: Path) -> bool:
+def is_answer(path: Path) -> bool:
+    """Whether a file is a bank's answer to us (a status report, a return, …) and no statement."""
     with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    return _MARK in head or _NAMESPACE in head
+        return answer_kind(stream.read(HEAD_BYTES)) is not None
 
 
 def _known(conn: Connection, book_id: int, bank: str, content: bytes) -> int | None:
@@ -142,42 +154,125 @@ def _known(conn: Connection, book_id: int, bank: str, content: bytes) -> int | N
 
 _RECEIVE = """
 SELECT message_id, is_new, file_id, changed, rejected
-  FROM settlement.receive_pain002(%s, %s, %s, %s, %s::date, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+  FROM settlement.receive_answer(%s, %s, %s, %s, %s, %s::date, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::date[],
+                                 %s::bigint[], %s)
 """
 
 
-def _apply(conn: Connection, book_id: int, bank: str, name: str, content: bytes, report: StatusReport) -> _Applied:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an answer says of one payment."""
+
+    end_to_end_id: str | None
+    uetr: str | None
+    code: str | None
+    reasons: tuple[Reason, ...] = ()
+    date: str | None = None
+    amount_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What an answer says, whichever message it is."""
+
+    kind: str
+    created_at: str | None = None
+    original_message_id: str | None = None
+    covering: tuple[str | None, tuple[Reason, ...]] = (None, ())
+    of_file: tuple[tuple[str, tuple[Reason, ...]], ...] = ()
+    payments: tuple[_Told, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
+def _read(conn: Connection, content: bytes) -> _Answer:
+    """Raises `StatusReportRefusedError`."""
+    kind = answer_kind(content[:HEAD_BYTES])
+    if kind in ASKED_OF_US:
+        return _Answer(kind=kind, findings=(ASKED_OF_US[kind],))
+    if kind is AnswerKind.RETURN:
+        return _returns(read_pacs004(content))
+    if kind is AnswerKind.RECALL_ANSWER:
+        return _recalls(read_camt029(content))
+    return _statuses(conn, read_pain002(content))
+
+
+def _statuses(conn: Connection, report: StatusReport) -> _Answer:
     original = report.group.original_message_id
     with translate_errors():
         row = conn.execute(
             "SELECT payment_information_id FROM settlement.payment_file WHERE msg_id = %s", (original,)
         ).fetchone()
-    status, reasons = report.covering_status(None if row is None else str(row[0]))
-    listed = [told for told in report.transactions if told.effective_status not in _SILENT | {None}]
+    group_id = None if row is None else str(row[0])
+    of_file = [(report.group.status, report.group.reasons)]
+    of_file += [(g.status, g.reasons) for g in report.payment_informations if g.payment_information_id == group_id]
+    return _Answer(
+        kind=report.kind,
+        created_at=report.created_at,
+        original_message_id=original,
+        covering=report.covering_status(group_id),
+        of_file=tuple((status, reasons) for status, reasons in of_file if status is not None),
+        payments=tuple(
+            _Told(t.end_to_end_id, t.uetr, t.effective_status, t.reasons, t.execution_date)
+            for t in report.transactions
+            if t.effective_status not in _SILENT | {None}
+        ),
+        findings=() if original else ("the report names no original message (OrgnlMsgId)",),
+    )
+
+
+def _returns(report: ReturnReport) -> _Answer:
+    """A return on its way; the statement will book it."""
+    return _Answer(
+        kind=AnswerKind.RETURN,
+        created_at=report.created_at,
+        payments=tuple(
+            _Told(r.end_to_end_id, r.uetr, "RTRN", r.reasons, None, _minor(r.amount, r.currency))
+            for r in report.returns
+        ),
+    )
+
+
+def _recalls(answer: RecallAnswer) -> _Answer:
+    return _Answer(
+        kind=AnswerKind.RECALL_ANSWER,
+        created_at=answer.created_at,
+        payments=tuple(_Told(p.end_to_end_id, p.uetr, p.status, p.reasons) for p in answer.payments),
+    )
+
+
+def _minor(amount: str | None, code: str | None) -> int | None:
+    """None for what is no amount of a currency we know; the statement has the true one."""
+    if amount is None or code is None:
+        return None
+    try:
+        return parse_amount_minor(amount, currency(code).exponent)
+    except RefusedError:
+        return None
+
+
+def _received(conn: Connection, book_id: int, bank: str, name: str, content: bytes, answer: _Answer) -> _Applied:
+    told = answer.payments
     values = (
         book_id,
         bank,
+        answer.kind,
         name,
         content,
-        _created_on(report),
-        original,
-        status,
-        _code(reasons),
-        [told.end_to_end_id for told in listed],
-        [told.uetr for told in listed],
-        [told.effective_status for told in listed],
-        [_code(told.reasons) for told in listed],
-        [_words(told) for told in listed],
-        [] if original else ["the report names no original message (OrgnlMsgId)"],
+        _day(answer.created_at),
+        answer.original_message_id,
+        answer.covering[0],
+        _code(answer.covering[1]),
+        [code for code, _ in answer.of_file],
+        [_code(reasons) for _, reasons in answer.of_file],
+        [t.end_to_end_id for t in told],
+        [t.uetr for t in told],
+        [t.code for t in told],
+        [_code(t.reasons) for t in told],
+        [_words(t.reasons) for t in told],
+        [_day(t.date) for t in told],
+        [t.amount_minor for t in told],
+        list(answer.findings),
     )
-    return _received(conn, values)
-
-
-def _keep(conn: Connection, book_id: int, bank: str, name: str, content: bytes, fault: str) -> _Applied:
-    return _received(conn, (book_id, bank, name, content, None, None, None, None, [], [], [], [], [], [fault]))
-
-
-def _received(conn: Connection, values: tuple[object, ...]) -> _Applied:
     with committed(conn), conn.cursor(row_factory=class_row(_Applied)) as cursor:
         applied = cursor.execute(_RECEIVE, values).fetchone()
     assert applied is not None
@@ -192,10 +287,10 @@ def _findings(conn: Connection, message_id: int) -> list[MessageFinding]:
         ).fetchall()
 
 
-def _created_on(report: StatusReport) -> dt.date | None:
-    """The bank's own date of the report; it dates the entries of rejects."""
+def _day(text: str | None) -> dt.date | None:
+    """The day of a bank's date or moment; None for what is none."""
     try:
-        return dt.date.fromisoformat((report.created_at or "")[:10])
+        return dt.date.fromisoformat((text or "")[:10])
     except ValueError:
         return None
 
@@ -204,5 +299,5 @@ def _code(reasons: tuple[Reason, ...]) -> str | None:
     return next((reason.code or reason.proprietary for reason in reasons if reason.code or reason.proprietary), None)
 
 
-def _words(told: TransactionStatus) -> str | None:
-    return " ".join(line for reason in told.reasons for line in reason.additional) or None
+def _words(reasons: tuple[Reason, ...]) -> str | None:
+    return " ".join(line for reason in reasons for line in reason.additional) or None

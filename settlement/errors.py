@@ -148,6 +148,7 @@ register_constraint_errors(
         "instruction_event_transition": FileStateError,
         "message_received_once": FileStateError,
         "message_received_hash": FileTamperedError,
+        "answer_note_once": FileStateError,
         "clearing_member_once": DuplicateClaimError,
         "clearing_group_zero": DuplicateClaimError,
         "clearing_group_obligation": DuplicateClaimError,

@@ -28,6 +28,7 @@ class FileState(StrEnum):
     REJECTED = "rejected"
     CANCELLED = "cancelled"
     EXECUTED = "executed"
+    DISPUTED = "disputed"
     RECONCILED = "reconciled"
     VOID = "void"
 
@@ -38,6 +39,7 @@ AT_THE_BANK = frozenset(
         FileState.ACKNOWLEDGED,
         FileState.PARTLY_REJECTED,
         FileState.EXECUTED,
+        FileState.DISPUTED,
         FileState.RECONCILED,
     }
 )

@@ -12,7 +12,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
        AND (starts_with(c.relname, 'stage_')  -- rows of a transaction that is not committed yet
             OR c.oid::regclass::text = ANY ('{ledger.control,ledger.currency,ledger.publication,ledger.rollup_step,ledger.balance_fold,
                 ledger.event_consumer,ledger.event_offset,settlement.batch_mark,settlement.file_transition,settlement.instruction_state,
-                settlement.instruction_transition,settlement.status_code}'))
+                settlement.instruction_transition,settlement.status_code,settlement.reason_policy,settlement.recall_outcome}'))
 $$;
 
 -- Which rows of a table belong to granted books: by its own book_id, or through the table it points to.

@@ -1,8 +1,18 @@
-"""ISO 20022 payment messages: pain.001, pain.007, pain.008 and camt.055 written and checked, pain.002 read.
+"""ISO 20022 payment messages: pain.001, pain.007, pain.008 and camt.055 written and checked, the banks' answers read.
 
 A leaf: values in, bytes and findings out. It knows no database and no clock, and ISO spellings stay here.
 """
 
+from settlement.iso20022.answer_xml import (
+    ASKED_OF_US,
+    HEAD_BYTES,
+    STATUS_KINDS,
+    AnswerKind,
+    Reason,
+    StatusReportRefusedError,
+    answer_kind,
+)
+from settlement.iso20022.camt029 import RecallAnswer, RecalledPayment, read_camt029
 from settlement.iso20022.charset import (
     Change,
     Charset,
@@ -46,13 +56,12 @@ from settlement.iso20022.model import (
     Totals,
     postal_address,
 )
+from settlement.iso20022.pacs004 import ReturnedPayment, ReturnReport, read_pacs004
 from settlement.iso20022.pain002 import (
     GroupStatus,
     PaymentInformationStatus,
     PaymentStatus,
-    Reason,
     StatusReport,
-    StatusReportRefusedError,
     TransactionStatus,
     advance,
     contradicts,
@@ -63,10 +72,14 @@ from settlement.iso20022.validate import check_business_rules, gate_file, transf
 from settlement.iso20022.writing import Written, chunks, render, render_model, write
 
 __all__ = [
+    "ASKED_OF_US",
+    "HEAD_BYTES",
     "RAIL_TERMS",
+    "STATUS_KINDS",
     "AccountAddress",
     "AddressForm",
     "Amendment",
+    "AnswerKind",
     "Cancellation",
     "CancellationFile",
     "Change",
@@ -92,6 +105,10 @@ __all__ = [
     "Rail",
     "RailTerms",
     "Reason",
+    "RecallAnswer",
+    "RecalledPayment",
+    "ReturnReport",
+    "ReturnedPayment",
     "Reversal",
     "ReversalFile",
     "Rule",
@@ -107,6 +124,7 @@ __all__ = [
     "account_address",
     "account_fault",
     "advance",
+    "answer_kind",
     "bic_fault",
     "book_tag",
     "check_business_rules",
@@ -122,6 +140,8 @@ __all__ = [
     "outside",
     "payment_information_id",
     "postal_address",
+    "read_camt029",
+    "read_pacs004",
     "read_pain002",
     "render",
     "render_model",

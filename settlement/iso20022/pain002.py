@@ -1,18 +1,13 @@
-"""Reading pain.002 payment status reports, versions .03 to .14.
+"""Reading payment status reports: pain.002 .03 to .14, pacs.002 .02 to .15 and pain.014.
 
 Lives here: a streaming reader that goes by local element names, inheritance of statuses from the file to its
 groups to their payments, and the order in which a payment's status may advance.
 Must not live here: what a status means for the books (only a statement posts cash), the database.
-
-A report is refused whole, with a named rule (docs/file-validation.md), when it is not well-formed XML, has a
-DOCTYPE, is in another namespace or version, is another message, or has no message id. A report without any
-namespace is read: banks send them.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -20,19 +15,20 @@ from typing import BinaryIO, cast
 
 from lxml import etree
 
-from ledger.errors import RefusedError
-
-_NAMESPACE = re.compile(r"urn:iso:std:iso:20022:tech:xsd:(pain\.002\.001\.(?:0[3-9]|1[0-4]))")
-_MESSAGE = "CstmrPmtStsRpt"
-
-
-class StatusReportRefusedError(RefusedError):
-    """The file is no status report we read; `rule` names why, `line` where (0: nowhere in particular)."""
-
-    def __init__(self, rule: str, message: str, *, line: int = 0) -> None:
-        super().__init__(message)
-        self.rule = rule
-        self.line = line
+from settlement.iso20022.answer_xml import (
+    MESSAGES,
+    STATUS_KINDS,
+    AnswerKind,
+    Reason,
+    StatusReportRefusedError,
+    line_of,
+    local,
+    reasons,
+    refuse_doctype,
+    refused_when_malformed,
+    text,
+    version_of,
+)
 
 
 class PaymentStatus(StrEnum):
@@ -52,19 +48,6 @@ _RANK = {status: rank for rank, status in enumerate(PaymentStatus)}
 _TERMINAL = frozenset({PaymentStatus.RJCT, PaymentStatus.CANC})
 _SETTLED = frozenset({PaymentStatus.ACSC, PaymentStatus.ACCC})
 _ORDERED = frozenset(PaymentStatus)
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a status was given: an ISO code or the bank's own, and its words."""
-
-    code: str | None
-    proprietary: str | None
-    additional: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        code = self.code or self.proprietary or ""
-        return ": ".join(text for text in (code, " ".join(self.additional)) if text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +74,7 @@ class TransactionStatus:
     """What the report says about one payment [TxInfAndSts].
 
     `status` is the payment's own; `effective_status` and `reasons` are inherited from its group or file when
-    the payment has none of its own.
+    the payment has none of its own. `execution_date` is the date that the bank gives for it, as it wrote it.
     """
 
     payment_information_id: str | None
@@ -103,12 +86,14 @@ class TransactionStatus:
     reasons: tuple[Reason, ...]
     account_servicer_ref: str | None
     line: int
+    execution_date: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """One pain.002: file, groups and payments, in the report's order."""
+    """One status report: file, groups and payments, in the report's order."""
 
+    kind: AnswerKind
     message_version: str | None
     message_id: str
     created_at: str | None
@@ -119,8 +104,8 @@ class StatusReport:
     def covering_status(self, payment_information_id: str | None) -> tuple[str | None, tuple[Reason, ...]]:
         """Status and reasons for a payment of that group which the report does not list.
 
-        The group's status when it has one, else the file's. ``PART`` and ``PATC`` cover nobody: they say that
-        payments differ, so a payment left unlisted keeps the status it has.
+        The group's status when it has one, else the file's. ``PART`` and ``PATC`` say that payments differ, ``RCVC``,
+        ``RCVM`` and ``RVNC`` how names compare: they cover nobody, and an unlisted payment keeps the status it has.
         """
         for information in self.payment_informations:
             if payment_information_id == information.payment_information_id and information.status:
@@ -130,7 +115,7 @@ class StatusReport:
         return _covering(self.group.status, self.group.reasons)
 
 
-_DIFFERING = frozenset({"PART", "PATC"})
+_DIFFERING = frozenset({"PART", "PATC", "RCVC", "RCVM", "RVNC"})
 
 
 def _covering(status: str, reasons: tuple[Reason, ...]) -> tuple[str | None, tuple[Reason, ...]]:
@@ -158,25 +143,19 @@ def contradicts(old: PaymentStatus | None, new: str) -> bool:
 
 
 def read_pain002(content: bytes | BinaryIO) -> StatusReport:
-    """Read a status report; amounts and anything else not in `StatusReport` is passed over.
+    """Read a status report; amounts and anything else not in `StatusReport` are passed over.
 
     Raises `StatusReportRefusedError`.
     """
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     reader = _Reader()
-    try:
+    with refused_when_malformed():
         elements = etree.iterparse(
             source, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False
         )
         for event, element in elements:
             if isinstance(element.tag, str):  # not a comment or processing instruction
                 reader.take(event, element)
-    except etree.XMLSyntaxError as error:
-        raise StatusReportRefusedError(
-            "xml-well-formed",
-            f"line {error.lineno}: the status report is not well-formed XML ({error.msg}); ask for it again.",
-            line=error.lineno or 0,
-        ) from None
     return reader.report()
 
 
@@ -185,33 +164,57 @@ class _Reader:
 
     def __init__(self) -> None:
         self._depth = 0
+        self._in_document = False
+        self._base = 0  # depth of the message's own element; 0 while it has not come
+        self._kind = AnswerKind.CUSTOMER_STATUS
         self._version: str | None = None
         self._message_id: str | None = None
         self._created_at: str | None = None
         self._group = GroupStatus(original_message_id=None, original_message_name=None, status=None, reasons=())
         self._informations: list[PaymentInformationStatus] = []
-        self._transactions: list[list[TransactionStatus]] = [[]]  # one list a group, the last one open
+        # One list a group, the last one open; a payment outside every group is in none.
+        self._transactions: list[list[TransactionStatus]] = [[]]
+        self._alone: list[TransactionStatus] = []
 
     def take(self, event: str, element: etree._Element) -> None:
         if event == "start":
             self._depth += 1
             if self._depth == 1:
-                self._version = _version(element)
-            elif self._depth == 2:
-                _check_message(element)
+                refuse_doctype(element)
+            if not self._base:
+                self._look_for_message(element)
             return
-        self._end(element, self._depth)
+        if self._base:
+            self._end(element, self._depth - self._base)
         self._depth -= 1
 
+    def _look_for_message(self, element: etree._Element) -> None:
+        """Inside a Document, its one child is the message; in a bank's own envelope it may stand anywhere."""
+        name = local(element)
+        kind = MESSAGES.get(name)
+        if kind in STATUS_KINDS:
+            self._base, self._kind = self._depth, kind
+            self._version = version_of(element, kind)
+        elif self._in_document:
+            raise StatusReportRefusedError(
+                "message",
+                f"line {line_of(element)}: the message is {name}, not a status report.",
+                line=line_of(element),
+            )
+        elif name == "Document":
+            self._in_document = True
+            version_of(element, *sorted(STATUS_KINDS))
+
     def _end(self, element: etree._Element, depth: int) -> None:
-        name = _local(element)
-        if depth == 4 and name == "TxInfAndSts":
-            self._transactions[-1].append(_transaction_status(element))
+        name = local(element)
+        if name == "TxInfAndSts" and depth in (1, 2):
+            told = _transaction_status(element)
+            (self._transactions[-1] if depth == 2 else self._alone).append(told)
             cast(etree._Element, element.getparent()).remove(element)
-        elif depth == 3:
+        elif depth == 1:
             if name == "GrpHdr":
-                self._message_id, self._created_at = _text(element, "MsgId"), _text(element, "CreDtTm")
-            elif name == "OrgnlGrpInfAndSts":
+                self._message_id, self._created_at = text(element, "MsgId"), text(element, "CreDtTm")
+            elif name == "OrgnlGrpInfAndSts" and self._group.original_message_id is None:
                 self._group = _group_status(element)
             elif name == "OrgnlPmtInfAndSts":
                 self._informations.append(_information_status(element))
@@ -221,11 +224,14 @@ class _Reader:
     def report(self) -> StatusReport:
         if self._depth:
             raise StatusReportRefusedError("xml-well-formed", "the status report ends before its end.")
+        if not self._base:
+            raise StatusReportRefusedError("message", "the file holds no status report (ISO 20022 pain.002).", line=1)
         if self._message_id is None:
             raise StatusReportRefusedError(
                 "message-id", "the status report has no GrpHdr/MsgId; the bank must send it again."
             )
         return StatusReport(
+            kind=self._kind,
             message_version=self._version,
             message_id=self._message_id,
             created_at=self._created_at,
@@ -235,111 +241,55 @@ class _Reader:
         )
 
     def _inherited(self) -> Iterator[TransactionStatus]:
+        above: GroupStatus | PaymentInformationStatus
         for information, transactions in zip(self._informations, self._transactions, strict=False):
             above = information if information.status is not None else self._group
             for transaction in transactions:
-                own = transaction.status is not None
-                yield replace(
-                    transaction,
-                    payment_information_id=information.payment_information_id,
-                    effective_status=transaction.status if own else above.status,
-                    reasons=transaction.reasons if own or transaction.reasons else above.reasons,
-                )
+                yield _below(transaction, above, information.payment_information_id)
+        for transaction in self._alone:
+            yield _below(transaction, self._group, None)
 
 
-def _version(root: etree._Element) -> str | None:
-    """The message version the root's namespace names; None without a namespace."""
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise StatusReportRefusedError(
-            "doctype", "the status report has a DOCTYPE, which may hide text; the bank must send it without.", line=1
-        )
-    name = etree.QName(root)
-    if name.localname != "Document":
-        raise StatusReportRefusedError(
-            "message", f"line {_line(root)}: the root is {name.localname}, not an ISO 20022 Document.", line=1
-        )
-    if name.namespace is None:
-        return None
-    found = _NAMESPACE.fullmatch(name.namespace)
-    if found is None:
-        raise StatusReportRefusedError(
-            "namespace",
-            f"line {_line(root)}: namespace {name.namespace!r} is not pain.002.001.03 to .14.",
-            line=_line(root),
-        )
-    return found.group(1)
-
-
-def _check_message(element: etree._Element) -> None:
-    if _local(element) != _MESSAGE:
-        raise StatusReportRefusedError(
-            "message",
-            f"line {_line(element)}: the message is {_local(element)}, not a status report ({_MESSAGE}).",
-            line=_line(element),
-        )
-
-
-def _line(element: etree._Element) -> int:
-    return cast("int | None", element.sourceline) or 0
-
-
-def _local(element: etree._Element) -> str:
-    return str(etree.QName(element).localname)
-
-
-def _child(element: etree._Element, name: str) -> etree._Element | None:
-    return next(iter(element.iterchildren(f"{{*}}{name}")), None)
-
-
-def _text(element: etree._Element, *path: str) -> str | None:
-    """Text at the path of local names, stripped; None when missing or empty."""
-    found: etree._Element | None = element
-    for name in path:
-        found = None if found is None else _child(found, name)
-    text = None if found is None else found.text
-    return (text.strip() or None) if text else None
-
-
-def _reasons(element: etree._Element) -> tuple[Reason, ...]:
-    return tuple(
-        Reason(
-            code=_text(reason, "Rsn", "Cd"),
-            proprietary=_text(reason, "Rsn", "Prtry"),
-            additional=tuple(
-                line.text.strip() for line in reason.iterchildren("{*}AddtlInf") if line.text and line.text.strip()
-            ),
-        )
-        for reason in element.iterchildren("{*}StsRsnInf")
+def _below(
+    transaction: TransactionStatus, above: GroupStatus | PaymentInformationStatus, payment_information_id: str | None
+) -> TransactionStatus:
+    own = transaction.status is not None
+    return replace(
+        transaction,
+        payment_information_id=payment_information_id,
+        effective_status=transaction.status if own else above.status,
+        reasons=transaction.reasons if own or transaction.reasons else above.reasons,
     )
 
 
 def _group_status(element: etree._Element) -> GroupStatus:
     return GroupStatus(
-        original_message_id=_text(element, "OrgnlMsgId"),
-        original_message_name=_text(element, "OrgnlMsgNmId"),
-        status=_text(element, "GrpSts"),
-        reasons=_reasons(element),
+        original_message_id=text(element, "OrgnlMsgId"),
+        original_message_name=text(element, "OrgnlMsgNmId"),
+        status=text(element, "GrpSts"),
+        reasons=reasons(element),
     )
 
 
 def _information_status(element: etree._Element) -> PaymentInformationStatus:
     return PaymentInformationStatus(
-        payment_information_id=_text(element, "OrgnlPmtInfId"),
-        status=_text(element, "PmtInfSts"),
-        reasons=_reasons(element),
+        payment_information_id=text(element, "OrgnlPmtInfId"),
+        status=text(element, "PmtInfSts"),
+        reasons=reasons(element),
     )
 
 
 def _transaction_status(element: etree._Element) -> TransactionStatus:
-    status = _text(element, "TxSts")
+    status = text(element, "TxSts")
     return TransactionStatus(
         payment_information_id=None,
-        instruction_id=_text(element, "OrgnlInstrId"),
-        end_to_end_id=_text(element, "OrgnlEndToEndId"),
-        uetr=_text(element, "OrgnlUETR"),
+        instruction_id=text(element, "OrgnlInstrId"),
+        end_to_end_id=text(element, "OrgnlEndToEndId"),
+        uetr=text(element, "OrgnlUETR"),
         status=status,
         effective_status=status,
-        reasons=_reasons(element),
-        account_servicer_ref=_text(element, "AcctSvcrRef"),
-        line=_line(element),
+        reasons=reasons(element),
+        account_servicer_ref=text(element, "AcctSvcrRef"),
+        execution_date=text(element, "OrgnlTxRef", "ReqdExctnDt") or text(element, "OrgnlTxRef", "IntrBkSttlmDt"),
+        line=line_of(element),
     )

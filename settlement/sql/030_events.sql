@@ -39,13 +39,15 @@ SELECT split_part(line, ' ', 1), unnest(string_to_array(split_part(line, ' ', 2)
     'proposed approved,rejected,void',
     'approved sealed,rejected,void',
     'sealed sending,cancelled',
-    'sending sent,failed,unknown,acknowledged,partly_rejected,rejected,executed',
-    'failed sending,cancelled,acknowledged,partly_rejected,rejected,executed',
-    'unknown sending,sent,acknowledged,partly_rejected,rejected,executed,reconciled',
-    'sent acknowledged,partly_rejected,rejected,executed,reconciled',
-    'acknowledged partly_rejected,rejected,executed,reconciled',
-    'partly_rejected rejected,executed,reconciled',
-    'executed reconciled']) line;
+    'sending sent,failed,unknown,acknowledged,partly_rejected,rejected,executed,disputed',
+    'failed sending,cancelled,acknowledged,partly_rejected,rejected,executed,disputed',
+    'unknown sending,sent,acknowledged,partly_rejected,rejected,executed,disputed,reconciled',
+    'sent acknowledged,partly_rejected,rejected,executed,disputed,reconciled',
+    'acknowledged partly_rejected,rejected,executed,disputed,reconciled',
+    'partly_rejected rejected,executed,disputed,reconciled',
+    'rejected disputed',
+    'executed disputed,reconciled',
+    'disputed reconciled']) line;
 
 CREATE TABLE settlement.file_event (
     file_id         bigint NOT NULL REFERENCES settlement.payment_file,
@@ -77,7 +79,7 @@ CREATE TABLE settlement.instruction_state (
 );
 INSERT INTO settlement.instruction_state VALUES
     ('new', 0), ('received', 10), ('pending', 20), ('checked', 30), ('accepted', 40), ('in_process', 50),
-    ('executed', 60), ('rejected', 90), ('cancelled', 95), ('returned', 100);
+    ('executed', 60), ('rejected', 90), ('cancelled', 95), ('disputed', 97), ('returned', 100);
 COMMENT ON TABLE settlement.instruction_state IS 'States of an instruction at the bank; an instruction only moves to a higher rank.';
 
 CREATE TABLE settlement.instruction_transition (
@@ -85,22 +87,52 @@ CREATE TABLE settlement.instruction_transition (
     state      text NOT NULL REFERENCES settlement.instruction_state,
     PRIMARY KEY (from_state, state)
 );
--- Rejected, cancelled (before the bank had it) and returned are ends; what was executed can still come back, but not
--- be rejected.
+-- Rejected, cancelled (before the bank had it) and returned are ends; what was executed can still come back. A payment
+-- of which the bank says both that it was executed and that it was rejected is disputed, whichever it said first.
 INSERT INTO settlement.instruction_transition
 SELECT a.state, b.state FROM settlement.instruction_state a JOIN settlement.instruction_state b ON a.rank < b.rank
  WHERE a.state NOT IN ('rejected', 'cancelled', 'returned')
-   AND NOT (a.state = 'executed' AND b.state = 'rejected') AND NOT (b.state = 'cancelled' AND a.state <> 'new');
+   AND NOT (a.state = 'executed' AND b.state = 'rejected') AND NOT (b.state = 'cancelled' AND a.state <> 'new')
+UNION ALL
+SELECT 'rejected', 'disputed';
 
 CREATE TABLE settlement.status_code (
-    code  text PRIMARY KEY,
-    state text NOT NULL REFERENCES settlement.instruction_state
+    code    text PRIMARY KEY,
+    state   text REFERENCES settlement.instruction_state,
+    policy  text NOT NULL CHECK (policy IN ('none', 'fix_data', 're_date', 'retry', 'human', 'stop')),
+    noted   boolean NOT NULL,
+    meaning text NOT NULL
 );
 INSERT INTO settlement.status_code VALUES
-    ('RCVD', 'received'), ('PDNG', 'pending'), ('ACTC', 'checked'), ('ACCP', 'accepted'),
-    ('ACFC', 'accepted'), ('ACWC', 'accepted'), ('ACWP', 'accepted'), ('ACSP', 'in_process'),
-    ('ACSC', 'executed'), ('ACCC', 'executed'), ('RJCT', 'rejected'), ('CANC', 'rejected');
-COMMENT ON TABLE settlement.status_code IS 'ISO 20022 payment status codes and the state each one proves; PART and PATC prove nothing.';
+    ('RCVD', 'received', 'none', false, 'The bank has it.'),
+    ('PRES', 'received', 'none', false, 'It was presented.'),
+    ('PDNG', 'pending', 'none', false, 'The bank is still checking.'),
+    ('ACFW', 'pending', 'human', true, 'The bank waits for our confirmation.'),
+    ('PATC', NULL, 'human', true, 'More people must sign at the bank.'),
+    ('ACTC', 'checked', 'none', false, 'Its form is right.'),
+    ('ACCP', 'accepted', 'none', false, 'It is accepted.'),
+    ('ACFC', 'accepted', 'none', false, 'It is accepted and the funds are there.'),
+    ('ACWC', 'accepted', 'none', true, 'It is accepted with a change, such as another date.'),
+    ('ACWP', 'accepted', 'none', false, 'The payee''s bank has it and has not credited it.'),
+    ('ACSP', 'in_process', 'none', false, 'It is being settled.'),
+    ('ACIS', 'in_process', 'none', false, 'A cheque was issued.'),
+    ('ACPD', 'in_process', 'none', false, 'The clearing has it.'),
+    ('ACSC', 'executed', 'none', false, 'Our account was debited.'),
+    ('ACCC', 'executed', 'none', false, 'The payee was credited.'),
+    ('CPUC', 'executed', 'none', false, 'The payee picked up the cash.'),
+    ('RJCT', 'rejected', 'human', false, 'It is rejected; the reason decides.'),
+    ('CANC', 'rejected', 'human', false, 'It is cancelled, as somebody asked.'),
+    ('BLCK', NULL, 'stop', true, 'The funds are blocked and neither credited nor returned.'),
+    ('PART', NULL, 'none', false, 'Payments of the file differ; each says its own.'),
+    ('RCVC', NULL, 'none', true, 'Name and account were compared and belong together.'),
+    ('RVCM', NULL, 'human', true, 'Name and account were compared and some do not match.'),
+    ('RVNC', NULL, 'none', true, 'Name and account are still being compared.'),
+    ('RVMC', NULL, 'human', true, 'The name is close to that of the account, not the same.'),
+    ('RVNM', NULL, 'human', true, 'The name is not that of the account.'),
+    ('RVNA', NULL, 'human', true, 'Name and account could not be compared.');
+COMMENT ON TABLE settlement.status_code IS
+    'ISO 20022 payment status codes: the state each one proves (none: it only informs), and what is done about it.';
+COMMENT ON COLUMN settlement.status_code.noted IS 'Whether it is kept for each payment it was said of, whatever its state.';
 
 CREATE TABLE settlement.instruction_event (
     instruction_id bigint NOT NULL,

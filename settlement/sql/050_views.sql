@@ -4,7 +4,7 @@ CREATE VIEW settlement.instruction_current AS
 SELECT i.instruction_id, i.file_id, i.ordinal, f.run_id, f.book_id, f.bank_account_id, f.rail, f.currency_id,
        f.msg_id, f.payment_information_id, i.payee_id, i.payee_code, i.payee_name, i.payee_iban,
        i.payable_account_id, i.amount_minor, i.direction, i.end_to_end_id, i.uetr, i.execution_date,
-       coalesce(e.state, CASE WHEN f.state IN ('acknowledged', 'partly_rejected', 'executed', 'reconciled')
+       coalesce(e.state, CASE WHEN f.state IN ('acknowledged', 'partly_rejected', 'executed', 'disputed', 'reconciled')
                               THEN 'sent' ELSE f.state END) AS state,
        e.status_code, e.reason_code, e.reason_text,
        g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id,

@@ -61,7 +61,7 @@ END $$;
 CREATE FUNCTION settlement.move_instructions(
     p_file_id bigint, p_message_id bigint, p_covering_status text, p_covering_reason text,
     p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
-    OUT changed int, OUT rejected_ids bigint[], OUT rejected_reasons text[])
+    OUT changed int, OUT rejected_ids bigint[], OUT rejected_reasons text[], OUT disputed_ids bigint[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
 DECLARE
@@ -69,7 +69,7 @@ DECLARE
                      WHERE m.message_id = p_message_id);
 BEGIN
     WITH given AS MATERIALIZED (
-        SELECT g.n, g.end_to_end_id, g.uetr, g.status, g.reason, g.text, c.state, s.rank,
+        SELECT g.n, g.end_to_end_id, g.uetr, g.status, g.reason, g.text, c.code IS NOT NULL AS known, c.state, s.rank,
                CASE WHEN i.file_id = p_file_id THEN i.instruction_id END AS instruction_id
           FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) WITH ORDINALITY
                AS g (end_to_end_id, uetr, status, reason, text, n)
@@ -81,23 +81,28 @@ BEGIN
           LEFT JOIN settlement.status_code c ON c.code = g.status
           LEFT JOIN settlement.instruction_state s ON s.state = c.state
     ), own AS (
-        SELECT DISTINCT ON (g.instruction_id) g.* FROM given g
+        SELECT DISTINCT ON (g.instruction_id) g.*, bool_or(g.state = 'executed') OVER one AS says_executed
+          FROM given g
          WHERE g.instruction_id IS NOT NULL AND g.state IS NOT NULL
+        WINDOW one AS (PARTITION BY g.instruction_id)
          ORDER BY g.instruction_id, g.rank DESC, g.n
     ), said AS (
         SELECT i.instruction_id, i.end_to_end_id, coalesce(t.status, p_covering_status) AS status,
-               CASE WHEN t.status IS NOT NULL THEN t.reason ELSE p_covering_reason END AS reason, t.text
+               CASE WHEN t.status IS NOT NULL THEN t.reason ELSE p_covering_reason END AS reason, t.text, t.says_executed
           FROM settlement.instruction i LEFT JOIN own t USING (instruction_id)
          WHERE i.file_id = p_file_id
     ), step AS MATERIALIZED (
-        SELECT d.*, c.state, coalesce(e.state, 'new') AS from_state, coalesce(e.ordinal, 0) AS ordinal,
+        SELECT d.*, n.state, coalesce(e.state, 'new') AS from_state, coalesce(e.ordinal, 0) AS ordinal,
                t.state IS NOT NULL AS moves
           FROM said d
-          JOIN settlement.status_code c ON c.code = d.status
+          JOIN settlement.status_code c ON c.code = d.status AND c.state IS NOT NULL
           LEFT JOIN LATERAL (SELECT * FROM settlement.instruction_event e WHERE e.instruction_id = d.instruction_id
                               ORDER BY e.ordinal DESC LIMIT 1) e ON true
+         CROSS JOIN LATERAL (SELECT CASE WHEN (c.state = 'rejected' AND (e.state = 'executed' OR d.says_executed))
+                                           OR (c.state = 'executed' AND e.state = 'rejected')
+                                         THEN 'disputed' ELSE c.state END AS state) n
           LEFT JOIN settlement.instruction_transition t
-                 ON t.from_state = coalesce(e.state, 'new') AND t.state = c.state
+                 ON t.from_state = coalesce(e.state, 'new') AND t.state = n.state
     ), moved AS (
         INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, status_code,
                                                   reason_code, reason_text, message_id)
@@ -110,15 +115,14 @@ BEGIN
           FROM given g WHERE g.instruction_id IS NULL
         UNION ALL
         SELECT 'unknown_status', g.end_to_end_id, format('status code %s is not known', g.status)
-          FROM given g WHERE g.state IS NULL
+          FROM given g WHERE NOT g.known
         UNION ALL
         SELECT 'unknown_status', NULL, format('status code %s is not known', p_covering_status)
          WHERE p_covering_status IS NOT NULL
            AND NOT EXISTS (SELECT FROM settlement.status_code c WHERE c.code = p_covering_status)
         UNION ALL
-        SELECT 'conflict', s.end_to_end_id, format('%s after %s; the statement decides', s.status, s.from_state)
-          FROM step s WHERE NOT s.moves AND s.state <> s.from_state
-           AND (s.state, s.from_state) IN (('rejected', 'executed'), ('rejected', 'returned'), ('executed', 'rejected'))
+        SELECT 'conflict', s.end_to_end_id, format('%s after %s; a person decides', s.status, s.from_state)
+          FROM step s WHERE (s.moves AND s.state = 'disputed') OR (s.state = 'rejected' AND s.from_state = 'returned')
     ), found AS (
         INSERT INTO settlement.message_finding (message_id, ordinal, code, reference, message)
         SELECT p_message_id, v_count + row_number() OVER (ORDER BY code, reference), code, reference, message
@@ -127,8 +131,9 @@ BEGIN
     SELECT count(*)::int,
            array_agg(m.instruction_id ORDER BY m.instruction_id) FILTER (WHERE m.state = 'rejected'),
            array_agg(concat_ws(' ', m.reason_code, m.reason_text) ORDER BY m.instruction_id)
-               FILTER (WHERE m.state = 'rejected')
-      INTO changed, rejected_ids, rejected_reasons FROM moved m;
+               FILTER (WHERE m.state = 'rejected'),
+           array_agg(m.instruction_id ORDER BY m.instruction_id) FILTER (WHERE m.state = 'disputed')
+      INTO changed, rejected_ids, rejected_reasons, disputed_ids FROM moved m;
 END $$;
 
 CREATE FUNCTION settlement.apply_statuses(
@@ -137,10 +142,11 @@ CREATE FUNCTION settlement.apply_statuses(
     OUT changed int, OUT rejected int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_ids     bigint[];
-    v_reasons text[];
+    v_ids      bigint[];
+    v_reasons  text[];
+    v_disputed bigint[];
 BEGIN
-    SELECT m.changed, m.rejected_ids, m.rejected_reasons INTO changed, v_ids, v_reasons
+    SELECT m.changed, m.rejected_ids, m.rejected_reasons, m.disputed_ids INTO changed, v_ids, v_reasons, v_disputed
       FROM settlement.move_instructions(p_file_id, p_message_id, p_covering_status, p_covering_reason,
                                         p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) m;
     rejected := coalesce(cardinality(v_ids), 0);
@@ -151,6 +157,16 @@ BEGIN
                     v_reasons, greatest(p_effective, r.business_date), p_message_id)
            FROM settlement.payment_file f JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id;
     END IF;
+    -- What a reject had re-opened, and a person may have released since, is not to be paid while the bank says both.
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
+    SELECT p.book_id, r.payable_posting_id, o.payee_version_id, r.instruction_id,
+           'disputed: the bank says both executed and rejected'
+      FROM unnest(v_disputed) AS d (id)
+      JOIN settlement.reopening r ON r.instruction_id = d.id
+      JOIN settlement.obligation o ON o.obligation_id = d.id
+      JOIN ledger.posting p ON p.posting_id = r.payable_posting_id
+     WHERE NOT EXISTS (SELECT FROM settlement.clearing_member m
+                        WHERE m.book_id = p.book_id AND m.posting_id = p.posting_id);
     PERFORM settlement.follow_instructions(p_file_id, p_message_id);
 END $$;
 
@@ -158,18 +174,19 @@ END $$;
 CREATE FUNCTION settlement.follow_instructions(p_file_id bigint, p_message_id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_total int; v_rejected int; v_executed int;
+    v_total int; v_rejected int; v_executed int; v_disputed int;
     v_state text;
     v_next  text;
 BEGIN
     SELECT count(*), count(*) FILTER (WHERE e.state = 'rejected'),
-           count(*) FILTER (WHERE e.state IN ('executed', 'returned'))
-      INTO v_total, v_rejected, v_executed
+           count(*) FILTER (WHERE e.state IN ('executed', 'returned')), count(*) FILTER (WHERE e.state = 'disputed')
+      INTO v_total, v_rejected, v_executed, v_disputed
       FROM settlement.instruction i
       LEFT JOIN LATERAL (SELECT e.state FROM settlement.instruction_event e WHERE e.instruction_id = i.instruction_id
                           ORDER BY e.ordinal DESC LIMIT 1) e ON true
      WHERE i.file_id = p_file_id;
     FOREACH v_next IN ARRAY CASE
+        WHEN v_disputed > 0 THEN ARRAY['disputed']
         WHEN v_rejected = v_total THEN ARRAY['rejected']
         WHEN v_rejected > 0 AND v_rejected + v_executed = v_total THEN ARRAY['partly_rejected', 'executed']
         WHEN v_rejected > 0 THEN ARRAY['partly_rejected']
@@ -184,26 +201,80 @@ BEGIN
     END LOOP;
 END $$;
 
--- Takes in one status report of a bank: keeps its bytes, applies it, keeps what could not be applied.
+-- Keeps what an answer says that moves no state: a changed date, a name that does not match, a return on its way.
+CREATE FUNCTION settlement.note_answers(
+    p_kind text, p_file_id bigint, p_message_id bigint, p_file_codes text[], p_file_reasons text[],
+    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[], p_dates date[],
+    p_amounts bigint[]) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
+DECLARE
+    v_count int;
+BEGIN
+    INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code, reason_code, reason_text,
+                                        execution_date, amount_minor)
+    SELECT DISTINCT ON (g.instruction_id, g.code) p_message_id, p_file_id, g.instruction_id, p_kind, g.code,
+           g.reason, g.text, g.date, g.amount
+      FROM (SELECT i.instruction_id, coalesce(l.status, '?') AS code, l.reason, l.text, l.date, l.amount, l.n
+              FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts, p_dates, p_amounts) WITH ORDINALITY
+                   AS l (end_to_end_id, uetr, status, reason, text, date, amount, n)
+              JOIN settlement.instruction i
+                ON i.file_id = p_file_id
+               AND (i.end_to_end_id = l.end_to_end_id OR (i.uetr = l.uetr AND l.end_to_end_id IS NULL))
+            UNION ALL
+            SELECT NULL, f.code, f.reason, NULL, NULL, NULL, f.n
+              FROM unnest(p_file_codes, p_file_reasons) WITH ORDINALITY AS f (code, reason, n)) g
+     WHERE p_kind <> 'status' OR EXISTS (SELECT FROM settlement.status_code c WHERE c.code = g.code AND c.noted)
+     ORDER BY g.instruction_id, g.code, g.date DESC NULLS LAST, g.n;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+-- Which of our files an answer is about: the one whose message it names, else those whose payments it names.
+CREATE FUNCTION settlement.answered_files(
+    p_book_id int, p_original_msg_id text, p_end_to_end_ids text[], p_uetrs text[])
+    RETURNS TABLE (file_id bigint, bank text, is_named boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    WITH named AS (
+        SELECT f.file_id FROM settlement.payment_file f
+         WHERE f.msg_id = p_original_msg_id AND f.book_id = p_book_id
+    ), listed AS (
+        SELECT i.file_id FROM settlement.instruction i WHERE i.end_to_end_id = ANY (p_end_to_end_ids)
+        UNION
+        SELECT i.file_id FROM settlement.instruction i WHERE i.uetr = ANY (p_uetrs)
+    )
+    SELECT f.file_id, b.bank, EXISTS (SELECT FROM named)
+      FROM settlement.payment_file f JOIN settlement.bank_account_root b USING (bank_account_id)
+     WHERE f.book_id = p_book_id
+       AND (f.file_id IN (SELECT n.file_id FROM named n)
+            OR (NOT EXISTS (SELECT FROM named) AND f.file_id IN (SELECT l.file_id FROM listed l)))
+     ORDER BY f.file_id
+$$;
+
+-- Takes in one answer of a bank: keeps its bytes, applies it, keeps what could not be applied.
 -- The same bytes again change nothing. p_findings are the reader's (an unreadable file has nothing else).
-CREATE FUNCTION settlement.receive_pain002(
-    p_book_id int, p_bank text, p_name text, p_content bytea, p_effective date, p_original_msg_id text,
-    p_covering_status text, p_covering_reason text,
-    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
-    p_findings text[],
+-- p_kind: a status report moves payments; a return (pacs.004) or an answer to a recall (camt.029) is only noted,
+-- because a statement is what proves cash.
+CREATE FUNCTION settlement.receive_answer(
+    p_book_id int, p_bank text, p_kind text, p_name text, p_content bytea, p_effective date, p_original_msg_id text,
+    p_covering_status text, p_covering_reason text, p_file_codes text[], p_file_reasons text[],
+    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[], p_dates date[],
+    p_amounts bigint[], p_findings text[],
     OUT message_id bigint, OUT is_new boolean, OUT file_id bigint, OUT changed int, OUT rejected int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_sha256 text := encode(sha256(p_content), 'hex');
-    v_bank   text;
+    v_faults text[] := '{}';
+    v_file   record;
+    v_done   record;
     v_state  text;
-    v_fault  text;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
     changed := 0;
     rejected := 0;
     INSERT INTO settlement.message_received AS new (book_id, bank, kind, name, sha256, content)
-    SELECT p_book_id, p_bank, 'pain.002', p_name, v_sha256, p_content
+    SELECT p_book_id, p_bank, p_kind, p_name, v_sha256, p_content
      WHERE NOT EXISTS (SELECT FROM settlement.message_received m
                         WHERE m.book_id = p_book_id AND m.bank = p_bank AND m.sha256 = v_sha256)
         ON CONFLICT ON CONSTRAINT message_received_once DO NOTHING
@@ -215,32 +286,54 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, message)
-    SELECT receive_pain002.message_id, g.n, 'reader', g.finding
+    SELECT receive_answer.message_id, g.n, 'reader', g.finding
       FROM unnest(p_findings) WITH ORDINALITY AS g (finding, n);
-    IF p_original_msg_id IS NULL THEN RETURN; END IF;
+    IF p_original_msg_id IS NULL AND cardinality(p_end_to_end_ids) = 0 THEN RETURN; END IF;
 
-    SELECT f.file_id, b.bank INTO file_id, v_bank
-      FROM settlement.payment_file f JOIN settlement.bank_account_root b USING (bank_account_id)
-     WHERE f.msg_id = p_original_msg_id AND f.book_id = p_book_id;
-    IF file_id IS NULL THEN
-        v_fault := 'it answers a file we do not know';
-    ELSIF v_bank <> p_bank THEN
-        v_fault := format('it answers a file that went to %s', v_bank);
-    ELSE
-        v_state := settlement.lock_file(file_id);
-        IF NOT EXISTS (SELECT FROM settlement.file_event e
-                        WHERE e.file_id = receive_pain002.file_id AND e.state = 'sending') THEN
-            v_fault := format('it answers a file that is %s and was never sent', v_state);
+    FOR v_file IN SELECT * FROM settlement.answered_files(p_book_id, p_original_msg_id, p_end_to_end_ids, p_uetrs) LOOP
+        file_id := coalesce(file_id, v_file.file_id);
+        v_state := settlement.lock_file(v_file.file_id);
+        IF v_file.bank <> p_bank THEN
+            v_faults := v_faults || format('it answers a file that went to %s', v_file.bank);
+        ELSIF NOT EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = v_file.file_id AND e.state = 'sending') THEN
+            v_faults := v_faults || format('it answers a file that is %s and was never sent', v_state);
+        ELSE
+            SELECT coalesce(array_agg(l.end_to_end_id ORDER BY l.n), '{}') AS end_to_end_ids,
+                   coalesce(array_agg(l.uetr ORDER BY l.n), '{}') AS uetrs,
+                   coalesce(array_agg(l.status ORDER BY l.n), '{}') AS statuses,
+                   coalesce(array_agg(l.reason ORDER BY l.n), '{}') AS reasons,
+                   coalesce(array_agg(l.text ORDER BY l.n), '{}') AS texts,
+                   coalesce(array_agg(l.date ORDER BY l.n), '{}') AS dates,
+                   coalesce(array_agg(l.amount ORDER BY l.n), '{}') AS amounts
+              INTO v_done
+              FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts, p_dates, p_amounts) WITH ORDINALITY
+                   AS l (end_to_end_id, uetr, status, reason, text, date, amount, n)
+             WHERE v_file.is_named
+                OR EXISTS (SELECT FROM settlement.instruction i
+                            WHERE i.file_id = v_file.file_id AND (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr));
+            IF p_kind IN ('pacs.004', 'camt.029') THEN
+                PERFORM settlement.note_answers(CASE p_kind WHEN 'pacs.004' THEN 'return' ELSE 'recall' END,
+                            v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids, v_done.uetrs,
+                            v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
+                CONTINUE;
+            END IF;
+            SELECT receive_answer.changed + a.changed, receive_answer.rejected + a.rejected INTO changed, rejected
+              FROM settlement.apply_statuses(v_file.file_id, message_id, p_effective,
+                       CASE WHEN v_file.is_named THEN p_covering_status END, p_covering_reason, v_done.end_to_end_ids,
+                       v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts) a;
+            PERFORM settlement.note_answers('status', v_file.file_id, message_id, p_file_codes, p_file_reasons,
+                        v_done.end_to_end_ids, v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts,
+                        v_done.dates, v_done.amounts);
         END IF;
+    END LOOP;
+    IF file_id IS NULL THEN
+        v_faults := ARRAY['it answers a file we do not know'];
     END IF;
-    IF v_fault IS NOT NULL THEN
-        INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, reference, message)
-        VALUES (message_id, coalesce(cardinality(p_findings), 0) + 1, 'file', p_original_msg_id, v_fault);
-        RETURN;
-    END IF;
-    SELECT a.changed, a.rejected INTO changed, rejected
-      FROM settlement.apply_statuses(file_id, message_id, p_effective, p_covering_status, p_covering_reason,
-           p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) a;
+    INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, reference, message)
+    SELECT receive_answer.message_id, m.last + f.n, 'file', p_original_msg_id, f.fault
+      FROM unnest(v_faults) WITH ORDINALITY AS f (fault, n),
+           (SELECT coalesce(max(x.ordinal), 0) AS last FROM settlement.message_finding x
+             WHERE x.message_id = receive_answer.message_id) m;
 END $$;
 
 -- For reconciliation: a statement proves that our own payment came back. Gives the T debit that the statement's
@@ -318,5 +411,5 @@ BEGIN
     RETURN FOUND;
 END $$;
 
-GRANT EXECUTE ON FUNCTION settlement.receive_pain002 TO :app;
+GRANT EXECUTE ON FUNCTION settlement.receive_answer TO :app;
 GRANT EXECUTE ON FUNCTION settlement.release_hold, settlement.hold_item TO :preparer, :approver;

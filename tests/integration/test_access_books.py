@@ -112,7 +112,8 @@ def test_the_shared_tables_are_these(world: World) -> None:
     assert found == {
         "ledger.control", "ledger.currency", "ledger.event_consumer", "ledger.event_offset", "ledger.publication",
         "ledger.rollup_step", "settlement.batch_mark", "settlement.file_transition", "settlement.instruction_state",
-        "settlement.instruction_transition", "settlement.status_code",
+        "settlement.instruction_transition", "settlement.reason_policy", "settlement.recall_outcome",
+        "settlement.status_code",
     }  # fmt: skip
     assert {name for (name,) in with_book} <= {"recon.stage_line"}
 

@@ -126,13 +126,19 @@ def test_every_order_of_three_reports_gives_one_outcome(world: World, order: Seq
     assert world.balance("assets:transit:eur-payouts") == -1800
 
 
-def test_a_contradiction_is_a_finding_and_changes_nothing(world: World) -> None:
+@pytest.mark.parametrize("said", list(permutations(["ACSC", "RJCT"])))
+def test_a_contradiction_ends_in_one_state_and_asks_a_person(world: World, said: Sequence[str]) -> None:
     sent = Sent(world)
-    sent.hear(pain002(sent.msg_id, group="ACSC", report="A"))
-    report = sent.hear(pain002(sent.msg_id, report="B", statuses=[(sent.e2e["P1"], "RJCT", "AC04")]))
-    assert [(f.code, f.reference) for f in report.findings] == [("conflict", sent.e2e["P1"])]
-    assert sent.states()["P1"] == "executed"
-    assert world.balance("assets:transit:eur-payouts") == -2700
+    for status in said:
+        sent.hear(pain002(sent.msg_id, report=status, statuses=[(sent.e2e["P1"], status, "AC04")]))
+    assert sent.states()["P1"] == "disputed"
+    assert sent.state is FileState.DISPUTED
+    found = world.rows("SELECT code, reference FROM settlement.message_finding")
+    assert found == [("conflict", sent.e2e["P1"])]
+    again = sent.hear(pain002(sent.msg_id, group="ACSC", report="again"))
+    assert again.messages[-1].changed == 2, "the other two"
+    assert sent.states()["P1"] == "disputed"
+    assert world.propose(NEXT) == [], "nothing is paid again while the bank says both"
 
 
 def test_what_cannot_be_applied_is_kept_as_a_finding(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nostro.migrations.run_sql import run_sql
 
 revision = "0030"
-down_revision = "0024"
+down_revision = "0028"
 
 
 def upgrade() -> None:
