@@ -44,7 +44,6 @@ INSERT INTO settlement.recall_outcome VALUES
     ('CONF', 'person', 'The bank confirms; read what.');
 SELECT ledger.make_append_only('settlement.recall_outcome');
 GRANT SELECT ON settlement.reason_policy, settlement.recall_outcome TO :app;
-GRANT EXECUTE ON FUNCTION settlement.policy_of TO :app, :analyst;
 
 -- What answers say that moves no state, once a message. Without an instruction it is of the whole file.
 CREATE TABLE settlement.answer_note (
