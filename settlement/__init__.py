@@ -104,11 +104,8 @@ __all__ = [
     "hold_item",
     "hold_payee",
     "hold_run",
-<<<<<<< HEAD
-    "largest_remainder",
-=======
     "is_answer",
->>>>>>> c352072 (Answers: pacs.002, pain.014, pacs.004 and camt.029 read; every reason and status code has a policy; executed and rejected is disputed)
+    "largest_remainder",
     "netting",
     "payee_view",
     "payment_file",

@@ -12,11 +12,7 @@ from psycopg import sql
 
 from nostro.database import Database, initialise, migrate
 
-<<<<<<< HEAD
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009", "0020", "0024", "0028", "0030")
-=======
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009", "0020", "0024", "0028")
->>>>>>> c352072 (Answers: pacs.002, pain.014, pacs.004 and camt.029 read; every reason and status code has a policy; executed and rejected is disputed)
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,
        c.data_type || coalesce(c.column_default, '')
