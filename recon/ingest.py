@@ -115,7 +115,7 @@ def arrived_files(conn: Connection, *, book_id: int, home: Path) -> list[Path]:
     for (inbox,) in rows:
         folder = home / str(inbox)
         for path in folder.iterdir() if folder.is_dir() else ():
-            if path.is_file() and not path.name.startswith(".") and path.suffix in {".xml", ".csv"}:
+            if path.is_file() and not path.name.startswith(".") and path.suffix not in {".part", ".tmp"}:
                 found.add(path)
     return sorted(path for path in found if not is_answer(path))
 
@@ -157,13 +157,14 @@ def _accept(
     if isinstance(parsed, PspReport):
         return _accept_report(delivery, file_id, sha256, parsed)
     placed = [(statement, _account_of(delivery, statement)) for statement in parsed.statements]
-    kind = parsed.message_version[:8]
+    kind = parsed.statements[0].kind
     delivery.read[file_id] = parsed
     quarantine(delivery, file_id, parsed)
-    results = [_record(delivery, file_id, kind, statement, account) for statement, account in placed]
-    if kind == "camt.053":
+    results = [_record(delivery, file_id, statement, account) for statement, account in placed]
+    is_end_of_day = any(statement.is_end_of_day for statement in parsed.statements)
+    if is_end_of_day:
         results = _booked(delivery, file_id, results, {account.code: account for _, account in placed})
-    outcome = _outcome_of(kind, results)
+    outcome = _outcome_of(results, is_end_of_day=is_end_of_day)
     reason = None
     if outcome == "redelivered":
         reason = "every statement in it was delivered before: " + ", ".join(r.stmt_id for r in results)
@@ -172,8 +173,8 @@ def _accept(
     return FileResult(name, sha256, outcome, reason, tuple(results))
 
 
-def _outcome_of(kind: str, results: Sequence[StatementResult]) -> str:
-    if kind != "camt.053":
+def _outcome_of(results: Sequence[StatementResult], *, is_end_of_day: bool) -> str:
+    if not is_end_of_day:
         return "informative"
     return "redelivered" if all(result.state == "repeated" for result in results) else "accepted"
 
@@ -181,7 +182,7 @@ def _outcome_of(kind: str, results: Sequence[StatementResult]) -> str:
 def _account_of(delivery: Delivery, statement: Statement) -> BankAccount:
     """Our account that this statement is about; refuses the file when there is none."""
     currencies = {proof.currency for proof in statement.proofs if proof.currency} | {statement.currency}
-    named = [account for account in delivery.accounts if account.iban == statement.account]
+    named = [account for account in delivery.accounts if _is_named(account, statement.account)]
     fitting = [account for account in named if account.currency in currencies or currencies == {None}]
     if len(fitting) == 1:
         return fitting[0]
@@ -196,8 +197,26 @@ def _account_of(delivery: Delivery, statement: Statement) -> BankAccount:
     )
 
 
-def _record(delivery: Delivery, file_id: int, kind: str, statement: Statement, account: BankAccount) -> StatementResult:
+def _is_named(account: BankAccount, stated: str | None) -> bool:
+    """Whether a statement's account is ours: the IBAN, or its national part as MT940 writes it.
+
+    ``37040044/532013000`` is bank code and number of a German IBAN; a bare number of six characters or more is
+    the end of an IBAN.
+    """
+    if stated is None:
+        return False
+    if account.iban == stated:
+        return True
+    bank, _, number = "".join(stated.split()).upper().rpartition("/")
+    national = account.iban[4:]
+    if bank and number.isdigit():
+        return national == bank + number.zfill(len(national) - len(bank))
+    return not bank and len(number) >= 6 and account.iban[:2].isalpha() and national.endswith(number)
+
+
+def _record(delivery: Delivery, file_id: int, statement: Statement, account: BankAccount) -> StatementResult:
     """Store one statement's head and its own proof; the chain is looked at afterwards."""
+    kind = statement.kind
     closing = closing_date_of(statement)
     known = delivery.conn.execute(
         "SELECT s.content_sha256 = %s, b.statement_id IS NOT NULL FROM recon.statement s"
@@ -207,12 +226,12 @@ def _record(delivery: Delivery, file_id: int, kind: str, statement: Statement, a
     ).fetchall()
     if any(same for same, _ in known):
         message = f"statement {statement.id} was delivered again with the same content; it counts once"
-        if kind == "camt.053":
+        if statement.is_end_of_day:
             add_finding(delivery, account, file_id, None, "STATEMENT_DUP", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "repeated", 0, message)
     proof, fault = _own_proof(statement, account)
     statement_id = add_statement(delivery, file_id, kind, statement, account, proof)
-    if kind != "camt.053":
+    if not statement.is_end_of_day:
         return StatementResult(statement.id, account.code, closing, "informative", statement.row_count)
     if any(booked for _, booked in known):
         message = f"statement {statement.id} is booked and came again with other content; nothing of it is booked"

@@ -16,6 +16,9 @@ from typing import Final
 import pandera.polars as pa
 import polars as pl
 
+# Kinds of statements that may book; reports and notifications inform.
+END_OF_DAY: Final = frozenset({"camt.053", "mt940", "bai2"})
+
 
 class EntryStatus(StrEnum):
     """Status of an entry (ISO external code set `ExternalEntryStatus1Code`). Only BOOK counts as money."""
@@ -153,6 +156,16 @@ class Statement:
         """The worst proof: a statement is proven only when every currency of it is."""
         order = list(ProofState)
         return min(self.proofs, key=lambda proof: order.index(proof.state))
+
+    @property
+    def kind(self) -> str:
+        """The message without its version: camt.053, mt940, bai2, …"""
+        return self.message_version[:8] if self.message_version.startswith("camt.") else self.message_version
+
+    @property
+    def is_end_of_day(self) -> bool:
+        """Whether it reports a closed day; only such statements book cash."""
+        return self.kind in END_OF_DAY
 
     @property
     def account(self) -> str | None:

@@ -116,7 +116,8 @@ def waiting(conn: Connection, account: BankAccount) -> list[StoredStatement]:
     rows = conn.execute(
         "SELECT s.statement_id, s.file_id, s.ordinal, s.stmt_id, s.sequence, s.from_date, s.closing_date,"
         " s.opening_minor, s.closing_minor"
-        " FROM recon.statement s WHERE s.bank_account_id = %s AND s.kind = 'camt.053' AND s.proof = 'proven'"
+        " FROM recon.statement s WHERE s.bank_account_id = %s AND s.kind IN ('camt.053', 'mt940', 'bai2')"
+        " AND s.proof = 'proven'"
         " AND NOT EXISTS (SELECT FROM recon.statement_booking b JOIN recon.statement o USING (statement_id)"
         "   WHERE o.bank_account_id = s.bank_account_id AND o.kind = s.kind AND o.stmt_id = s.stmt_id)"
         " ORDER BY s.closing_date, s.sequence NULLS FIRST, s.statement_id",

@@ -1,8 +1,8 @@
 """The independent verifier: numbers of a certificate from raw statement bytes and raw postings.
 
-Lives here: a second, minimal reading of camt.053 and a few sums. Must not live here: anything of the matcher,
-the break rules or the statement reader (`recon.matching`, `recon.breaks`, `recon.formats`); a fault there must
-not be repeated here. An import contract holds the first two.
+Lives here: a second, minimal reading of camt.053 (`verifier_texts` has MT940 and BAI2) and a few sums. Must not
+live here: anything of the matcher, the break rules or the statement reader (`recon.matching`, `recon.breaks`,
+`recon.formats`); a fault there must not be repeated here. An import contract holds the first two.
 """
 
 from __future__ import annotations
@@ -17,17 +17,7 @@ from lxml import etree
 
 from ledger import Connection
 from recon.errors import ReconCheckError
-
-
-@dataclass(frozen=True, slots=True)
-class RawStatement:
-    """One Stmt element by itself, minor units, credit +."""
-
-    stmt_id: str
-    opening_minor: int
-    closing_minor: int
-    lines_minor: int
-    booked_count: int
+from recon.verifier_texts import RawStatement, read_raw_bai2, read_raw_mt940
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +105,7 @@ def prove_account(
     this account's cash in transit. The residual is the caller's to judge.
     """
     head = conn.execute(
-        "SELECT f.content_zlib, s.ordinal, c.exponent, a.nostro_account_id, a.transit_account_id, s.stmt_id"
+        "SELECT f.content_zlib, s.ordinal, c.exponent, a.nostro_account_id, a.transit_account_id, s.stmt_id, s.kind"
         " FROM recon.statement s JOIN recon.source_file f USING (file_id)"
         " JOIN settlement.bank_account_root a USING (bank_account_id) JOIN ledger.currency c USING (currency_id)"
         " WHERE s.statement_id = %s AND a.bank_account_id = %s",
@@ -124,7 +114,9 @@ def prove_account(
     ).fetchone()
     if head is None or not isinstance(head[0], bytes):
         raise ReconCheckError(f"statement {statement_id} is not one of bank account {bank_account_id}.")
-    raw = read_raw_statement(zlib.decompress(head[0]), ordinal=_int(head[1]), exponent=_int(head[2]))
+    content = zlib.decompress(head[0])
+    reader = {"mt940": read_raw_mt940, "bai2": read_raw_bai2}.get(str(head[6]), read_raw_statement)
+    raw = reader(content, ordinal=_int(head[1]), exponent=_int(head[2]))
     nostro = _balance(conn, _int(head[3]), bank_account_id, business_date)
     transit = _balance(conn, _int(head[4]), bank_account_id, business_date)
     open_row = conn.execute(

@@ -29,13 +29,13 @@ def inbox_files(session: Session) -> list[Path]:
 
 def closing_days(files: Sequence[Path]) -> list[tuple[Path, frozenset[dt.date]]]:
     """The days that end-of-day statements in each file close; none for notifications, reports and unreadable files."""
-    statements = [file for file in files if file.suffix == ".xml"]
+    statements = [file for file in files if file.suffix != ".csv"]
     closes = {Path(outcome.name): _closes(outcome) for outcome in recon.check_files(statements).files}
     return [(file, closes.get(file, frozenset())) for file in files]
 
 
 def _closes(outcome: FileOutcome) -> frozenset[dt.date]:
-    closings = (told.statement.closing for told in outcome.statements if outcome.message_version.startswith("camt.053"))
+    closings = (told.statement.closing for told in outcome.statements if told.statement.is_end_of_day)
     return frozenset(closing.day for closing in closings if closing is not None and closing.day is not None)
 
 
@@ -66,7 +66,7 @@ _STATEMENTS = """
 SELECT bank_account, stmt_id, sequence, currency, opening_minor, closing_minor, row_count, proof, is_booked,
        findings
   FROM recon.statement_status
- WHERE book_id = %s AND closing_date = %s AND kind = 'camt.053' ORDER BY bank_account, stmt_id
+ WHERE book_id = %s AND closing_date = %s AND kind IN ('camt.053', 'mt940', 'bai2') ORDER BY bank_account, stmt_id
 """
 
 

@@ -13,7 +13,7 @@ from recon.errors import FileRefusedError
 FILE_RULES: Final[dict[str, str]] = {
     "file-unreadable": "the file cannot be opened or read",
     "empty-file": "the file has no content",
-    "not-xml": "the content does not start like an XML document",
+    "not-xml": "the content is neither XML nor a text format that is read",
     "xml-not-well-formed": "the XML is cut short or damaged",
     "xml-doctype": "the document has a DOCTYPE",
     "too-deep": "elements are nested deeper than 255 levels",
@@ -24,6 +24,7 @@ FILE_RULES: Final[dict[str, str]] = {
     "foreign-namespace": "a statement or entry is in another namespace than its Document",
     "entry-misplaced": "an entry is not a direct child of a statement",
     "no-statement": "the message has no statement, report or notification",
+    "cut-short": "a BAI2 file without its last record, or a report without its trailer",
 }
 
 ENTRY_RULES: Final[dict[str, str]] = {
@@ -39,6 +40,7 @@ ENTRY_RULES: Final[dict[str, str]] = {
     "entry-sign-unknown": "CdtDbtInd is neither CRDT nor DBIT",
     "entry-status-unknown": "the status is not BOOK, PDNG, INFO or FUTR",
     "entry-date-garbled": "the booking or value date is not a date",
+    "entry-garbled": "a :61: line that is not date, mark and amount",
     "entry-field-repeated": "amount, sign or status given twice",
     "balance-amount-missing": "a book balance without an amount",
     "balance-amount-garbled": "a book balance that is not a plain decimal number",
@@ -49,6 +51,9 @@ ENTRY_RULES: Final[dict[str, str]] = {
     "balance-currency-unknown": "a book balance in a currency that is not ISO 4217",
     "balance-sign-unknown": "a book balance whose CdtDbtInd is neither CRDT nor DBIT",
     "balance-field-repeated": "a book balance with amount or sign given twice",
+    "balance-total-differs": "an account's control total is not the sum of its records",
+    "balance-control-missing": "an account ends without its control record",
+    "balance-not-original": "a BAI2 group that is marked as deletion or test",
 }
 
 FINDING_RULES: Final[dict[str, str]] = {
@@ -70,6 +75,14 @@ FINDING_RULES: Final[dict[str, str]] = {
     "statement-id-missing": "no Id: named after its content",
     "account-missing": "no account identification",
     "header-names-other-message": "the business header names another message",
+    "encoding-assumed": "a text that is not UTF-8",
+    "thirtieth-of-february": "a value date of 30 February, read as the month's last day",
+    "field-misplaced": "a field where the message has none, passed over",
+    "balance-currency-assumed": "a balance without currency, read in that of the opening balance",
+    "group-status": "a BAI2 group that is marked correction, deletion or test",
+    "group-total-differs": "a group's control total or number of accounts differs",
+    "file-total-differs": "a file's control total or number of groups differs",
+    "record-count-differs": "a control record counts other records than there are",
     "version-untested": "a version newer than any tested",
 }
 

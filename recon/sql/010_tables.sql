@@ -48,7 +48,7 @@ CREATE TABLE recon.statement (
     bank_account_id int    NOT NULL REFERENCES settlement.bank_account_root,
     file_id         bigint NOT NULL REFERENCES recon.source_file,
     ordinal         int    NOT NULL CHECK (ordinal > 0),
-    kind            text   NOT NULL CHECK (kind IN ('camt.052', 'camt.053', 'camt.054')),
+    kind            text   NOT NULL CHECK (kind IN ('camt.052', 'camt.053', 'camt.054', 'mt940', 'mt942', 'bai2', 'bai2.intraday')),
     stmt_id         text   NOT NULL,
     sequence        bigint,
     from_date       date,
@@ -62,7 +62,7 @@ CREATE TABLE recon.statement (
     CONSTRAINT statement_once UNIQUE (bank_account_id, kind, stmt_id, content_sha256),
     CONSTRAINT statement_file UNIQUE (file_id, ordinal)
 );
-COMMENT ON TABLE recon.statement IS 'Statements (camt.053), reports and notifications (informative), one row for each content.';
+COMMENT ON TABLE recon.statement IS 'End-of-day statements (camt.053, mt940, bai2), reports and notifications (informative), one row for each content.';
 
 -- The chain: closing(d) = opening(d+1) is a foreign key, and a statement has at most one successor.
 CREATE TABLE recon.statement_booking (

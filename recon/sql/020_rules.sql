@@ -113,7 +113,7 @@ DECLARE
 BEGIN
     SELECT n.statement_id, s.stmt_id, n.opening_minor, b.opening_minor AS expected_minor, b.code INTO v_bad
       FROM new_booking n
-      LEFT JOIN recon.statement s ON s.statement_id = n.statement_id AND s.kind = 'camt.053'
+      LEFT JOIN recon.statement s ON s.statement_id = n.statement_id AND s.kind IN ('camt.053', 'mt940', 'bai2')
            AND s.bank_account_id = n.bank_account_id AND s.opening_minor = n.opening_minor
            AND s.closing_minor = n.closing_minor AND s.closing_date = n.closing_date AND s.proof = 'proven'
       LEFT JOIN settlement.bank_account_root b ON b.bank_account_id = n.bank_account_id

@@ -15,7 +15,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
        AND NOT EXISTS (SELECT FROM recon.finding_resolution r WHERE r.finding_id = f.finding_id)
        AND NOT (f.code IN ('STATEMENT_GAP', 'STATEMENT_IMBALANCE')
                 AND EXISTS (SELECT FROM recon.statement_booking k JOIN recon.statement s USING (statement_id)
-                             WHERE s.bank_account_id = f.bank_account_id AND s.kind = 'camt.053' AND s.stmt_id = f.item_ref))
+                             WHERE s.bank_account_id = f.bank_account_id AND s.kind IN ('camt.053', 'mt940', 'bai2') AND s.stmt_id = f.item_ref))
      ORDER BY f.finding_id
 $$;
 

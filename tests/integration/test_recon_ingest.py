@@ -10,7 +10,8 @@ import pytest
 
 from ledger import close_period, request_close_override
 from nostro.database import Database
-from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
+from recon import ingest_files
+from tests.recon_world import ACCOUNT, IBAN, OPENING, BankBook, Line
 from tests.settlement_world import DAY, PayeeRow, World, make_world
 from tests.support import table_hashes
 from tests.unit.recon.camt_files import balance, document, entry, statement
@@ -226,3 +227,35 @@ def test_psp_report_of_an_unknown_acquirer_is_refused(world: World, bank: BankBo
     text = REPORT_HEADER + f"PO-1,nobody,{ACCOUNT},EUR,2026-11-02,100.00,0,0,2.00,98.00,7\n"
     (refused,) = bank.ingest_text(text, "psp.csv").refused
     assert "acquirer nobody" in str(refused.reason)
+
+
+def mt940(day: dt.date, *entries: str, opening: str, closing: str, number: int, account: str) -> str:
+    before = day - dt.timedelta(days=1)
+    lines = [":20:STARTUMS", f":25:{account}", f":28C:{number}/1", f":60F:C{before:%y%m%d}EUR{opening}", *entries]
+    return "\n".join([*lines, f":62F:C{day:%y%m%d}EUR{closing}", "-"])
+
+
+def test_mt940_statements_book_and_chain(world: World, tmp_path: Path) -> None:
+    opening, after = (f"{minor // 100},{minor % 100:02d}" for minor in (OPENING, OPENING - 500))
+    entry_line = f":61:{DAY:%y%m%d}{DAY:%m%d}D5,00NTRFE2E-1//B1\n:86:fee"
+    first = tmp_path / "monday"
+    first.write_text(mt940(DAY, entry_line, opening=opening, closing=after, number=7, account=IBAN))
+    third = tmp_path / "wednesday"
+    third.write_text(mt940(WEDNESDAY, opening=after, closing=after, number=9, account=f"{IBAN[4:12]}/{IBAN[12:]}"))
+    second = tmp_path / "tuesday"
+    second.write_text(mt940(TUESDAY, opening=after, closing=after, number=8, account=IBAN))
+    taken = ingest_files(world.app, book_id=world.book_id, paths=[first, third])
+    assert [s.state for file in taken.files for s in file.statements] == ["booked", "waiting"]
+    assert [code for code, _ in findings(world)] == ["STATEMENT_GAP"]
+    assert [s.state for s in ingest_files(world.app, book_id=world.book_id, paths=[second]).files[0].statements] == [
+        "booked"
+    ]
+    assert world.balance(f"assets:bank:{ACCOUNT}") == OPENING - 500
+    assert world.rows("SELECT count(*) FROM recon.statement_booking")[0][0] == 3
+
+
+def test_an_interim_report_books_nothing(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "interim"
+    path.write_text(f":20:R\n:25:{IBAN}\n:28C:1/1\n:34F:EUR0,\n:13D:{DAY:%y%m%d}1430+0100\n:61:{DAY:%y%m%d}C5,NTRFX\n-")
+    (file,) = ingest_files(world.app, book_id=world.book_id, paths=[path]).files
+    assert (file.outcome, [s.state for s in file.statements]) == ("informative", ["informative"])

@@ -1,0 +1,122 @@
+"""The verifier's own reading of MT940 and BAI2 files: opening, closing and lines of one statement.
+
+Lives here: the least of each grammar that proves a statement, written apart from `recon.formats`. Must not live
+here: references, texts, anything a proof does not need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from recon.errors import ReconCheckError
+
+
+@dataclass(frozen=True, slots=True)
+class RawStatement:
+    """One statement by itself, minor units, credit +."""
+
+    stmt_id: str
+    opening_minor: int
+    closing_minor: int
+    lines_minor: int
+    booked_count: int
+
+
+def read_raw_mt940(content: bytes, *, ordinal: int, exponent: int) -> RawStatement:
+    """The `ordinal`-th statement of an MT940 file; pages that follow each other are one.
+
+    Raises `ReconCheckError` when it has no single opening and closing balance.
+    """
+    pages: list[list[tuple[str, str]]] = []
+    fields = re.findall(r"^:(20|25|28C?|60[FM]|61|62[FM]):([^\r\n]*)", content.decode("latin-1"), re.MULTILINE)
+    for tag, text in fields:
+        if tag == "20":
+            pages.append([])
+        elif pages:
+            pages[-1].append((tag, text))
+    statements: list[list[tuple[str, str]]] = []
+    for page in pages:
+        before = statements[-1] if statements else []
+        ends, starts = _amounts(before, "62M", exponent), _amounts(page, "60M", exponent)
+        if ends and ends == starts and _head(before) == _head(page):
+            statements[-1] = [each for each in before if each[0] != "62M"] + [each for each in page if each[0] != "60M"]
+        else:
+            statements.append(page)
+    if not 0 < ordinal <= len(statements):
+        raise ReconCheckError(f"the file has no statement {ordinal}.")
+    found = statements[ordinal - 1]
+    opening = _amounts(found, "60F", exponent) + _amounts(found, "60M", exponent)
+    closing = _amounts(found, "62F", exponent) + _amounts(found, "62M", exponent)
+    if len(opening) != 1 or len(closing) != 1:
+        raise ReconCheckError(f"statement {ordinal} of the file has no single opening and closing balance.")
+    lines = [_mt_line(text, exponent) for tag, text in found if tag == "61"]
+    return RawStatement("", opening[0], closing[0], sum(lines), len(lines))
+
+
+def _head(page: list[tuple[str, str]]) -> list[str]:
+    return [text.split("/")[0] if tag.startswith("28") else text for tag, text in page if tag[:2] in ("25", "28")][:2]
+
+
+def _amounts(page: list[tuple[str, str]], tag: str, exponent: int) -> list[int]:
+    found = (re.match(r"([CD])[0-9]{6}[A-Z]*\s*([0-9,.]+)", text) for name, text in page if name == tag)
+    return [_minor(each.group(2), exponent) * (1 if each.group(1) == "C" else -1) for each in found if each]
+
+
+def _mt_line(text: str, exponent: int) -> int:
+    found = re.match(r"[0-9]{6}(?:[0-9]{4})? ?(R?)([CD])[A-Z]? ?([0-9,.]+)", text)
+    if found is None:
+        raise ReconCheckError("a :61: line cannot be read.")
+    sign = (1 if found.group(2) == "C" else -1) * (-1 if found.group(1) else 1)
+    return sign * _minor(found.group(3), exponent)
+
+
+def _minor(text: str, exponent: int) -> int:
+    minor = Decimal("0" + text.replace(",", ".").rstrip(".")).scaleb(exponent)
+    if minor != minor.to_integral_value():
+        raise ReconCheckError(f"amount {text} has more decimals than the currency has.")
+    return int(minor)
+
+
+def read_raw_bai2(content: bytes, *, ordinal: int, exponent: int) -> RawStatement:
+    """The `ordinal`-th account of a BAI2 file. Amounts are minor units already.
+
+    Raises `ReconCheckError` when it has no single opening and closing ledger balance.
+    """
+    accounts = 0
+    lines: list[int] = []
+    balances: dict[str, list[int]] = {"010": [], "015": []}
+    for code, fields in _bai_records(content.decode("latin-1")):
+        accounts += code == "03"
+        if accounts != ordinal:
+            continue
+        if code == "03":
+            for at, name in enumerate(fields[2:-1], 2):
+                if (at - 2) % 4 == 0 and name in balances and fields[at + 1]:
+                    balances[name].append(int(fields[at + 1]))
+        elif code == "16":
+            kind = int(fields[0])
+            lines.append(int(fields[1]) * (1 if kind < 400 or 920 <= kind < 960 else -1))
+        else:
+            break
+    if len(balances["010"]) != 1 or len(balances["015"]) != 1:
+        raise ReconCheckError(f"account {ordinal} of the file has no single opening and closing balance.")
+    return RawStatement("", balances["010"][0], balances["015"][0], sum(lines), len(lines))
+
+
+def _bai_records(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Code and fields of each record, 88 records added to theirs."""
+    code, fields = "", list[str]()
+    marked = re.sub(r"/[ \t]+(?=(?:02|03|16|49|88|98),)", "/\n", text)
+    for found in re.finditer(r"^\s*([0-9]{2}),(.*)$", marked, re.MULTILINE):
+        parts = [part.strip() for part in found.group(2).strip().rstrip("/").split(",")]
+        if found.group(1) == "88":
+            fields += parts
+            continue
+        if code:
+            yield code, fields
+        code, fields = found.group(1), parts
+    if code:
+        yield code, fields
