@@ -23,6 +23,8 @@ from pathlib import Path
 
 from psycopg import sql
 
+from benchmarks.asof_plans import BALANCE, plans
+from benchmarks.asof_plans import PAGE as PAGE_QUERY
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
 from ledger import Connection, publish
 from nostro.cli.history import PAGE
@@ -31,6 +33,7 @@ from nostro.postgres import start_embedded
 
 ACCOUNTS, BATCH, DAYS = 10_000, 8_190, 365
 _FIRST = date(2026, 1, 1)
+_MIDDAY = _FIRST + timedelta(days=181)
 _SETTINGS = ("server_version", "fsync", "shared_buffers", "work_mem")
 _TABLES = ("posting", "entry", "entry_text", "batch", "batch_seq", "posting_day", "rollup", "rollup_run", "rollup_step")
 _WHOSE = ("hot", "scattered", "uniform")
@@ -57,8 +60,6 @@ SELECT ledger.post_counted(%(book)s, NULL, e.keys, e.days, e.texts, NULL, NULL, 
                array_agg(side * amount ORDER BY n, side) AS amounts
           FROM entry CROSS JOIN LATERAL (VALUES (1, debit), (-1, credit)) AS leg (side, account)) l
 """
-_BALANCE = "SELECT ledger.balance_at(%s, %s, %s)"
-_PAGE = "SELECT count(*) FROM ledger.statement_page(%s, %s, NULL, 'infinity', %s, %s)"
 _SUM = """
 SELECT sum(p.amount_minor)::bigint FROM ledger.posting p
  WHERE p.account_id = %s AND p.effective_date <= %s
@@ -71,8 +72,17 @@ SELECT c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespac
 """
 
 
-def run(*, postings: int, repeats: int, on_progress: Callable[[int, int], None] | None = None) -> BenchResult:
-    """Load so many postings, then measure; ``on_progress`` hears (entries posted, of how many)."""
+def run(
+    *,
+    postings: int,
+    repeats: int,
+    keep_plans: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> BenchResult:
+    """Load so many postings, then measure; ``on_progress`` hears (entries posted, of how many).
+
+    ``keep_plans``: a file for the plans of the hot account's balance and page, after VACUUM.
+    """
     entries = max(postings // 2, 1)
     with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
@@ -80,7 +90,7 @@ def run(*, postings: int, repeats: int, on_progress: Callable[[int, int], None] 
         database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
         initialise(database)
         with database.app() as conn:
-            ids, seqs, posting_s, publishing_s = _load(conn, entries, on_progress)
+            ids, seqs, posting_s, publishing_s = load(conn, entries, on_progress)
             middle = seqs[len(seqs) // 2]
             before = _buffers(conn, ids, middle)
             with database.owner() as owner:
@@ -88,6 +98,10 @@ def run(*, postings: int, repeats: int, on_progress: Callable[[int, int], None] 
                 owner.autocommit = True
                 for table in _TABLES:
                     owner.execute(sql.SQL("VACUUM (ANALYZE) ledger.{}").format(sql.Identifier(table)))
+                if keep_plans is not None:
+                    shown = plans(owner, account=ids[0], day=_MIDDAY, seq=middle, limit=PAGE)
+                    head = f"-- {entries * 2:,} postings, {entries * 2 // 10:,} of them of this account\n\n"
+                    keep_plans.write_text(head + shown, encoding="utf-8")
             after = _buffers(conn, ids, middle)
             ours, summed = _times(conn, ids[0], middle, repeats)
             sizes = conn.execute(_SIZES).fetchall()
@@ -113,7 +127,7 @@ def run(*, postings: int, repeats: int, on_progress: Callable[[int, int], None] 
     )
 
 
-def _load(
+def load(
     conn: Connection, entries: int, on_progress: Callable[[int, int], None] | None
 ) -> tuple[list[int], list[int], float, float]:
     """Post and publish; (ids of hot, scattered and the others, last seq of each publication, seconds of both)."""
@@ -156,8 +170,8 @@ def _buffers(conn: Connection, ids: list[int], middle: int) -> list[tuple[str, i
             for seq, known in ((None, ""), (middle, "_known_then")):
                 for day in dates:
                     for kind, query, cut in (
-                        ("balance", _BALANCE, (account, day, seq)),
-                        ("page", _PAGE, (account, day, seq, PAGE)),
+                        ("balance", BALANCE, (account, day, seq)),
+                        ("page", PAGE_QUERY, (account, day, seq, PAGE)),
                     ):
                         conn.execute(query.encode(), cut)
                         name = f"{kind}_{whose}{known}"
@@ -176,10 +190,10 @@ def _read(conn: Connection, query: str, parameters: tuple[object, ...]) -> int:
 def _times(conn: Connection, account: int, middle: int, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds of ours and of the sum, in turns; both must say the same."""
     ours, summed = [], []
-    cut = (account, _FIRST + timedelta(days=181))
+    cut = (account, _MIDDAY)
     for _ in range(max(repeats, 3)):
         begun = time.perf_counter()
-        mine = _int(conn, _BALANCE, (*cut, middle))
+        mine = _int(conn, BALANCE, (*cut, middle))
         between = time.perf_counter()
         theirs = _int(conn, _SUM, (*cut, middle, middle))
         ours.append(between - begun)

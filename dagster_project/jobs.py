@@ -1,4 +1,4 @@
-"""The day in three jobs: the night proposes, an approval releases, the morning proves."""
+"""The day in jobs: the night proposes, an approval releases, the morning proves, and then all of it is sealed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ nightly_settlement_job = dg.define_asset_job(
     partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "night"},
-    description="Journal files into the books, then payment files proposed for approval.",
+    description="Journal files into the books, the books sealed, then payment files proposed for approval.",
+)
+
+sealing_job = dg.define_asset_job(
+    "sealing_job",
+    selection=dg.AssetSelection.assets(ledger.seals),
+    partitions_def=days,
+    executor_def=dg.in_process_executor,
+    tags={_TURN: "sealing"},
+    description="What was booked since the night is sealed, and the seals are anchored.",
 )
 
 release_job = dg.define_asset_job(
@@ -37,4 +46,4 @@ morning_reconciliation_job = dg.define_asset_job(
     description="The banks' answers and statements read, cash in transit cleared, breaks named, the day certified.",
 )
 
-JOBS = [nightly_settlement_job, release_job, morning_reconciliation_job]
+JOBS = [nightly_settlement_job, release_job, morning_reconciliation_job, sealing_job]

@@ -17,6 +17,7 @@ TIMEZONE = os.environ.get("NOSTRO_TIMEZONE", "Europe/Berlin")
 FIRST_DAY = os.environ.get("NOSTRO_FIRST_DAY", "2026-01-01")
 NIGHT = dt.time(18, 30)
 MORNING = dt.time(7, 0)
+SEALING = dt.time(8, 0)
 
 # One beyond the last whole day: tonight's run belongs to today.
 days = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone=TIMEZONE, end_offset=1)

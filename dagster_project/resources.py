@@ -28,16 +28,21 @@ class Session:
     conn: Connection
     book_id: int
     home: Path
+    seal_anchor: Path | None
 
 
 class Books(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The books of one deployment. `clock`: `wall`, or `simulated` (a step happens when its day says it is due)."""
+    """The books of one deployment. `clock`: `wall`, or `simulated` (a step happens when its day says it is due).
+
+    `seal_anchor`: the file that keeps the seals, empty for none.
+    """
 
     home: str
     app_conninfo: str
     scheduler_conninfo: str
     book: str = ""
     clock: str = WALL
+    seal_anchor: str = ""
 
     @property
     def home_path(self) -> Path:
@@ -68,7 +73,12 @@ class Books(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def _session(self, conninfo: str) -> Iterator[Session]:
         with connect(conninfo) as conn:
-            yield Session(conn=conn, book_id=book_id(conn, self.book or None), home=self.home_path)
+            yield Session(
+                conn=conn,
+                book_id=book_id(conn, self.book or None),
+                home=self.home_path,
+                seal_anchor=Path(self.seal_anchor) if self.seal_anchor else None,
+            )
 
 
 def books_from_environment() -> Books:
@@ -79,4 +89,5 @@ def books_from_environment() -> Books:
         scheduler_conninfo=dg.EnvVar("NOSTRO_SCHEDULER_CONNINFO"),
         book=os.environ.get("NOSTRO_BOOK", ""),
         clock=os.environ.get("NOSTRO_CLOCK", WALL),
+        seal_anchor=os.environ.get("NOSTRO_SEAL_ANCHOR", ""),
     )

@@ -39,7 +39,7 @@ from nostro.users import add_user
 SCHEDULER = "scheduler"
 _LOCATION = "nostro"
 _PACKAGES = Path(__file__).resolve().parents[1]
-_PASSED_ON = ("NOSTRO_BOOK", "NOSTRO_CLOCK", "NOSTRO_FIRST_DAY", "NOSTRO_TIMEZONE")
+_PASSED_ON = ("NOSTRO_BOOK", "NOSTRO_CLOCK", "NOSTRO_FIRST_DAY", "NOSTRO_SEAL_ANCHOR", "NOSTRO_TIMEZONE")
 _HOST = "127.0.0.1"
 _START_S = 120.0
 _STOP_S = 20.0

@@ -47,6 +47,7 @@ class World:
             app_conninfo=self.database.conninfo(),
             scheduler_conninfo=self.database.conninfo("scheduler"),
             clock=clock,
+            seal_anchor=str(self.home / "seals.jsonl"),
         )
 
     def run(

@@ -1,4 +1,4 @@
-"""Group ledger: the day's journal files into the books, and the trial balance after them."""
+"""Group ledger: the day's journal files into the books, the trial balance after them, and the seals over both."""
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ def trial_balance(run: Run) -> display.Shown:
     }
 
 
+@step("ledger", deps=[trial_balance])
+def seals(run: Run) -> display.Shown:
+    """What is published is sealed, and the anchor file, if there is one, gets the seals; again changes nothing."""
+    with run.books.preparer() as session:
+        sealed = room.seal(session)
+    return {
+        **display.numbers(new_seals=sealed.new_seals, sealed_through=sealed.sealed_through),
+        **display.texts({"root": sealed.root, "digest": sealed.digest, "anchor": sealed.anchor}),
+    }
+
+
 @check(trial_balance, blocking=True)
 def debits_equal_credits(session: Session, day: dt.date) -> Verdict:
     """Σ postings = 0 in every currency."""
@@ -52,5 +63,11 @@ def books_verify(session: Session, day: dt.date) -> Verdict:
     return room.books_verify(session)
 
 
-ASSETS = [journal_files, trial_balance]
-CHECKS = [debits_equal_credits, books_verify]
+@check(seals)
+def seals_hold(session: Session, day: dt.date) -> Verdict:
+    """The chain of seals, and what is newly sealed, recomputed; compared with the anchor file, if there is one."""
+    return room.seals_hold(session)
+
+
+ASSETS = [journal_files, trial_balance, seals]
+CHECKS = [debits_equal_credits, books_verify, seals_hold]

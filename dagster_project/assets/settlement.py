@@ -8,14 +8,14 @@ import dagster as dg
 
 from dagster_project import display
 from dagster_project.assets.common import BANK_GATEWAY, POSTGRES, XML, Run, check, step
-from dagster_project.assets.ledger import trial_balance
+from dagster_project.assets.ledger import seals, trial_balance
 from dagster_project.resources import Session
 from dagster_project.rooms import ledger
 from dagster_project.rooms import settlement as room
 from dagster_project.rooms.answers import Verdict
 
 
-@step("settlement", deps=[trial_balance], kinds=POSTGRES | XML)
+@step("settlement", deps=[trial_balance, seals], kinds=POSTGRES | XML)
 def payment_proposal(run: Run) -> display.Shown:
     """Payment files for what is owed tonight, final to the byte, waiting for a second person."""
     with run.books.preparer() as session:

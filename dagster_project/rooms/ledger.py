@@ -31,6 +31,18 @@ class TrialBalanceSummary:
     table: Table
 
 
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What is under seal; `root` and `digest`, in hexadecimal, are empty when nothing is. `anchor`: a sentence."""
+
+    new_seals: int
+    sealed_through: int
+    root: str
+    digest: str
+    anchor: str
+
+
+NOT_ANCHORED = "not anchored (NOSTRO_SEAL_ANCHOR names no file)"
 _JOURNAL_KINDS = (".csv", ".csv.gz", ".parquet")
 
 
@@ -116,3 +128,71 @@ def books_verify(session: Session) -> Verdict:
         {"broken_rules": len(faults)},
         (table,),
     )
+
+
+def seal(session: Session) -> Sealing:
+    """Publish, seal what is new, and append the seals that the anchor file lacks.
+
+    A file that cannot be reached keeps nobody from being paid: it gets what it lacks next time, and the check is red.
+    """
+    ledger.publish(session.conn)
+    made = ledger.seal(session.conn, book_id=session.book_id)
+    head = next(reversed(ledger.list_seals(session.conn, book_id=session.book_id)), None)
+    return Sealing(
+        new_seals=len(made),
+        sealed_through=0 if head is None else head.last_seq,
+        root="" if head is None else head.root.hex(),
+        digest="" if head is None else head.digest.hex(),
+        anchor=_anchor(session),
+    )
+
+
+def _anchor(session: Session) -> str:
+    path = session.seal_anchor
+    if path is None:
+        return NOT_ANCHORED
+    try:
+        added = ledger.anchor_to_file(session.conn, path, book_id=session.book_id)
+    except OSError as error:
+        return f"{path.name} was not reached: {error.strerror}"
+    return f"{path.name}, {added} seals added"
+
+
+def _has_lines(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def seals_hold(session: Session) -> Verdict:
+    """The chain of seals, and the entries under those that no check has found good yet.
+
+    With an anchor, every stored seal is compared with the anchored one, and the latest must be there.
+    """
+    path = session.seal_anchor
+    try:
+        anchored = ledger.read_seal_lines(path, book_id=session.book_id) if path and _has_lines(path) else ()
+    except (ledger.RefusedError, OSError) as error:
+        return Verdict(False, f"the anchor cannot be read: {error}")
+    report = ledger.verify_seals(session.conn, book_id=session.book_id, anchored=anchored, incremental=True)
+    through = 0 if report.head is None else report.head.last_seq
+    is_anchored = report.head is not None and report.head.digest in {kept.digest for kept in anchored}
+    counts = {
+        "seals": report.seals,
+        "sealed_through": through,
+        "not_sealed_yet": report.unsealed_entries,
+        "checked_entries": report.checked_entries,
+        "anchored": int(is_anchored),
+        "faults": len(report.faults),
+    }
+    if report.faults:
+        first = report.faults[0]
+        table = Table("faults", ("place", "fault"), tuple((f.place, f.fault) for f in report.faults))
+        sentence = f"{len(report.faults)} faults under seal, first: {first.place} {first.fault}."
+        return Verdict(False, sentence, counts, (table,))
+    if report.head is None:
+        return Verdict(True, "nothing is published, so nothing is sealed.", counts)
+    where = f"anchored in {path.name}" if path and is_anchored else NOT_ANCHORED if path is None else "not anchored yet"
+    sentence = (
+        f"sealed through sequence {through}, root {report.head.root.hex()}, {where}; "
+        f"{report.unsealed_entries} entries not sealed yet."
+    )
+    return Verdict(path is None or is_anchored, sentence, counts)

@@ -211,6 +211,10 @@ def bench_camt053_command(
 def bench_asof_command(
     postings: Annotated[int, typer.Option("--postings", min=1, help="Postings to load first.")] = 20_000_000,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    plans: Annotated[
+        Path | None,
+        typer.Option("--plans", dir_okay=False, help="Keep the plans of a balance and a page in this file."),
+    ] = None,
     small: SmallOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -221,7 +225,7 @@ def bench_asof_command(
     from benchmarks.asof import run
 
     with progress("loading", quiet=as_json) as report:
-        result = run(postings=200_000 if small else postings, repeats=repeats, on_progress=report)
+        result = run(postings=200_000 if small else postings, repeats=repeats, keep_plans=plans, on_progress=report)
     _print_result(result.to_json(), as_json)
 
 

@@ -17,6 +17,7 @@ from tests.dagster_world import MONDAY, World, checks, metadata, prepare_world
 from tests.support import table_hashes
 
 NIGHT, RELEASE, MORNING = "nightly_settlement_job", "release_job", "morning_reconciliation_job"
+SEALING = "sealing_job"
 
 
 @pytest.fixture
@@ -39,7 +40,12 @@ def test_two_days_from_journals_to_certificates_and_everything_twice(world: Worl
     for day in world.business.days:
         night = world.run(NIGHT, day)
         assert night.success, _why(night)
-        assert checks(night) == {"debits_equal_credits": True, "books_verify": True, "file_gates_clean": True}
+        assert checks(night) == {
+            "debits_equal_credits": True,
+            "books_verify": True,
+            "seals_hold": True,
+            "file_gates_clean": True,
+        }
         proposed = metadata(night, "settlement/payment_proposal")
         assert int(str(proposed["instructions"])) > 0
         assert len(world.approve_all()) == proposed["files"]
@@ -51,6 +57,9 @@ def test_two_days_from_journals_to_certificates_and_everything_twice(world: Worl
         passed = checks(morning)
         assert passed["statements_proven"] and passed["statement_chain_complete"]
         assert passed["certificate_residual_zero"]
+        sealed = world.run(SEALING, day)
+        assert checks(sealed) == {"seals_hold": True}
+        assert metadata(sealed, "ledger/seals")["new seals"] == 1, "what the statements booked"
 
     shown = metadata(morning, "recon/breaks")
     rows = shown["breaks"]
@@ -62,10 +71,12 @@ def test_two_days_from_journals_to_certificates_and_everything_twice(world: Worl
 
     before = _hashes(world)
     for day in world.business.days:
-        for job in (NIGHT, RELEASE, MORNING):
+        for job in (NIGHT, RELEASE, MORNING, SEALING):
             again = world.run(job, day)
             assert again.success, _why(again)
     assert _hashes(world) == before
+    anchored = (world.home / "seals.jsonl").read_text().splitlines()
+    assert len(anchored) == 2 * len(world.business.days)
 
 
 def test_nothing_is_released_that_nobody_approved(world: World) -> None:

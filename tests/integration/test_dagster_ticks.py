@@ -12,7 +12,7 @@ import pytest
 from dagster_project.definitions import defs
 from dagster_project.partitions import local_date
 from dagster_project.resources import WALL, Books
-from dagster_project.schedules import morning_reconciliation, nightly_settlement
+from dagster_project.schedules import morning_reconciliation, nightly_settlement, sealing
 from dagster_project.sensors import ALERTS, alerts, approved_files, statement_inbox
 from nostro.database import Database
 from tests.dagster_world import MONDAY, World, prepare_world
@@ -78,6 +78,13 @@ def test_the_morning_proves_the_day_before(books: Books) -> None:
     assert (saturday.run_key, saturday.partition_key) == ("reconciliation:2026-11-06", "2026-11-06")
     monday = _tick(morning_reconciliation, books, dt.datetime(2026, 11, 9, 7, 0, tzinfo=BERLIN))
     assert isinstance(monday, dg.SkipReason)
+
+
+def test_sealing_rings_when_every_bank_is_closed_too(world: World, books: Books) -> None:
+    monday = _tick(sealing, books, dt.datetime(2026, 11, 9, 8, 0, tzinfo=BERLIN))
+    assert isinstance(monday, dg.RunRequest)
+    assert (monday.run_key, monday.partition_key) == ("sealing:2026-11-08", "2026-11-08")
+    assert isinstance(_tick(sealing, world.books, dt.datetime(2026, 11, 9, 8, 0, tzinfo=BERLIN)), dg.SkipReason)
 
 
 def test_a_simulated_bank_has_no_alarm_clock(world: World) -> None:

@@ -200,5 +200,12 @@ def test_the_proposal_tells_an_approver_what_to_do(site: Site) -> None:
 
 def test_the_alarm_clock(site: Site) -> None:
     text = site.page("automation", "/automation")
-    for name in ("nightly_settlement", "morning_reconciliation", "statement_inbox", "approved_files", "alerts"):
+    for name in (
+        "nightly_settlement",
+        "morning_reconciliation",
+        "sealing",
+        "statement_inbox",
+        "approved_files",
+        "alerts",
+    ):
         assert name in text

@@ -8,7 +8,7 @@ import pytest
 from dagster_project.definitions import defs
 
 GROUPS = {
-    "ledger": {"ledger/journal_files", "ledger/trial_balance"},
+    "ledger": {"ledger/journal_files", "ledger/trial_balance", "ledger/seals"},
     "settlement": {"settlement/payment_proposal", "settlement/released_files"},
     "bank": {"bank/payment_status", "bank/statements"},
     "recon": {"recon/matches", "recon/breaks", "recon/certificates"},
@@ -17,6 +17,7 @@ GROUPS = {
 CHECKS = {
     "ledger/trial_balance:debits_equal_credits": True,
     "ledger/trial_balance:books_verify": True,
+    "ledger/seals:seals_hold": False,
     "settlement/payment_proposal:file_gates_clean": True,
     "bank/statements:statements_proven": True,
     "bank/statements:statement_chain_complete": True,
@@ -50,10 +51,11 @@ def test_checks_and_which_of_them_block(repository: dg.RepositoryDefinition) -> 
 
 def test_jobs_schedules_and_sensors(repository: dg.RepositoryDefinition) -> None:
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert jobs == {"nightly_settlement_job", "release_job", "morning_reconciliation_job"}
+    assert jobs == {"nightly_settlement_job", "release_job", "morning_reconciliation_job", "sealing_job"}
     assert {s.name: (s.cron_schedule, s.job_name, s.execution_timezone) for s in repository.schedule_defs} == {
         "nightly_settlement": ("30 18 * * *", "nightly_settlement_job", "Europe/Berlin"),
         "morning_reconciliation": ("0 7 * * *", "morning_reconciliation_job", "Europe/Berlin"),
+        "sealing": ("0 8 * * *", "sealing_job", "Europe/Berlin"),
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {"statement_inbox", "approved_files", "alerts"}
 
@@ -75,7 +77,12 @@ def test_only_a_release_follows_an_approval(repository: dg.RepositoryDefinition)
     nightly = {
         key.to_user_string() for key in repository.get_job("nightly_settlement_job").asset_layer.executable_asset_keys
     }
-    assert nightly == {"ledger/journal_files", "ledger/trial_balance", "settlement/payment_proposal"}
+    assert nightly == {
+        "ledger/journal_files",
+        "ledger/trial_balance",
+        "ledger/seals",
+        "settlement/payment_proposal",
+    }
     release = {key.to_user_string() for key in repository.get_job("release_job").asset_layer.executable_asset_keys}
     assert release == {"settlement/released_files"}
 
