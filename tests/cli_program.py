@@ -148,6 +148,37 @@ def run_process(*words: str, home: Path, **environment: str) -> Outcome:
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
+# A fresh interpreter imports once and then forks: processes of their own, without eight times the start-up. The tests'
+# own process has threads (Polars'), and a fork of it may wait for ever for a lock that one of them held.
+_TOGETHER = """
+import contextlib, io, json, multiprocessing, sys
+from nostro.cli import main
+
+def work(_):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(sys.argv[2:])
+    return status, out.getvalue(), err.getvalue()
+
+count = int(sys.argv[1])
+with multiprocessing.get_context("fork").Pool(count) as pool:
+    print(json.dumps(pool.map(work, range(count), chunksize=1)))
+"""
+
+
+def run_together(count: int, *words: str) -> list[Outcome]:
+    """The same command in so many processes at once, with this process's settings."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _TOGETHER, str(count), *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    return [Outcome(status, out, err) for status, out, err in json.loads(ended.stdout)]
+
+
 def commands() -> dict[str, str]:
     """Every command of the program ("settle approve") with its help text."""
     return dict(_walk(typer.main.get_command(app), ()))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Iterator
 
 import pytest
 
 from settlement import seal
-from tests.cli_program import Outcome, Program, new_program
+from tests.cli_program import Outcome, Program, new_program, run_together
 from tests.settlement_world import moment
 
 MONDAY, NOON = "2026-11-02", "2026-11-02T12:00:00+00:00"
@@ -26,30 +25,20 @@ def program(server: str) -> Iterator[Program]:
         yield program
 
 
-_WORDS: list[str] = []
-_PROGRAM: list[Program] = []
-
-
-def _work(_: int) -> Outcome:
-    return _PROGRAM[0](*_WORDS)
-
-
-def together(program: Program, *words: str) -> list[Outcome]:
-    """The same command in eight processes at once; forked, so that none spends seconds on starting."""
-    _WORDS[:], _PROGRAM[:] = [*words, "--json"], [program]
-    with multiprocessing.get_context("fork").Pool(8) as pool:
-        return pool.map(_work, range(8), chunksize=1)
+def together(*words: str) -> list[Outcome]:
+    """The same command in eight processes at once."""
+    return run_together(8, *words, "--json")
 
 
 def test_eight_processes_make_one_run_and_send_each_file_once(program: Program) -> None:
-    proposed = together(program, "settle", "propose", "--date", MONDAY, "--now", NOON, "--as", "alice")
+    proposed = together("settle", "propose", "--date", MONDAY, "--now", NOON, "--as", "alice")
     assert [outcome.status for outcome in proposed] == [0] * 8, proposed
     files = [{row["file"]["file_id"]: row["is_new"] for row in json.loads(o.out)["files"]} for o in proposed]
     assert len({tuple(sorted(each)) for each in files}) == 1, "everybody sees the same files"
     assert sum(all(each.values()) for each in files) == 1 and sum(not any(each.values()) for each in files) == 7
     program.done("settle", "approve", "--all", "--as", "bob")
     first = str(min(files[0]))
-    released = together(program, "settle", "release", first, "--now", NOON, "--as", "alice")
+    released = together("settle", "release", first, "--now", NOON, "--as", "alice")
     sent = [o for o in released if o.status == 0 and json.loads(o.out)["files"][0]["is_new"]]
     others = [o for o in released if o not in sent]
     assert len(sent) == 1 and len(others) == 7
