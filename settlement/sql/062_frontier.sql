@@ -122,19 +122,23 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
                   AND a.posting_id <= (SELECT line.ended_id FROM line)
                UNION ALL SELECT l.posting_id FROM unnest(m.left_open) l (posting_id)
                OFFSET 0) p
-    ), next AS MATERIALIZED (
-        SELECT s.account_id, count(c.posting_id) AS settled,
-               coalesce(array_agg(s.posting_id ORDER BY s.posting_id) FILTER (WHERE c.posting_id IS NULL), '{}') AS left_open
+    ), seen AS MATERIALIZED (
+        SELECT s.account_id, s.posting_id, c.posting_id IS NOT NULL AS cleared
           FROM stood s LEFT JOIN cleared c ON c.posting_id = s.posting_id
-         GROUP BY s.account_id
+    ), settled AS MATERIALIZED (
+        SELECT s.account_id, count(*) FILTER (WHERE s.cleared) AS postings FROM seen s GROUP BY s.account_id
+    ), standing AS MATERIALIZED (  -- few; so nothing is sorted but these
+        SELECT s.account_id, array_agg(s.posting_id ORDER BY s.posting_id) AS left_open
+          FROM seen s WHERE NOT s.cleared GROUP BY s.account_id
     ), made AS (
         INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_id, left_open)
-        SELECT m.account_id, m.version + 1, line.ended_id, d.clearing_id, n.left_open
+        SELECT m.account_id, m.version + 1, line.ended_id, d.clearing_id, coalesce(l.left_open, '{}')
           FROM moved m
-          JOIN next n ON n.account_id = m.account_id
+          JOIN settled n ON n.account_id = m.account_id
           JOIN noted d ON d.account_id = m.account_id
+          LEFT JOIN standing l ON l.account_id = m.account_id
          CROSS JOIN line
-         WHERE n.settled > cardinality(n.left_open) AND line.ended_id > m.through_posting_id
+         WHERE n.postings > coalesce(cardinality(l.left_open), 0) AND line.ended_id > m.through_posting_id
             ON CONFLICT ON CONSTRAINT frontier_version DO NOTHING
         RETURNING account_id
     )
