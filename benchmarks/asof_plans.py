@@ -41,7 +41,8 @@ SELECT coalesce(greatest(%(high_date)s::date, max(effective_date)), 'infinity') 
 _TYPES = {
     "p_account_id": "int", "p_from": "date", "p_to": "date", "p_limit": "int", "p_known_seq": "bigint",
     "v_as_of": "date", "v_high": "bigint", "v_ceiling": "bigint", "v_level": "int", "v_done": "bigint",
-    "v_upto": "bigint", "v_tail": "bigint[]", "v_after": "bigint", "v_last": "date", "v_run.level": "int", "v_run.last_seq": "bigint",
+    "v_upto": "bigint", "v_tail": "bigint[]", "v_after": "bigint", "v_last": "date",
+    "v_run.level": "int", "v_run.last_seq": "bigint",
 }  # fmt: skip
 
 
