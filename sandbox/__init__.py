@@ -18,10 +18,12 @@ from sandbox.bank import Bank, DayReport, StatementSummary, simulate_day
 from sandbox.bank_behaviour import BankBehaviour, BookingStyle
 from sandbox.business import DEFAULT_START, Business, BusinessFiles, JournalFile
 from sandbox.errors import SandboxError
+from sandbox.faults import ABSORBED, Fault, FaultDone
 from sandbox.reception import Received
 from sandbox.setup_reader import BankSetup, read_setup
 
 __all__ = [
+    "ABSORBED",
     "DEFAULT_START",
     "AnomalyPlan",
     "Bank",
@@ -31,6 +33,8 @@ __all__ = [
     "Business",
     "BusinessFiles",
     "DayReport",
+    "Fault",
+    "FaultDone",
     "JournalFile",
     "Kind",
     "PlannedAnomaly",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from sandbox.camt import notification_message, stamp, statement_element, stateme
 from sandbox.day_work import RETURN, AccountWork, Arrival, BatchWork, Booking, DayWork, day_lines
 from sandbox.errors import SandboxError
 from sandbox.fate import Fates, Noise
+from sandbox.faults import Fault, FaultDone, FaultyFolders, read_faults
 from sandbox.folders import Folders
 from sandbox.injection import Injector
 from sandbox.lines import AccountDay, Line, number
@@ -61,7 +63,8 @@ class Bank:
 
     State lives in `<home>/sandbox/bank.sqlite`; a `Bank` opened again on the same home goes on where the
     last one stopped. `seed` (1) and `behaviour` (plain) are remembered when left out later; a plan, once
-    adopted, stays. Same set-up, seed, plan and orders give the same bytes.
+    adopted, stays, and so do `faults`: how often each strikes the banks' files on their way.
+    Same set-up, seed, plan and orders give the same bytes.
     """
 
     def __init__(
@@ -72,15 +75,19 @@ class Bank:
         seed: int | None = None,
         behaviour: BankBehaviour | None = None,
         anomalies: AnomalyPlan | None = None,
+        faults: Mapping[Fault, int] | None = None,
     ) -> None:
         self._home = home
         self._setup = setup
         self._book = BankBook(home / "sandbox" / "bank.sqlite", setup)
-        self._folders = Folders(home)
         if anomalies is not None:
             with self._book.transaction():
                 self._book.adopt(anomalies)
         self._seed = int(self._remember("seed", None if seed is None else str(seed)) or "1")
+        faulty = faults or self._book.setting("faults") is not None
+        self._folders = (
+            FaultyFolders(home, self._book, seed=self._seed, counts=faults or {}) if faulty else Folders(home)
+        )
         told = self._remember("behaviour", None if behaviour is None else behaviour.to_text())
         self._behaviour = BankBehaviour() if told is None else BankBehaviour.from_text(told)
         self._fates = Fates(seed=self._seed, behaviour=self._behaviour)
@@ -101,6 +108,10 @@ class Bank:
     def balance(self, account: str) -> int:
         """The bank's own booked balance of an account code, minor units, credit +."""
         return self._book.balance(account)
+
+    def faults(self) -> tuple[FaultDone, ...]:
+        """Every fault that struck a file so far."""
+        return read_faults(self._book)
 
     def receive(self) -> tuple[Received, ...]:
         """Take every new order from the outboxes, answer each by pain.002, and say what became of it."""
@@ -131,6 +142,8 @@ class Bank:
         return report
 
     def _close(self, day: dt.date) -> DayReport:
+        for bank in self._setup.banks:
+            self._folders.arrive_late(bank)
         work = DayWork(day, {})
         for account in self._setup.accounts:
             bank = self._setup.bank(account.bank)

@@ -29,8 +29,15 @@ class Folders:
 
     def deliver(self, bank: BankProfile, name: str, content: str) -> Path:
         """Put a file into the bank's inbox, all at once; the same name again replaces it."""
+        return self.put(bank, name, content.encode())
+
+    def put(self, bank: BankProfile, name: str, content: bytes) -> Path:
+        """Put these bytes there, whatever they are."""
         inbox = self._home / bank.inbox
         inbox.mkdir(parents=True, exist_ok=True)
         hidden = inbox / f".{name}.part"
-        hidden.write_text(content, encoding="utf-8")
+        hidden.write_bytes(content)
         return hidden.rename(inbox / name)
+
+    def arrive_late(self, bank: BankProfile) -> None:
+        """Deliver what was held back; nothing is, unless faults are planned."""

@@ -1,6 +1,6 @@
 """A payment order as the bank understands it: the content of a pain.001, and how it is read.
 
-Lives here: reading pain.001.001.03 and .09 with pyiso20022's model and xsdata, written apart from the
+Lives here: reading pain.001.001.03, .09 and .11 with pyiso20022's model and xsdata, written apart from the
 product's own writer and reader so that the two prove each other. Must not live here: deciding whether an
 order is accepted (`sandbox.bank`), files on disk, the bank's state.
 """
@@ -26,7 +26,7 @@ from ledger import NostroError, currency, parse_amount_minor
 from sandbox.errors import SandboxError
 
 _NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
-_VERSIONS = ("pain.001.001.03", "pain.001.001.09")
+_VERSIONS = ("pain.001.001.03", "pain.001.001.09", "pain.001.001.11")
 
 
 class UnreadableOrderError(SandboxError):
