@@ -21,6 +21,7 @@ from sandbox.errors import SandboxError
 from sandbox.faults import ABSORBED, Fault, FaultDone
 from sandbox.reception import Received
 from sandbox.setup_reader import BankSetup, read_setup
+from sandbox.sftp_server import SftpDoor, sftp_door
 
 __all__ = [
     "ABSORBED",
@@ -40,10 +41,12 @@ __all__ = [
     "PlannedAnomaly",
     "Received",
     "SandboxError",
+    "SftpDoor",
     "StatementSummary",
     "Truth",
     "plan",
     "read_setup",
     "read_truth",
+    "sftp_door",
     "simulate_day",
 ]

@@ -20,6 +20,7 @@ from sandbox.calendars import BankCalendar
 from sandbox.errors import SandboxError
 
 _Node = Mapping[str, object]
+SFTP_ROOT = "sandbox/sftp"  # below home; what a simulated bank's SFTP server shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,16 @@ def _bank(code: str, node: _Node) -> BankProfile:
         refuses_duplicates=bool(node.get("refuses_duplicates", False)),
         sla_days=max((int(str(rail.get("sla_days", 1))) for rail in rails.values()), default=1),
         tariff=tuple(_tariff(item) for item in tariff),
-        outbox=str(transport["outbox"]),
-        inbox=str(transport["inbox"]),
+        outbox=_folder(transport, "outbox"),
+        inbox=_folder(transport, "inbox"),
     )
+
+
+def _folder(transport: Mapping[str, str], name: str) -> str:
+    """A folder below home: of a bank that is reached over SFTP, below the root that its server shows."""
+    if transport.get("kind") == "sftp":
+        return f"{SFTP_ROOT}/{str(transport[f'remote_{name}']).lstrip('/')}"
+    return str(transport[name])
 
 
 def _tariff(node: Mapping[str, str]) -> Tariff:

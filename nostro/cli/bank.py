@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +17,7 @@ from nostro.cli.common import (
     console,
     date_text,
     emit,
-    parse_date,
+    errors,
     progress,
     session,
     table,
@@ -23,6 +25,11 @@ from nostro.cli.common import (
 from nostro.cli.settle import NowOption, release_files
 from nostro.settings import Settings
 from settlement import poll, resolve_interrupted, usual_profiles
+
+if TYPE_CHECKING:
+    from sandbox import Bank, BankSetup
+
+_LOOK_EVERY_S = 0.5
 
 bank_app = typer.Typer(no_args_is_help=True, help="Move files to and from the banks.")
 
@@ -89,35 +96,81 @@ def poll_command(as_json: JsonOption = False, book: BookOption = None) -> None:
         raise RefusedError(f"{len(unreadable)} of {len(new)} new status reports cannot be read; first: {name}: {why}")
 
 
+def _fault_counts(texts: list[str] | None) -> dict[str, int]:
+    """Faults as given: name=count, or a name alone for once."""
+    from sandbox import Fault
+
+    counts: dict[str, int] = {}
+    for text in texts or ():
+        name, _, count = text.partition("=")
+        if name not in {fault.value for fault in Fault} or not (count or "1").isdecimal():
+            known = ", ".join(fault.value for fault in Fault)
+            raise typer.BadParameter(f"{text!r} is not NAME or NAME=COUNT with one of {known}")
+        counts[name] = int(count or "1")
+    return counts
+
+
 @bank_app.command("simulate")
 def simulate_command(
-    day: Annotated[str, typer.Option("--date", callback=date_text, help="The day the simulated banks close.")],
     setup: Annotated[Path, typer.Option("--setup", help="The same YAML that `nostro setup` read.")],
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything the banks decide.")] = 1,
+    day: Annotated[
+        str | None, typer.Option("--date", callback=date_text, help="The day the simulated banks close.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of everything the banks decide (first time: 1).")
+    ] = None,
     rejects: Annotated[int, typer.Option("--rejects-per-mille", help="Payments the banks reject.")] = 0,
     returns: Annotated[int, typer.Option("--returns-per-mille", help="Payments that come back later.")] = 0,
     charges: Annotated[bool, typer.Option("--charges", help="Book tariffed charges.")] = False,
     interest: Annotated[bool, typer.Option("--interest", help="Book weekly interest.")] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="A fault that strikes the banks' files so often: NAME or NAME=COUNT (repeat)."),
+    ] = None,
+    sftp: Annotated[
+        int | None, typer.Option("--sftp", min=0, max=65535, help="Then serve the banks' folders on this port.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The sandbox bank: take new orders, answer them, execute, and write the day's statements.
 
+    With --sftp it serves its folders over SFTP, on this machine alone, and answers orders as they come, until Ctrl-C.
+
     Example: `nostro bank simulate --date 2026-11-02 --setup setup.yaml`
     """
-    from sandbox import Bank, BankBehaviour, read_setup
+    from sandbox import Bank, BankBehaviour, Fault, read_setup
 
-    wanted = parse_date(day)
-    assert wanted is not None
+    if day is None and sftp is None:
+        raise typer.BadParameter("say which day to close (--date), or serve (--sftp PORT)")
+    faults = {Fault(name): count for name, count in _fault_counts(fault).items()}
     behaviour = BankBehaviour(rejects_per_mille=rejects, returns_per_mille=returns, charges=charges, interest=interest)
-    with Bank(Settings().home_path, read_setup(setup), seed=seed, behaviour=behaviour) as bank:
+    home, known = Settings().home_path, read_setup(setup)
+    with Bank(home, known, seed=seed, behaviour=behaviour, faults=faults) as bank:
         received = bank.receive()
-        report = bank.close_day(wanted)
+        closed = None if day is None else bank.close_day(date.fromisoformat(day))
 
-    def text() -> None:
-        console.print(
-            f"{len(received)} orders received, {report.executed} payments executed, {report.returned} returned"
+        def text() -> None:
+            done = "" if closed is None else f", {closed.executed} payments executed, {closed.returned} returned"
+            console.print(f"{len(received)} orders received{done}")
+            if closed is not None:
+                columns = ("account", "statement", "lines")
+                table(None, columns, [(s.account, s.statement_id, s.lines) for s in closed.statements], right=(2,))
+
+        emit({"received": received, "day": closed}, text, as_json=as_json)
+        if sftp is not None:
+            _serve(bank, home, known, sftp)
+
+
+def _serve(bank: Bank, home: Path, setup: BankSetup, port: int) -> None:
+    """Answer over SFTP until Ctrl-C."""
+    from sandbox import sftp_door
+
+    with sftp_door(home, setup, port=port) as door:
+        errors.print(
+            f"the banks' folders are served on {door.host} port {door.port}; host key in {door.known_hosts.name}, "
+            f"password in {door.password_file.name} ({door.known_hosts.parent}); Ctrl-C ends it"
         )
-        columns = ("account", "statement", "lines")
-        table(None, columns, [(s.account, s.statement_id, s.lines) for s in report.statements], right=(2,))
-
-    emit({"received": received, "day": report}, text, as_json=as_json)
+        while True:
+            for order in bank.receive():
+                errors.print(f"{order.bank}: {order.file_name}, {order.payments} payments, {order.rejected} rejected")
+            time.sleep(_LOOK_EVERY_S)

@@ -149,5 +149,5 @@ def test_a_payment_that_is_executed_after_its_reject_is_a_break_and_never_paid_a
             "SELECT b.item_ref, b.code, b.amount_minor FROM recon.break_current b WHERE b.business_date ="
             " (SELECT max(business_date) FROM recon.run)"
         )
-        print(breaks, rejected)
+        assert {code for _, code, _ in breaks} == {"UNAUTHORISED_DEBIT"}
         assert sum(int(str(minor)) for *_, minor in breaks) == sum(int(str(minor)) for _, minor, _ in rejected)

@@ -58,6 +58,15 @@ def test_an_order_is_accepted_executed_once_and_stated(customer: Customer) -> No
     assert executions(customer.home) == ["E00000", "E00001", "E00002"]
 
 
+def test_an_order_of_version_11_is_read(customer: Customer) -> None:
+    path = customer.send("eur-payouts", DAY, instructions(2))
+    path.write_text(path.read_text(encoding="utf-8").replace("pain.001.001.09", "pain.001.001.11"), encoding="utf-8")
+    with Bank(customer.home, customer.setup) as bank:
+        (received,) = bank.receive()
+    assert (received.payments, received.reason) == (2, None)
+    assert values(answers(customer.home)[0], "OrgnlMsgNmId") == ["pain.001.001.11"]
+
+
 def test_the_same_message_again_is_refused_and_not_executed(customer: Customer) -> None:
     path = customer.send("eur-payouts", DAY, instructions(2))
     with Bank(customer.home, customer.setup) as bank:
