@@ -56,42 +56,27 @@ CREATE TRIGGER clearing_group_check AFTER INSERT ON settlement.clearing_group
 ALTER TABLE settlement.clearing_group ENABLE ALWAYS TRIGGER clearing_group_check;
 
 -- Members and the group's own clearing debit sum to zero, all on the payee's account, and the group is whole:
--- it comes in one statement, so what came later finds its group short. An account's postings between the first and
--- the last member are one range of an index; the members among them are found by hash.
+-- it comes in one statement, so what came later finds its group short. Each member is looked up by its key: a hash of
+-- a million new rows, of which the planner knows nothing, was five times slower.
 CREATE FUNCTION settlement.check_clearing() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
-SET enable_nestloop = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '128MB' AS $$
 DECLARE
     v_bad record;
 BEGIN
-    WITH came AS MATERIALIZED (
-        SELECT n.group_id, min(n.posting_id) AS first_id, max(n.posting_id) AS last_id, count(*) AS members,
-               min(n.book_id) AS book_id, max(n.book_id) AS other_book_id
-          FROM new_rows n GROUP BY n.group_id
-    ), stood AS MATERIALIZED (
-        SELECT c.group_id, g.account_id, p.posting_id, p.amount_minor, g.member_count,
-               p.posting_id = g.clearing_posting_id AS is_debit, g.clearing_posting_id IS NULL AS is_zero
-          FROM came c
-         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = c.group_id LIMIT 1) g
-         CROSS JOIN LATERAL (SELECT p.posting_id, p.amount_minor FROM ledger.posting p
-                              WHERE p.account_id = g.account_id AND p.posting_id BETWEEN c.first_id AND c.last_id
-                             OFFSET 0) p
-         WHERE g.book_id = c.book_id AND g.book_id = c.other_book_id
-    ), found AS MATERIALIZED (
-        SELECT s.group_id, sum(s.amount_minor) AS total, count(*) AS postings, s.member_count,
-               bool_or(s.is_debit) OR s.is_zero AS has_debit
-          FROM stood s JOIN new_rows n ON n.posting_id = s.posting_id AND n.group_id = s.group_id
-         GROUP BY s.group_id, s.member_count, s.is_zero
-    )
-    SELECT c.group_id, coalesce(f.postings, 0) AS postings, c.members, f.total INTO v_bad
-      FROM came c LEFT JOIN found f ON f.group_id = c.group_id
-     WHERE f.total IS DISTINCT FROM 0 OR f.postings IS DISTINCT FROM c.members
-        OR f.member_count IS DISTINCT FROM c.members OR f.has_debit IS NOT TRUE
+    SELECT n.group_id, sum(p.amount_minor) AS total, count(p.posting_id) AS found, count(*) AS members INTO v_bad
+      FROM new_rows n
+      LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = n.group_id LIMIT 1) g ON true
+      LEFT JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = n.posting_id LIMIT 1) p
+             ON p.book_id = n.book_id AND p.book_id = g.book_id AND p.account_id = g.account_id
+     GROUP BY n.group_id, g.member_count, g.clearing_posting_id
+    HAVING sum(p.amount_minor) IS DISTINCT FROM 0 OR count(p.posting_id) IS DISTINCT FROM g.member_count
+        OR count(*) IS DISTINCT FROM g.member_count
+        OR (g.clearing_posting_id IS NOT NULL AND NOT bool_or(n.posting_id = g.clearing_posting_id))
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_zero',
             MESSAGE = format('Clearing group %s is not whole: of %s members %s are postings of its payee''s account, summing to %s.',
-                             v_bad.group_id, v_bad.members, v_bad.postings, v_bad.total),
+                             v_bad.group_id, v_bad.members, v_bad.found, v_bad.total),
             HINT = 'Members and clearing debit must be all of the group, at once, and sum to zero.';
     END IF;
     RETURN NULL;
