@@ -21,7 +21,16 @@ from settlement.errors import (
     SettlementError,
     SetupError,
 )
-from settlement.holds import hold_instruction, hold_item, hold_run, release_hold, release_run, request_recall
+from settlement.holds import (
+    decide_dispute,
+    decide_names,
+    hold_instruction,
+    hold_item,
+    hold_run,
+    release_hold,
+    release_run,
+    request_recall,
+)
 from settlement.iso20022 import Finding, read_pain002
 from settlement.model import (
     Approval,
@@ -33,6 +42,7 @@ from settlement.model import (
     ProposedFile,
     ReceivedMessage,
     RunStatus,
+    SettlementException,
     StepResult,
     WrittenText,
 )
@@ -41,6 +51,7 @@ from settlement.payout_report import Payout, payout_report
 from settlement.profiles import UsualProfile, usual_profiles
 from settlement.proposing import netting, propose
 from settlement.reading import (
+    exceptions,
     file_content,
     payment_file,
     payment_files,
@@ -86,6 +97,7 @@ __all__ = [
     "SendFailedError",
     "SendUnknownError",
     "SettlementError",
+    "SettlementException",
     "Setup",
     "SetupError",
     "SetupReport",
@@ -99,6 +111,9 @@ __all__ = [
     "approve",
     "cancel",
     "change_payee",
+    "decide_dispute",
+    "decide_names",
+    "exceptions",
     "file_content",
     "hold_instruction",
     "hold_item",

@@ -5,6 +5,8 @@ Lives here: the two calls. Must not live here: what is held automatically (after
 
 from __future__ import annotations
 
+import datetime as dt
+
 from ledger import Connection, transaction
 from settlement.errors import NotKnownError
 
@@ -74,3 +76,26 @@ def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, re
             "SELECT settlement.request_recall(%s, %s, %s)", (end_to_end_id, reason_code, reason)
         ).fetchone()
     return row is not None and bool(row[0])
+
+
+def decide_names(conn: Connection, *, file_id: int, release: bool, reason: str) -> int:
+    """An approver's answer to a bank that compared names with accounts: go on, or ask the doubtful payments back.
+
+    How many are asked back. Raises `FileStateError` when no name is doubted or it was decided before.
+    """
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.decide_names(%s, %s, %s)", (file_id, release, reason)).fetchone()
+    return 0 if row is None else int(str(row[0]))
+
+
+def decide_dispute(
+    conn: Connection, *, end_to_end_id: str, was_executed: bool, reason: str, effective_date: dt.date
+) -> None:
+    """What an approver found out about a payment that the bank calls both executed and rejected.
+
+    Rejected: it is owed again, and held. Raises `FileStateError` when it is not disputed.
+    """
+    with transaction(conn):
+        conn.execute(
+            "SELECT settlement.decide_dispute(%s, %s, %s, %s)", (end_to_end_id, was_executed, reason, effective_date)
+        )

@@ -203,3 +203,24 @@ class NettedPayee:
     reserve_minor: int
     outcome: str
     item_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementException:
+    """Something that waits for a person because of a bank's answer, or for want of one.
+
+    `kind`: held, disputed, names, noted, returning, recall or overdue. `policy`: stop, human, fix_data, re_date,
+    retry or none. Without a payment it is of the whole file. `amount_minor` is in minor units of `currency`.
+    """
+
+    kind: str
+    policy: str
+    file_id: int
+    end_to_end_id: str | None
+    payee: str | None
+    currency: str
+    exponent: int
+    amount_minor: int
+    since: dt.date
+    code: str | None
+    meaning: str | None

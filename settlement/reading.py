@@ -13,7 +13,13 @@ from psycopg.rows import class_row, kwargs_row
 
 from ledger import Connection, translate_errors
 from settlement.errors import NotKnownError
-from settlement.model import FileState, PaymentFileStatus, RunStatus, WrittenText
+from settlement.model import (
+    FileState,
+    PaymentFileStatus,
+    RunStatus,
+    SettlementException,
+    WrittenText,
+)
 
 _FILES = """
 SELECT f.file_id, f.run_id, f.part, b.code AS bank_account, f.rail, c.code AS currency, c.exponent::int,
@@ -121,3 +127,9 @@ def run_status(conn: Connection, *, book_id: int, business_date: dt.date | None 
         values: dict[str, Any] = dict(zip(names, row, strict=True))
         made.append(RunStatus(files=tuple(files.get(values["run_id"], ())), **values))
     return made
+
+
+def exceptions(conn: Connection, *, book_id: int, as_of: dt.date) -> list[SettlementException]:
+    """What waits for a person on a day, most pressing first."""
+    with translate_errors(), conn.cursor(row_factory=class_row(SettlementException)) as cursor:
+        return cursor.execute("SELECT * FROM settlement.exceptions(%s, %s)", (book_id, as_of)).fetchall()

@@ -8,10 +8,25 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ledger import Connection, NostroError, translate_errors
 from nostro.database import Database
-from settlement import FileState, PollReport, apply_setup, payment_file, poll, release_hold
+from settlement import (
+    FileState,
+    FileStateError,
+    FourEyesError,
+    PollReport,
+    apply_setup,
+    decide_dispute,
+    decide_names,
+    exceptions,
+    payment_file,
+    poll,
+    receive,
+    release_hold,
+)
 from tests.settlement_world import DAY, PayeeRow, World, make_world, pain002, write_setup
 
 NEXT = DAY + dt.timedelta(days=1)
@@ -35,7 +50,10 @@ class Sent:
         self.world = world
         (self.file_id,) = world.pay()
         self.msg_id = payment_file(world.app, self.file_id).msg_id
-        rows = world.rows("SELECT payee_code, end_to_end_id, instruction_id FROM settlement.instruction")
+        rows = world.rows(
+            "SELECT payee_code, end_to_end_id, instruction_id FROM settlement.instruction WHERE file_id = %s",
+            self.file_id,
+        )
         self.e2e = {str(row[0]): str(row[1]) for row in rows}
         self.ids = {str(row[0]): int(str(row[2])) for row in rows}
 
@@ -214,3 +232,180 @@ def test_reconciled_is_the_end_of_a_file(world: World) -> None:
             assert row == (expected,)
         owner.commit()
     assert sent.state is FileState.RECONCILED
+
+
+def waiting(world: World, day: dt.date = DAY) -> list[tuple[str, str, str | None]]:
+    """What waits for a person: kind, policy, payee."""
+    found = [(e.kind, e.policy, e.payee) for e in exceptions(world.app, book_id=world.book_id, as_of=day)]
+    world.app.rollback()
+    return found
+
+
+def test_a_policy_of_stop_is_released_by_an_approver_only(world: World) -> None:
+    sent = Sent(world)
+    told = [(sent.e2e["P1"], "RJCT", "AM05"), (sent.e2e["P2"], "RJCT", "AC04"), (sent.e2e["P3"], "RJCT", "ZZ99")]
+    sent.hear(pain002(sent.msg_id, statuses=told))
+    assert waiting(world) == [("held", "stop", "P1"), ("held", "human", "P3"), ("held", "fix_data", "P2")]
+    for payee in ("P1", "P3"):
+        with pytest.raises(FourEyesError, match="by an approver"):
+            release_hold(world.alice, end_to_end_id=sent.e2e[payee], reason="it was not paid")
+        assert release_hold(world.bob, end_to_end_id=sent.e2e[payee], reason="the bank says it was not paid")
+    assert release_hold(world.alice, end_to_end_id=sent.e2e["P2"], reason="confirmed by phone")
+    assert waiting(world) == []
+
+
+@pytest.mark.parametrize("first", ["ACSC", "RJCT"])
+def test_a_dispute_is_decided_by_an_approver_once(world: World, first: str) -> None:
+    sent = Sent(world)
+    e2e = sent.e2e["P1"]
+    with pytest.raises(FileStateError, match="not disputed"):
+        decide_dispute(world.bob, end_to_end_id=e2e, was_executed=True, reason="asked", effective_date=NEXT)
+    for status in (first, "RJCT" if first == "ACSC" else "ACSC"):
+        sent.hear(pain002(sent.msg_id, report=status, statuses=[(e2e, status, "AC04")]))
+    assert ("disputed", "stop", "P1") in waiting(world)
+    if first == "RJCT":
+        with pytest.raises(FourEyesError):
+            release_hold(world.alice, end_to_end_id=e2e, reason="pay it again")
+        with pytest.raises(FileStateError, match="open again"):
+            decide_dispute(world.bob, end_to_end_id=e2e, was_executed=True, reason="asked", effective_date=NEXT)
+    decide_dispute(world.bob, end_to_end_id=e2e, was_executed=False, reason="never left", effective_date=NEXT)
+    assert waiting(world) == [("held", "stop", "P1")], "owed again and held"
+    assert world.balance("liabilities:payable:P1") == -700
+    with pytest.raises(FileStateError):
+        decide_dispute(world.bob, end_to_end_id=e2e, was_executed=False, reason="again", effective_date=NEXT)
+    assert release_hold(world.bob, end_to_end_id=e2e, reason="the bank confirmed in writing")
+    assert world.propose(NEXT)[0].file.total_minor == 700
+
+
+def test_doubtful_names_wait_for_an_approver(world: World) -> None:
+    sent = Sent(world)
+    with pytest.raises(FileStateError, match="doubts"):
+        decide_names(world.bob, file_id=sent.file_id, release=True, reason="no doubt")
+    told = [(sent.e2e["P1"], "RVNM", ""), (sent.e2e["P2"], "RVMC", ""), (sent.e2e["P3"], "RCVC", "")]
+    sent.hear(pain002(sent.msg_id, group="RVCM", statuses=told))
+    assert set(sent.states().values()) == {"sent"}, "a comparison of names moves nothing"
+    assert waiting(world) == [("names", "human", "P1"), ("names", "human", "P2")]
+    with pytest.raises(NostroError):
+        decide_names(world.alice, file_id=sent.file_id, release=True, reason="a preparer may not")
+    assert decide_names(world.bob, file_id=sent.file_id, release=False, reason="other firms") == 2
+    assert waiting(world) == [("recall", "human", "P1"), ("recall", "human", "P2")]
+    answer = (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.029.001.09"><RsltnOfInvstgtn>'
+        "<Assgnmt><Id>A1</Id><CreDtTm>2026-11-03T09:00:00Z</CreDtTm></Assgnmt><Sts><Conf>RJCR</Conf></Sts><CxlDtls>"
+        f"<TxInfAndSts><OrgnlEndToEndId>{sent.e2e['P1']}</OrgnlEndToEndId><TxCxlSts>RJCR</TxCxlSts></TxInfAndSts>"
+        "</CxlDtls></RsltnOfInvstgtn></Document>"
+    )
+    sent.hear(answer)
+    found = exceptions(world.app, book_id=world.book_id, as_of=DAY)
+    assert [(e.payee, e.code, e.meaning) for e in found] == [
+        ("P1", "RJCR", "The cancellation is refused."),
+        ("P2", None, "Asked back; the bank has not answered."),
+    ]
+
+
+def test_a_file_that_nobody_answers_is_overdue(world: World) -> None:
+    sent = Sent(world)
+    assert waiting(world, NEXT) == []
+    assert waiting(world, NEXT + dt.timedelta(days=1)) == [("overdue", "human", None)]
+    sent.hear(pain002(sent.msg_id, group="ACTC"))
+    assert waiting(world, NEXT + dt.timedelta(days=9)) == []
+
+
+def test_interbank_answers_find_their_payments_by_reference(world: World) -> None:
+    sent = Sent(world)
+    told = "".join(
+        f"<TxInfAndSts><OrgnlEndToEndId>{sent.e2e[payee]}</OrgnlEndToEndId><TxSts>{status}</TxSts></TxInfAndSts>"
+        for payee, status in (("P1", "ACSC"), ("P2", "RJCT"))
+    )
+    header = "<GrpHdr><MsgId>B1</MsgId><CreDtTm>2026-11-02T18:00:00Z</CreDtTm></GrpHdr>"
+    sent.hear(
+        '<Envelope><Document xmlns="urn:iso:std:iso:20022:tech:xsd:pacs.002.001.10"><FIToFIPmtStsRpt>'
+        f"{header}<OrgnlGrpInfAndSts><OrgnlMsgId>THE-BANKS-OWN</OrgnlMsgId><GrpSts>RJCT</GrpSts></OrgnlGrpInfAndSts>{told}"
+        "</FIToFIPmtStsRpt></Document></Envelope>"
+    )
+    assert sent.states() == {"P1": "executed", "P2": "rejected", "P3": "sent"}, "its group is not our file"
+    sent.hear(
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pacs.004.001.09"><PmtRtr>'
+        f"{header.replace('B1', 'B2')}<TxInf><OrgnlEndToEndId>{sent.e2e['P1']}</OrgnlEndToEndId>"
+        '<RtrdIntrBkSttlmAmt Ccy="EUR">6.50</RtrdIntrBkSttlmAmt><RtrRsnInf><Rsn><Cd>AC04</Cd></Rsn></RtrRsnInf></TxInf>'
+        "</PmtRtr></Document>"
+    )
+    assert sent.states()["P1"] == "executed", "only the statement proves that it came back"
+    assert ("returning", "fix_data", "P1") in waiting(world)
+    assert world.rows("SELECT amount_minor FROM settlement.answer_note WHERE kind = 'return'") == [(650,)]
+
+
+def test_answers_in_other_encodings_are_found(world: World) -> None:
+    sent = Sent(world)
+    inbox = world.home / "bank" / "nordbank" / "inbox"
+    inbox.mkdir(parents=True, exist_ok=True)
+    text = pain002(sent.msg_id, group="ACTC").replace("UTF-8", "UTF-16")
+    (inbox / "wide.xml").write_bytes(text.encode("utf-16"))
+    assert [m.changed for m in poll(world.app, home=world.home).messages] == [3]
+
+
+def test_notes_do_not_depend_on_order_or_repetition(world: World) -> None:
+    sent = Sent(world)
+
+    def changed(day: str, report: str) -> str:
+        told = pain002(sent.msg_id, report=report, statuses=[(sent.e2e["P1"], "ACWC", "DT06")])
+        ref = f"<OrgnlTxRef><ReqdExctnDt><Dt>{day}</Dt></ReqdExctnDt></OrgnlTxRef></TxInfAndSts>"
+        return told.replace("</TxInfAndSts>", ref)
+
+    sent.hear(pain002(sent.msg_id, group="ACSP", report="Z"))
+    for day, report in (("2026-11-05", "A"), ("2026-11-04", "B"), ("2026-11-05", "A")):
+        sent.hear(changed(day, report))
+    assert sent.states()["P1"] == "in_process"
+    assert world.rows("SELECT execution_date FROM settlement.promised_date") == [(dt.date(2026, 11, 5),)]
+    assert world.one("SELECT count(*) FROM settlement.answer_note") == 2
+
+
+RANKS = {"RCVD": 1, "PDNG": 2, "ACTC": 3, "ACCP": 4, "ACSP": 5, "ACSC": 6, "ACCC": 6, "RJCT": 7, "CANC": 7}
+STATES = {1: "received", 2: "pending", 3: "checked", 4: "accepted", 5: "in_process", 6: "executed", 7: "rejected"}
+SAID = st.lists(
+    st.tuples(st.sampled_from(["P1", "P2", "P3", "all"]), st.sampled_from(sorted(RANKS))), min_size=1, max_size=5
+)
+
+
+def joined(statuses: set[str]) -> str:
+    """The state after all of them, which knows no order."""
+    ranks = {RANKS[status] for status in statuses}
+    if not ranks:
+        return "sent"
+    return "disputed" if {6, 7} <= ranks else STATES[max(ranks)]
+
+
+def of_file(states: list[str]) -> FileState:
+    if "disputed" in states:
+        return FileState.DISPUTED
+    rejected, executed = states.count("rejected"), states.count("executed")
+    if rejected == len(states):
+        return FileState.REJECTED
+    if rejected + executed == len(states):
+        return FileState.EXECUTED
+    return FileState.PARTLY_REJECTED if rejected else FileState.ACKNOWLEDGED
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=SAID, data=st.data())
+def test_any_order_and_repetition_ends_in_the_same_states(
+    world: World, said: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Reports permuted and repeated: each payment and the file end in the state that the set of them gives."""
+    if world.one("SELECT count(*) FROM settlement.instruction"):
+        for payee, amount in AMOUNTS.items():
+            world.owe(payee, amount)
+    sent = Sent(world)
+    told = {payee: {status for whom, status in said if whom in (payee, "all")} for payee in AMOUNTS}
+    reports = [
+        pain002(sent.msg_id, group=status, report=f"R{n}")
+        if payee == "all"
+        else pain002(sent.msg_id, report=f"R{n}", statuses=[(sent.e2e[payee], status, "AC04")])
+        for n, (payee, status) in enumerate(said)
+    ]
+    for turn, report in enumerate(data.draw(st.permutations(reports * 2))):
+        content = report if turn % 2 else report + "\n"  # the same words in other bytes are another message
+        receive(world.app, book_id=world.book_id, bank="nordbank", name=f"{turn}.xml", content=content.encode())
+    expected = {payee: joined(statuses) for payee, statuses in told.items()}
+    assert sent.states() == expected
+    assert sent.state is of_file(list(expected.values()))

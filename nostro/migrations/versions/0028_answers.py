@@ -16,7 +16,7 @@ _LISTS = {"s": "status", "r": "return", "c": "cancellation", "v": "reversal"}
 
 
 def upgrade() -> None:
-    run_sql("settlement", "102_policies.sql")
+    run_sql("settlement", "102_policies.sql", "104_exceptions.sql")
     text = files("settlement").joinpath("sql", "reason_policies.csv").read_text(encoding="utf-8")
     rows = [
         (_LISTS[letter], row["code"], row["policy"], row["meaning"])

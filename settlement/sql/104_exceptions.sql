@@ -1,0 +1,204 @@
+-- What waits for a person because of a bank's answer, or because none came, and what a person decides about it.
+
+-- The policy that a hold stands under: that of the reason the payment came back for; stop while the bank says both.
+CREATE VIEW settlement.hold_policy AS
+SELECT h.hold_id,
+       CASE WHEN e.state = 'disputed' THEN 'stop'
+            WHEN r.kind IN ('reject', 'return') THEN coalesce(p.policy, 'human') END AS policy,
+       split_part(r.reason, ' ', 1) AS code, p.meaning
+  FROM settlement.hold h
+  LEFT JOIN settlement.reopening r ON r.instruction_id = h.instruction_id
+  LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = h.instruction_id
+  LEFT JOIN settlement.reason_policy p
+         ON p.code = split_part(r.reason, ' ', 1)
+        AND p.list = CASE r.kind WHEN 'reject' THEN 'status' WHEN 'return' THEN 'return' END;
+COMMENT ON VIEW settlement.hold_policy IS 'Under which policy each hold stands; none for what a person held.';
+
+-- Human and stop: an approver has looked. Details that changed release a hold by themselves, whatever its policy.
+CREATE FUNCTION settlement.check_hold_release() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_hold settlement.hold_policy;
+BEGIN
+    SELECT p.* INTO v_hold FROM new_rows n JOIN settlement.hold_policy p USING (hold_id)
+     WHERE p.policy IN ('human', 'stop') LIMIT 1;
+    IF FOUND AND NOT pg_has_role(session_user, ':approver'::regrole, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'hold_release_approver',
+            MESSAGE = format('A payment that came back for %s is released by an approver%s', v_hold.code,
+                             coalesce(': ' || v_hold.meaning, '.'));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER hold_release_check AFTER INSERT ON settlement.hold_release
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_hold_release();
+ALTER TABLE settlement.hold_release ENABLE ALWAYS TRIGGER hold_release_check;
+
+-- Verification of payees: the bank compared names with accounts and waits. One decision a file.
+CREATE TABLE settlement.name_check_decision (
+    file_id    bigint CONSTRAINT name_check_once PRIMARY KEY REFERENCES settlement.payment_file,
+    release    boolean NOT NULL,
+    reason     text NOT NULL CHECK (reason <> ''),
+    decided_by text NOT NULL DEFAULT session_user,
+    decided_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE settlement.name_check_decision IS
+    'Whether a file whose names a bank compared with the accounts goes on, or its doubtful payments are asked back.';
+
+-- A payment of which a bank says both that it was executed and that it was rejected: what it was, once.
+CREATE TABLE settlement.dispute_decision (
+    instruction_id bigint CONSTRAINT dispute_once PRIMARY KEY REFERENCES settlement.instruction,
+    was_executed   boolean NOT NULL,
+    reason         text NOT NULL CHECK (reason <> ''),
+    decided_by     text NOT NULL DEFAULT session_user,
+    decided_at     timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE settlement.dispute_decision IS 'What a person found out about a disputed payment.';
+SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
+    'settlement.name_check_decision', 'settlement.dispute_decision']) name;
+
+-- The doubtful payments of a file: those a bank names, or all when it only says that some do not match.
+CREATE VIEW settlement.doubtful_name AS
+SELECT i.file_id, i.instruction_id, coalesce(n.code, 'RVCM') AS code
+  FROM settlement.instruction i
+  LEFT JOIN LATERAL (SELECT max(n.code) AS code FROM settlement.answer_note n
+                      WHERE n.instruction_id = i.instruction_id AND n.code IN ('RVMC', 'RVNM', 'RVNA')) n ON true
+ WHERE n.code IS NOT NULL
+    OR (EXISTS (SELECT FROM settlement.answer_note f
+                 WHERE f.file_id = i.file_id AND f.instruction_id IS NULL AND f.code = 'RVCM')
+        AND NOT EXISTS (SELECT FROM settlement.answer_note o
+                         WHERE o.file_id = i.file_id AND o.instruction_id IS NOT NULL
+                           AND o.code IN ('RVMC', 'RVNM', 'RVNA')));
+COMMENT ON VIEW settlement.doubtful_name IS 'Payments whose payee''s name is not surely that of the account.';
+
+-- release: the file goes on at the bank. Otherwise its doubtful payments are asked back; how many.
+CREATE FUNCTION settlement.decide_names(p_file_id bigint, p_release boolean, p_reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_count int;
+BEGIN
+    PERFORM ledger.require_book((SELECT f.book_id FROM settlement.payment_file f WHERE f.file_id = p_file_id));
+    PERFORM settlement.lock_file(p_file_id);
+    SELECT count(*) INTO v_count FROM settlement.doubtful_name d WHERE d.file_id = p_file_id;
+    IF v_count = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'name_check_told',
+            MESSAGE = format('No bank doubts a name in file %s.', p_file_id);
+    END IF;
+    INSERT INTO settlement.name_check_decision (file_id, release, reason) VALUES (p_file_id, p_release, p_reason);
+    IF p_release THEN RETURN 0; END IF;
+    INSERT INTO settlement.recall_request (instruction_id, reason_code, reason)
+    SELECT d.instruction_id, 'CUST', p_reason
+      FROM settlement.doubtful_name d
+      LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+     WHERE d.file_id = p_file_id AND coalesce(e.state, 'new') NOT IN ('rejected', 'returned', 'cancelled')
+        ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+COMMENT ON FUNCTION settlement.decide_names IS 'An approver''s answer to a verification of payees.';
+
+-- Rejected: what it cleared is open again and held, as after any reject, unless it is already.
+CREATE FUNCTION settlement.decide_dispute(p_end_to_end_id text, p_was_executed boolean, p_reason text, p_effective date)
+    RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_row record;
+BEGIN
+    SELECT c.* INTO v_row FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
+    PERFORM ledger.require_book(v_row.book_id);
+    IF v_row.state IS DISTINCT FROM 'disputed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'dispute_open',
+            MESSAGE = format('Payment %s is %s, not disputed.', p_end_to_end_id, coalesce(v_row.state, 'not known'));
+    END IF;
+    PERFORM settlement.lock_file(v_row.file_id);
+    IF p_was_executed AND v_row.reopened_by IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'dispute_reopened',
+            MESSAGE = format('Payment %s is open again since the bank rejected it.', p_end_to_end_id),
+            HINT = 'Match the bank''s debit with an entry against the payee (nostro breaks resolve); the two then net to zero.';
+    END IF;
+    INSERT INTO settlement.dispute_decision (instruction_id, was_executed, reason)
+    VALUES (v_row.instruction_id, p_was_executed, p_reason);
+    IF NOT p_was_executed AND v_row.reopened_by IS NULL THEN
+        PERFORM settlement.reopen('reject', ARRAY[v_row.instruction_id], ARRAY[v_row.amount_minor],
+                                  ARRAY['disputed ' || p_reason], p_effective, NULL);
+    END IF;
+END $$;
+COMMENT ON FUNCTION settlement.decide_dispute IS 'What an approver found out about a disputed payment.';
+
+-- Everything that waits for a person on a day, most pressing first.
+-- held: came back, open again, not to be paid. disputed: executed and rejected. names: see doubtful_name.
+-- noted: the bank asks something. returning: a return was announced. recall: asked back, refused or not answered.
+-- overdue: a file without any answer after its day and the bank's time for it.
+CREATE FUNCTION settlement.exceptions(p_book_id int, p_as_of date)
+RETURNS TABLE (kind text, policy text, file_id bigint, end_to_end_id text, payee text, currency text, exponent int,
+               amount_minor bigint, since date, code text, meaning text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM ledger.require_book(p_book_id);
+    RETURN QUERY
+    WITH waiting AS (
+        SELECT DISTINCT ON (h.instruction_id) 'held' AS kind, p.policy, h.instruction_id, NULL::bigint AS file_id,
+               h.held_at::date AS since, p.code, p.meaning
+          FROM settlement.hold_active h JOIN settlement.hold_policy p USING (hold_id)
+         WHERE h.book_id = p_book_id AND h.instruction_id IS NOT NULL AND p.policy IS NOT NULL
+           AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.book_id = h.book_id AND m.posting_id = h.posting_id)
+         UNION ALL
+        SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
+               'The bank says both executed and rejected; find out which.'
+          FROM settlement.instruction_event_last e
+         WHERE e.state = 'disputed'
+           AND NOT EXISTS (SELECT FROM settlement.dispute_decision d WHERE d.instruction_id = e.instruction_id)
+         UNION ALL
+        SELECT 'names', c.policy, d.instruction_id, NULL, NULL, d.code, c.meaning
+          FROM settlement.doubtful_name d JOIN settlement.status_code c ON c.code = d.code
+         WHERE NOT EXISTS (SELECT FROM settlement.name_check_decision k WHERE k.file_id = d.file_id)
+         UNION ALL
+        SELECT DISTINCT ON (n.file_id, n.instruction_id, n.code) 'noted', c.policy, n.instruction_id, n.file_id, m.recorded_at::date, n.code, c.meaning
+          FROM settlement.answer_note n
+          JOIN settlement.message_received m USING (message_id)
+          JOIN settlement.status_code c ON c.code = n.code AND c.policy IN ('human', 'stop')
+          LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+          JOIN settlement.file_current f ON f.file_id = n.file_id
+         WHERE n.kind = 'status' AND n.code NOT IN ('RVCM', 'RVMC', 'RVNM', 'RVNA')
+           AND f.state NOT IN ('executed', 'rejected', 'reconciled')
+           AND (n.code = 'BLCK' OR coalesce(e.state, 'new') NOT IN ('executed', 'rejected', 'returned'))
+         UNION ALL
+        SELECT 'returning', settlement.policy_of('return', n.reason_code), n.instruction_id, NULL, m.recorded_at::date,
+               n.reason_code, 'A return is announced; the statement will book it.'
+          FROM settlement.answer_note n
+          JOIN settlement.message_received m USING (message_id)
+         WHERE n.kind = 'return'
+           AND NOT EXISTS (SELECT FROM settlement.reopening r WHERE r.instruction_id = n.instruction_id)
+         UNION ALL
+        SELECT 'recall', 'human', q.instruction_id, NULL, q.requested_at::date, n.code,
+               coalesce(o.meaning, CASE WHEN n.code IS NULL THEN 'Asked back; the bank has not answered.'
+                                        ELSE 'The bank answers in words of its own; read them.' END)
+          FROM settlement.recall_request q
+          LEFT JOIN LATERAL (SELECT n.code FROM settlement.answer_note n
+                              WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall'
+                              ORDER BY n.note_id DESC LIMIT 1) n ON true
+          LEFT JOIN settlement.recall_outcome o ON o.code = n.code
+         WHERE NOT EXISTS (SELECT FROM settlement.reopening r WHERE r.instruction_id = q.instruction_id)
+         UNION ALL
+        SELECT 'overdue', 'human', NULL, f.file_id, f.execution_date, f.state, 'The bank has not answered; ask it for the MsgId ' || f.msg_id || '.'
+          FROM settlement.file_current f
+          JOIN settlement.bank_account b USING (bank_account_id)
+          JOIN settlement.bank_profile y ON y.profile_id = b.profile_id
+         WHERE f.book_id = p_book_id AND f.state IN ('sending', 'unknown', 'sent')
+           AND p_as_of > f.execution_date + coalesce((y.body -> 'rails' -> f.rail ->> 'sla_days')::int, 1)
+    )
+    SELECT w.kind, w.policy, coalesce(w.file_id, i.file_id), i.end_to_end_id, i.payee_code, c.code::text, c.exponent::int,
+           coalesce(i.amount_minor, f.total_minor), coalesce(w.since, f.execution_date), w.code, w.meaning
+      FROM waiting w
+      LEFT JOIN settlement.instruction i ON i.instruction_id = w.instruction_id
+      JOIN settlement.payment_file f ON f.file_id = coalesce(w.file_id, i.file_id)
+      JOIN ledger.currency c ON c.currency_id = f.currency_id
+     WHERE f.book_id = p_book_id
+     ORDER BY array_position(ARRAY['stop', 'human', 'fix_data', 're_date', 'retry', 'none'], w.policy),
+              coalesce(w.since, f.execution_date), f.file_id, i.ordinal NULLS FIRST, w.kind;
+END $$;
+COMMENT ON FUNCTION settlement.exceptions IS 'What waits for a person because of a bank''s answer, or for want of one.';
+
+GRANT SELECT ON settlement.hold_policy, settlement.name_check_decision, settlement.dispute_decision,
+    settlement.doubtful_name TO :app;
+GRANT EXECUTE ON FUNCTION settlement.exceptions TO :app;
+GRANT EXECUTE ON FUNCTION settlement.decide_names, settlement.decide_dispute TO :approver;
