@@ -2,10 +2,10 @@
 
 Lives here: the measurement behind `nostro bench verify`. Must not live here: printing, defaults, verification itself.
 
-Ours: `verify_seals` over every seal (hash of every entry, Merkle roots, chain, stored leaves, strays) and, beside it on
-a second connection, `ledger.verify` (all other invariants): what `nostro verify --full` does. Reference: text COPY … TO
-of entry, posting, entry_text, batch and batch_seq, one after the other, read and thrown away by one connection. They
-take turns.
+Ours: `verify_seals` over every seal (hash of every entry, Merkle roots, chain, stored leaves, strays), read by two
+connections in turns, and beside it on a third `ledger.verify` (all other invariants): what `nostro verify --full` does.
+Reference: text COPY … TO of entry, posting, entry_text, batch and batch_seq, one after the other, read and thrown away
+by one connection. They take turns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SETTINGS = ("server_version", "fsync", "shared_buffers", "work_mem", "max_paral
 
 def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
     """Measure over ``entries`` two-leg entries with texts, posted in batches of ``batch``; medians of ``repeats``."""
-    with throw_away() as database, database.app() as conn, database.app() as beside:
+    with throw_away() as database, database.app() as conn, database.app() as beside, database.app() as third:
         books = _Books(conn)
         books.post(entries, batch)
         sealing = _seconds(lambda: seal(conn, book_id=books.book_id))
@@ -43,8 +43,8 @@ def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
         copies, checks, sealed = [], [], []
         for _ in range(max(repeats, 3)):
             copies.append(_seconds(lambda: _copy(conn)))
-            sealed.append(_seconds(lambda: _expect_sound(conn, books.book_id)))
-            checks.append(_seconds(lambda: _expect_all(conn, beside, books.book_id)))
+            sealed.append(_seconds(lambda: _expect_sound(conn, beside, books.book_id)))
+            checks.append(_seconds(lambda: _expect_all(conn, beside, third, books.book_id)))
         books.post(_NEW, batch)
         seal(conn, book_id=books.book_id)
         incremental = _seconds(lambda: _expect_new(conn, books.book_id))
@@ -127,19 +127,19 @@ def _copy(conn: Connection) -> None:
     conn.rollback()
 
 
-def _expect_sound(conn: Connection, book_id: int) -> None:
-    if verify_seals(conn, book_id=book_id).faults:
+def _expect_sound(conn: Connection, beside: Connection, book_id: int) -> None:
+    if verify_seals(conn, book_id=book_id, beside=beside).faults:
         raise RuntimeError("the benchmark's own books do not verify")
 
 
-def _expect_all(conn: Connection, beside: Connection, book_id: int) -> None:
+def _expect_all(conn: Connection, beside: Connection, third: Connection, book_id: int) -> None:
     """Seals and the other invariants at once, as `nostro verify` does."""
     with ThreadPoolExecutor(max_workers=1) as second:
-        rest = second.submit(verify, beside, book_id=book_id)
-        _expect_sound(conn, book_id)
+        rest = second.submit(verify, third, book_id=book_id)
+        _expect_sound(conn, beside, book_id)
         if rest.result():
             raise RuntimeError("the benchmark's own books break an invariant")
-    beside.rollback()
+    third.rollback()
 
 
 def _expect_new(conn: Connection, book_id: int) -> None:

@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from operator import itemgetter
+from queue import SimpleQueue
 
 from ledger.db import Connection
 from ledger.errors import translate_errors
@@ -98,15 +101,20 @@ def verify_seals(
     book_id: int,
     anchored: Sequence[Seal] = (),
     incremental: bool = False,
+    beside: Connection | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SealReport:
     """Recompute the entries under every seal and compare; ``anchored`` seals, kept outside, outrank the stored ones.
 
     ``incremental``: only seals after the last one that a check found good (the chain is checked whole). A check
-    without a fault is noted for the next. ``on_progress`` gets (entries done, entries to do).
+    without a fault is noted for the next. ``beside``: a second idle connection to the same books; the two read ranges
+    of the order in turns, each on its own processor. ``on_progress`` gets (entries done, entries to do).
     """
-    with transaction(conn):
-        conn.execute("SET LOCAL work_mem = '128MB'")
+    readers = (conn,) if beside is None else (conn, beside)
+    with ExitStack() as open_transactions:
+        for reader in readers:
+            open_transactions.enter_context(transaction(reader))
+            reader.execute("SET LOCAL work_mem = '128MB'")
         stored = list_seals(conn, book_id=book_id)
         faults = [*_chain_faults(stored), *_anchor_faults(stored, anchored)]
         truth = {s.seal_no: s for s in (*stored, *anchored)}
@@ -114,7 +122,7 @@ def verify_seals(
         work = [truth[number] for number in sorted(truth) if number > after]
         total, done = sum(s.entry_count for s in work), 0
         suspect: list[tuple[Seal, Leaves, Leaves]] = []
-        for read in _ahead(lambda chunk: _read(conn, book_id, chunk), _chunks(work)):
+        for read in _ahead(readers, book_id, _chunks(work)):
             for sealed, now, then in read.by_seal():
                 if not _is_sound(sealed, now) or then != now:
                     suspect.append((sealed, now, then))
@@ -204,16 +212,27 @@ class _Chunk:
             yield s, now, _kept(*self.then.get(s.seal_no, (b"", b"")))
 
 
-def _ahead(read: Callable[[Sequence[Seal]], _Chunk], chunks: Iterator[list[Seal]]) -> Iterator[_Chunk]:
-    """Read each chunk while the one before is being hashed: the server works on one, we on the other."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        coming: Future[_Chunk] | None = None
+def _ahead(readers: Sequence[Connection], book_id: int, chunks: Iterator[list[Seal]]) -> Iterator[_Chunk]:
+    """The chunks in order, each connection reading one ahead while those before are being hashed here."""
+    free: SimpleQueue[Connection] = SimpleQueue()
+    for reader in readers:
+        free.put(reader)
+
+    def read(chunk: Sequence[Seal]) -> _Chunk:
+        reader = free.get()
+        try:
+            return _read(reader, book_id, chunk)
+        finally:
+            free.put(reader)
+
+    with ThreadPoolExecutor(max_workers=len(readers)) as pool:
+        coming: deque[Future[_Chunk]] = deque()
         for chunk in chunks:
-            ready, coming = coming, reader.submit(read, chunk)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+            coming.append(pool.submit(read, chunk))
+            if len(coming) > len(readers):
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def _read(conn: Connection, book_id: int, chunk: Sequence[Seal]) -> _Chunk:

@@ -119,11 +119,17 @@ def verify_command(
         with (
             progress("verifying", quiet=as_json) as on_progress,
             s.database.login(s.settings.user or "app") as beside,
+            s.database.login(s.settings.user or "app") as invariants,
             ThreadPoolExecutor(max_workers=1) as second,
         ):
-            rest = second.submit(verify, beside, book_id=s.book_id) if full else None  # while the seals are checked
+            rest = second.submit(verify, invariants, book_id=s.book_id) if full else None  # while the seals are checked
             report = verify_seals(
-                s.conn, book_id=s.book_id, anchored=anchored, incremental=not full, on_progress=on_progress
+                s.conn,
+                book_id=s.book_id,
+                anchored=anchored,
+                incremental=not full,
+                beside=beside,
+                on_progress=on_progress,
             )
             broken = (
                 verify_after(s.conn, book_id=s.book_id, after_seq=report.checked_from_seq)

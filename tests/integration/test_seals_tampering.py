@@ -24,6 +24,7 @@ from ledger import (
     publish,
     read_seal_lines,
     seal,
+    seal_checks,
     verify_seals,
 )
 from nostro.database import Database
@@ -297,6 +298,19 @@ def test_a_named_entry_is_the_only_one_named(db: Database, tmp_path: Path) -> No
     books, anchored = sealed_books(db, tmp_path)
     as_superuser(db, *THEFTS["one cent"][0])
     assert len(found(db, books, anchored).splitlines()) == 1
+
+
+def test_two_connections_say_what_one_says(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each seal a chunk of its own, read in turns: the same faults in the same order, and all entries counted."""
+    monkeypatch.setattr(seal_checks, "_CHUNK_ENTRIES", 1)
+    books, anchored = sealed_books(db, tmp_path)
+    for theft in ("one cent", "a deleted entry", "the order of two batches", "the last seal deleted"):
+        as_superuser(db, *THEFTS[theft][0])
+        with db.app() as conn, db.app() as beside:
+            alone = verify_seals(conn, book_id=books.book, anchored=anchored)
+            both = verify_seals(conn, book_id=books.book, anchored=anchored, beside=beside)
+        assert both == alone
+        assert both.faults
 
 
 def test_every_column_of_the_sealed_rows_is_covered(db: Database, tmp_path: Path) -> None:
