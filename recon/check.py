@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger import currency, format_amount
-from recon.formats import StatementRefused, prove_pages, read_statement_file
+from recon.formats import Layout, StatementRefused, is_packed, prove_pages, read_statement_file, unpacked
 from recon.model import Finding, Proof, ProofReason, ProofState, Quarantined, Statement, StatementFile
 
 # What the JSON form is made of; it has no other types.
@@ -128,7 +128,10 @@ class CheckReport:
 
 
 def check_files(
-    paths: Iterable[Path | str], *, on_progress: Callable[[FileOutcome], None] | None = None
+    paths: Iterable[Path | str],
+    *,
+    layouts: Sequence[Layout] = (),
+    on_progress: Callable[[FileOutcome], None] | None = None,
 ) -> CheckReport:
     """Read and prove every file; nothing is booked and no file stops the others.
 
@@ -138,26 +141,49 @@ def check_files(
     outcomes: list[FileOutcome] = []
     seen: dict[str, str] = {}
     for path in paths:
-        outcome = _check_file(Path(path), seen)
-        outcomes.append(outcome)
-        if on_progress is not None:
-            on_progress(outcome)
+        for outcome in _check_path(Path(path), seen, layouts):
+            outcomes.append(outcome)
+            if on_progress is not None:
+                on_progress(outcome)
     return CheckReport(files=tuple(_with_joined_pages(outcomes)))
 
 
-def _check_file(path: Path, seen: dict[str, str]) -> FileOutcome:
+def _check_path(path: Path, seen: dict[str, str], layouts: Sequence[Layout]) -> Iterator[FileOutcome]:
+    """The outcome of a file, or of each file in an archive."""
     name = str(path)
     try:
-        read = read_statement_file(path, name=name)
+        with path.open("rb") as stream:
+            packed = is_packed(stream.read(4))
+    except (OSError, ValueError):
+        packed = False  # the reader says why it cannot be read
+    if not packed:
+        yield _check_file(path, name, seen, layouts)
+        return
+    try:
+        members = list(unpacked(path.read_bytes(), name=name))
     except StatementRefused as refused:
-        return FileOutcome(
-            name=name,
-            message_version=refused.message_version or UNKNOWN_VERSION,
-            sha256=None,
-            refusal=Refusal(rule=refused.rule, line=refused.line, message=refused.message),
-            statements=(),
-            findings=(),
-        )
+        yield _refused(name, refused)
+        return
+    for member, content in members:
+        yield _check_file(content, member, seen, layouts)
+
+
+def _refused(name: str, refused: StatementRefused) -> FileOutcome:
+    return FileOutcome(
+        name=name,
+        message_version=refused.message_version or UNKNOWN_VERSION,
+        sha256=None,
+        refusal=Refusal(rule=refused.rule, line=refused.line, message=refused.message),
+        statements=(),
+        findings=(),
+    )
+
+
+def _check_file(path: Path | bytes, name: str, seen: dict[str, str], layouts: Sequence[Layout]) -> FileOutcome:
+    try:
+        read = read_statement_file(path, name=name, layouts=layouts)
+    except StatementRefused as refused:
+        return _refused(name, refused)
     return FileOutcome(
         name=name,
         message_version=read.message_version,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,17 @@ import polars as pl
 from ledger import Connection, RefusedError, transaction
 from recon.accounts import BankAccount, bank_accounts
 from recon.errors import FileRefusedError
-from recon.formats import PspReport, read_psp_report, read_statement_file
+from recon.formats import (
+    Layout,
+    PspReport,
+    PspReportRefused,
+    StatementRefused,
+    is_packed,
+    is_payout_report,
+    read_psp_report,
+    read_statement_file,
+    unpacked,
+)
 from recon.model import ProofReason, ProofState, Statement, StatementFile
 from recon.records import (
     Delivery,
@@ -85,6 +95,7 @@ def ingest_files(
     *,
     book_id: int,
     paths: Iterable[Path],
+    layouts: Sequence[Layout] = (),
     on_progress: Callable[[FileResult], None] | None = None,
 ) -> IngestReport:
     """Take in statement files and acquirer reports; proven statements are booked, N against T.
@@ -96,10 +107,10 @@ def ingest_files(
         delivery = Delivery(conn, book_id, bank_accounts(conn, book_id))
     results = []
     for path in paths:
-        result = _ingest_file(delivery, path)
-        results.append(result)
-        if on_progress is not None:
-            on_progress(result)
+        for result in _ingest_path(delivery, path, layouts):
+            results.append(result)
+            if on_progress is not None:
+                on_progress(result)
     with transaction(conn):
         _record_gaps(delivery)
     return IngestReport(files=tuple(results))
@@ -120,34 +131,57 @@ def arrived_files(conn: Connection, *, book_id: int, home: Path) -> list[Path]:
     return sorted(path for path in found if not is_answer(path))
 
 
-def _ingest_file(delivery: Delivery, path: Path) -> FileResult:
+def _ingest_path(delivery: Delivery, path: Path, layouts: Sequence[Layout]) -> Iterator[FileResult]:
+    """What becomes of a file, or of each file in an archive."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        return FileResult(path.name, "", "refused", f"cannot be read ({error.strerror}): check path and rights")
+        yield FileResult(path.name, "", "refused", f"cannot be read ({error.strerror}): check path and rights")
+        return
+    members = [(path.name, content)]
+    if is_packed(content[:4]):
+        try:
+            members = list(unpacked(content, name=path.name))
+        except StatementRefused as refused:
+            yield _refused(delivery, content, hashlib.sha256(content).hexdigest(), path.name, refused)
+            return
+    for name, each in members:
+        yield _ingest_file(delivery, each, name, layouts)
+
+
+def _ingest_file(delivery: Delivery, content: bytes, name: str, layouts: Sequence[Layout]) -> FileResult:
     sha256 = hashlib.sha256(content).hexdigest()
     if taken_in(delivery, sha256):
         with transaction(delivery.conn):
-            log(delivery, sha256, path.name, "duplicate")
-        return FileResult(path.name, sha256, "duplicate", "taken in before; nothing changed")
+            log(delivery, sha256, name, "duplicate")
+        return FileResult(name, sha256, "duplicate", "taken in before; nothing changed")
     try:
-        parsed = _parse(content, path.name)
+        parsed = _parse(content, name, layouts)
         with transaction(delivery.conn):
-            return _accept(delivery, content, sha256, path.name, parsed)
+            return _accept(delivery, content, sha256, name, parsed)
     except RefusedError as refused:
-        delivery.read.clear()
-        kind = "psp" if path.suffix == ".csv" else "camt"
-        with transaction(delivery.conn):
-            file_id = keep(delivery, content, sha256, path.name)
-            set_outcome(delivery, file_id, kind, "refused", str(refused))
-            log(delivery, sha256, path.name, "refused")
-        return FileResult(path.name, sha256, "refused", str(refused))
+        return _refused(delivery, content, sha256, name, refused)
 
 
-def _parse(content: bytes, name: str) -> StatementFile | PspReport:
-    if name.endswith(".csv"):
+def _refused(delivery: Delivery, content: bytes, sha256: str, name: str, refused: RefusedError) -> FileResult:
+    delivery.read.clear()
+    kind = "psp" if isinstance(refused, PspReportRefused) else "camt"
+    with transaction(delivery.conn):
+        file_id = keep(delivery, content, sha256, name)
+        set_outcome(delivery, file_id, kind, "refused", str(refused))
+        log(delivery, sha256, name, "refused")
+    return FileResult(name, sha256, "refused", str(refused))
+
+
+def _parse(content: bytes, name: str, layouts: Sequence[Layout]) -> StatementFile | PspReport:
+    if is_payout_report(content):
         return read_psp_report(content, name=name)
-    return read_statement_file(content, name=name)
+    try:
+        return read_statement_file(content, name=name, layouts=layouts)
+    except StatementRefused as refused:
+        if refused.rule in ("not-xml", "empty-file") and name.endswith(".csv"):
+            return read_psp_report(content, name=name)  # which says what its header should be
+        raise
 
 
 def _accept(
@@ -156,6 +190,8 @@ def _accept(
     file_id = keep(delivery, content, sha256, name)
     if isinstance(parsed, PspReport):
         return _accept_report(delivery, file_id, sha256, parsed)
+    if not parsed.statements[0].is_of_a_bank:
+        return _accept_informative(delivery, file_id, sha256, parsed)
     placed = [(statement, _account_of(delivery, statement)) for statement in parsed.statements]
     kind = parsed.statements[0].kind
     delivery.read[file_id] = parsed
@@ -171,6 +207,16 @@ def _accept(
     set_outcome(delivery, file_id, kind, outcome, reason)
     log(delivery, sha256, name, outcome)
     return FileResult(name, sha256, outcome, reason, tuple(results))
+
+
+def _accept_informative(delivery: Delivery, file_id: int, sha256: str, parsed: StatementFile) -> FileResult:
+    """A provider's report: kept, its bad rows named, no account of ours to book to."""
+    quarantine(delivery, file_id, parsed)
+    bad = sum(statement.quarantined_entry_count for statement in parsed.statements)
+    reason = f"{parsed.entry_count} rows of {parsed.message_version}, {bad} quarantined; a report books nothing"
+    set_outcome(delivery, file_id, parsed.message_version, "informative", reason)
+    log(delivery, sha256, parsed.name, "informative")
+    return FileResult(parsed.name, sha256, "informative", reason)
 
 
 def _outcome_of(results: Sequence[StatementResult], *, is_end_of_day: bool) -> str:

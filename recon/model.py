@@ -18,6 +18,7 @@ import polars as pl
 
 # Kinds of statements that may book; reports and notifications inform.
 END_OF_DAY: Final = frozenset({"camt.053", "mt940", "bai2"})
+OF_A_BANK: Final = END_OF_DAY | {"camt.052", "camt.054", "mt942", "bai2.intraday"}
 
 
 class EntryStatus(StrEnum):
@@ -166,6 +167,11 @@ class Statement:
     def is_end_of_day(self) -> bool:
         """Whether it reports a closed day; only such statements book cash."""
         return self.kind in END_OF_DAY
+
+    @property
+    def is_of_a_bank(self) -> bool:
+        """Whether it is about a bank account; a provider's report is about its own balance."""
+        return self.kind in OF_A_BANK
 
     @property
     def account(self) -> str | None:

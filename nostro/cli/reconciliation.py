@@ -36,6 +36,7 @@ from recon import (
     reconcile,
     run_report,
 )
+from recon.formats import Layout, read_layouts
 
 recon_app = typer.Typer(no_args_is_help=True, help="Prove that the bank did what the books say.")
 breaks_app = typer.Typer(no_args_is_help=True, help="What is open and why.")
@@ -57,12 +58,16 @@ def register(app: typer.Typer) -> None:
 @recon_app.command("ingest")
 def ingest_command(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Statements (camt) and acquirer reports (csv).", metavar="[FILE…]")
+        list[Path] | None,
+        typer.Argument(help="Statements, reports, zip or gzip of them; known by content.", metavar="[FILE…]"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Read and prove only; book nothing, whatever the account.")
     ] = False,
     inbox: Annotated[bool, typer.Option("--inbox", help="Take what arrived in the banks' inboxes.")] = False,
+    layout: Annotated[
+        list[Path] | None, typer.Option("--layout", help="Layout of other reports (YAML); may be given again.")
+    ] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
@@ -75,8 +80,9 @@ def ingest_command(
     """
     if (check and not files) or (not files and not inbox):
         raise typer.BadParameter("say which files to read, or --inbox for what arrived from the banks")
+    layouts = [each for path in layout or () for each in read_layouts(path)]
     if check:
-        _check(files or [], as_json)
+        _check(files or [], layouts, as_json)
         return
     with session(book=book) as s, progress("ingesting", quiet=as_json) as report:
         paths = [*(files or []), *(arrived_files(s.conn, book_id=s.book_id, home=s.home) if inbox else [])]
@@ -87,7 +93,7 @@ def ingest_command(
             done += 1
             report(done, len(paths))
 
-        taken = ingest_files(s.conn, book_id=s.book_id, paths=paths, on_progress=count)
+        taken = ingest_files(s.conn, book_id=s.book_id, paths=paths, layouts=layouts, on_progress=count)
 
     def text() -> None:
         for file in taken.files:
@@ -108,7 +114,7 @@ def ingest_command(
         )
 
 
-def _check(files: list[Path], as_json: bool) -> None:
+def _check(files: list[Path], layouts: list[Layout], as_json: bool) -> None:
     with progress("checking", quiet=as_json) as report:
         done = 0
 
@@ -117,7 +123,7 @@ def _check(files: list[Path], as_json: bool) -> None:
             done += 1
             report(done, len(files))
 
-        result = check_files(files, on_progress=count)
+        result = check_files(files, layouts=layouts, on_progress=count)
 
     def text() -> None:
         for line in result.render():

@@ -103,6 +103,11 @@ def read_psp_report(path_or_bytes: Path | str | bytes, *, name: str) -> PspRepor
     return PspReport(name=name, sha256=hashlib.sha256(data).hexdigest(), payouts=tuple(payouts))
 
 
+def is_payout_report(data: bytes) -> bool:
+    """Whether a file starts with this report's first columns."""
+    return data[:200].lstrip(b"\xef\xbb\xbf").startswith(",".join(HEADER[:4]).encode())
+
+
 def _bytes(path_or_bytes: Path | str | bytes) -> bytes:
     if isinstance(path_or_bytes, bytes):
         return path_or_bytes

@@ -24,6 +24,8 @@ FILE_RULES: Final[dict[str, str]] = {
     "foreign-namespace": "a statement or entry is in another namespace than its Document",
     "entry-misplaced": "an entry is not a direct child of a statement",
     "no-statement": "the message has no statement, report or notification",
+    "archive-damaged": "a zip or gzip file that cannot be unpacked",
+    "archive-unsafe": "an archive that is too large, too dense, nested, encrypted, or a workbook",
     "cut-short": "a BAI2 file without its last record, or a report without its trailer",
 }
 
@@ -75,6 +77,7 @@ FINDING_RULES: Final[dict[str, str]] = {
     "statement-id-missing": "no Id: named after its content",
     "account-missing": "no account identification",
     "header-names-other-message": "the business header names another message",
+    "amounts-rounded": "amounts with more decimals than the currency has, rounded as the layout says",
     "encoding-assumed": "a text that is not UTF-8",
     "thirtieth-of-february": "a value date of 30 February, read as the month's last day",
     "field-misplaced": "a field where the message has none, passed over",

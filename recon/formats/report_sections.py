@@ -1,0 +1,127 @@
+"""What stands around the rows of a report: headers, trailers, stated sums.
+
+Lives here: one function for each way to frame rows. Must not live here: the meaning of a row's columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from recon.formats.report_layout import Layout
+from recon.formats.rules import StatementRefused
+
+Cells = Sequence[tuple[int, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row by column name, and its line."""
+
+    line: int
+    cells: dict[str, str]
+
+    def get(self, column: str | None) -> str:
+        """A cell; empty when the layout names no column or the row has none."""
+        return "" if column is None else self.cells.get(column, "")
+
+
+@dataclass(slots=True)
+class Report:
+    """The rows and what the report says about them. `stated`: statement key, currency, opening, closing (texts)."""
+
+    rows: list[Row] = field(default_factory=list)
+    stated: list[tuple[str, str, str, str]] = field(default_factory=list)
+    account: str | None = None
+    currency: str = ""
+    id: str | None = None
+    count: int | None = None
+
+
+def sections_of(layout: Layout, rows: Cells) -> Report:
+    """Rows and stated sums of a report."""
+    frames = {"plain": _plain, "paypal": _paypal, "dlocal": _dlocal, "trustly": _trustly}
+    return frames[layout.sections](layout, rows)
+
+
+def _named(header: Sequence[str], line: int, cells: Sequence[str]) -> Row:
+    named: dict[str, str] = {}
+    for name, cell in zip(header, cells, strict=False):
+        named.setdefault(name, cell)
+    return Row(line, named)
+
+
+def _plain(layout: Layout, rows: Cells) -> Report:
+    """One header row, wherever it stands among the first; every other row behind it is an entry."""
+    at = next((place for place, (_, cells) in enumerate(rows) if layout.fits(tuple(cells))), None)
+    if at is None:
+        return Report()
+    header = rows[at][1]
+    body = [(line, cells) for line, cells in rows[at + 1 :] if len(cells) > 1]
+    for line, cells in body:
+        if len(cells) > len(header) and any(cells[len(header) :]):
+            raise StatementRefused(
+                "cut-short", line, f"{len(cells)} cells, the header has {len(header)}: fetch it again"
+            )
+    return Report(rows=[_named(header, line, cells) for line, cells in body])
+
+
+def _paypal(layout: Layout, rows: Cells) -> Report:
+    """RH, FH, SH (account), CH (header), SB (row), SF/RF (sums of section and report), SC/RC (counts)."""
+    report = Report()
+    header: list[str] = []
+    sums: dict[str, dict[str, tuple[str, str]]] = {"SF": {}, "RF": {}}
+    for line, cells in rows:
+        tag = cells[0].lstrip("\ufeff").strip('"')
+        if tag == "SH" and len(cells) > 3:
+            report.account = cells[3]
+            report.id = cells[1][:10].replace("/", "-")
+        elif tag == "CH":
+            header = [" ".join(cell.split()) for cell in cells[1:]]
+        elif tag == "SB":
+            report.rows.append(_named(header, line, cells[1:]))
+        elif tag in sums and len(cells) > 9:
+            sums[tag][cells[1]] = (_signed(cells[6], cells[7]), _signed(cells[8], cells[9]))
+    for code, (opening, closing) in (sums["SF"] or sums["RF"]).items():
+        report.stated.append(("", code, opening, closing))
+    return report
+
+
+def _signed(indicator: str, amount: str) -> str:
+    return f"-{amount}" if indicator.upper() == "DR" else amount
+
+
+def _dlocal(layout: Layout, rows: Cells) -> Report:
+    """Two headers: of the transfer (its row states currency and net), then of the rows."""
+    report = Report()
+    header: list[str] = []
+    for line, cells in rows:
+        if cells[0] == "ROW_TYPE":
+            header = cells
+        elif cells[0] == "HEADER":
+            head = _named(header, line, cells)
+            report.currency = head.get("SETTLEMENT_CURRENCY")
+            report.id = head.get("TRANSFER_ID") or None
+            report.stated.append(("", report.currency, "0", head.get("NET_TOTAL_AMOUNT")))
+            count = head.get("NUMBER_OF_ITEMS")
+            report.count = int(count) if count.isdigit() and len(count) < 10 else None
+        else:
+            report.rows.append(_named(header, line, cells))
+    return report
+
+
+def _trustly(layout: Layout, rows: Cells) -> Report:
+    """H (report), I or T (row), F (funding: what is transferred), L (counts); the last row must be L."""
+    report = Report()
+    if rows[-1][1][0] != "L":
+        raise StatementRefused("cut-short", rows[-1][0], "the report ends without its L row: fetch it again")
+    for line, cells in rows:
+        if cells[0] == "H" and len(cells) > 4:
+            report.id = f"{cells[1]} {cells[3][:10]}"
+        elif cells[0] in ("I", "T"):
+            report.rows.append(_named(layout.columns, line, cells))
+        elif cells[0] == "F" and len(cells) > 5:
+            report.stated.append((cells[3], cells[4], "0", cells[5]))
+        elif cells[0] == "L" and len(cells) > 1:
+            report.count = int(cells[1]) if cells[1].isdigit() and len(cells[1]) < 10 else None
+    return report
