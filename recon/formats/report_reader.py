@@ -80,8 +80,9 @@ def _drafts(report: Report, layout: Layout) -> list[Draft]:
         draft = Draft(version=layout.name, source_line=rows[0].line if rows else 1)
         draft.currency = currency if exponent_of(currency) is not None else None
         draft.account = layout.account_is or (rows[0].get(layout.account) if rows else "") or report.account
-        entries = [_entry(ordinal, row, draft, layout) for ordinal, row in enumerate(rows, 1)]
-        draft.entry_count = len(entries)
+        for ordinal, row in enumerate(rows, 1):
+            _entry(ordinal, row, draft, layout)
+        draft.entry_count = len(rows)
         days = [line.booking_date for line in draft.lines if line.booking_date is not None]
         draft.from_date, draft.to_date = (min(days), max(days)) if days else (None, None)
         parts = [part for part in (key, currency if len(groups) > 1 else "") if part]
@@ -140,7 +141,7 @@ def _lines(
     )
     texts = {name: reference(row.get(column)) for name, column in layout.references.items()}
     reason = row.get(layout.reason.column) if layout.reason else ""
-    return [
+    lines = [
         Line(
             line_ordinal=ordinal,
             detail_ordinal=place if len(whole) > 1 else 0,
@@ -154,10 +155,13 @@ def _lines(
             return_reason=reason if layout.reason and reason and reason.startswith(layout.reason.prefix) else None,
             charges_minor=fees if fees and place == 1 else None,
             source_line=row.line,
-            **texts,
         )
         for place, (code, minor) in enumerate(whole, 1)
     ]
+    for line in lines:
+        for name, text in texts.items():
+            setattr(line, name, text)
+    return lines
 
 
 def _is_fee(code: str) -> bool:
