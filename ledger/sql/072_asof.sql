@@ -283,14 +283,23 @@ DECLARE
     v_tail bigint[] := ledger.tail_batches(p_known_seq);
     v_after bigint := coalesce(p_after_posting_id, -1);
     v_upto bigint := coalesce(p_known_seq, 9223372036854775807);
-    v_ceiling bigint; v_high bigint; v_last date := p_to;
+    v_ceiling bigint; v_high bigint; v_last date := p_to; v_known bigint; v_seen bigint;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
     IF p_known_seq IS NOT NULL THEN
         v_ceiling := (SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= p_known_seq ORDER BY last_seq LIMIT 1);
-        SELECT max(high_date), coalesce(max(high_batch_id), 0) INTO v_last, v_high FROM ledger.live_runs(p_account_id, p_known_seq);
-        v_last := least(p_to, greatest(v_last, (SELECT max(p.effective_date) FROM ledger.posting p
-            WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807))));
+        -- Most pages are full within the next few postings. Only where most are not known then is it worth asking how far
+        -- the known ones reach, so that a page past their end does not read every later posting.
+        SELECT count(*) FILTER (WHERE n.step_seq <= v_upto AND n.posting_id < coalesce(v_ceiling << 20, 9223372036854775807)), count(*)
+          INTO v_known, v_seen
+          FROM (SELECT d.step_seq, d.posting_id FROM ledger.posting_day d
+                 WHERE d.account_id = p_account_id AND (d.effective_date, d.posting_id) > (p_from, v_after) AND d.effective_date <= p_to
+                 ORDER BY d.effective_date, d.posting_id LIMIT 3 * p_limit) n;
+        IF v_known < p_limit AND v_seen = 3 * p_limit THEN
+            SELECT max(high_date), coalesce(max(high_batch_id), 0) INTO v_last, v_high FROM ledger.live_runs(p_account_id, p_known_seq);
+            v_last := least(p_to, greatest(v_last, (SELECT max(p.effective_date) FROM ledger.posting p
+                WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807))));
+        END IF;
     END IF;
     RETURN QUERY
     WITH page AS MATERIALIZED (
