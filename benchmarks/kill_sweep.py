@@ -38,6 +38,7 @@ CALLS = (
     "recvfrom,exit_group"
 )
 _STRACE = shutil.which("strace")
+_PATIENCE_S = 120
 _FINISHED, _KILLED = 0, -signal.SIGKILL
 
 
@@ -173,10 +174,10 @@ def die(world: World, point: Point) -> None:
     assert status == _KILLED, f"the sender was not killed but ended with {status}"
 
 
-def _send(world: World, *, arm: Callable[[], None] = lambda: None, strace: Sequence[str] = ()) -> int:
-    """The send in a process of its own; its exit status, negative when a signal ended it.
+def launch(world: World, arm: Callable[[], None] = lambda: None) -> tuple[int, int]:
+    """A process that sends once a byte comes through its pipe: its number, and the pipe to write to and close.
 
-    A fork of this process: the program is loaded already, and a tracer is there before its first step.
+    A fork of this process: the program is loaded already, and a tracer can be there before its first step.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -194,6 +195,12 @@ def _send(world: World, *, arm: Callable[[], None] = lambda: None, strace: Seque
         finally:
             os._exit(status)
     os.close(reader)
+    return child, writer
+
+
+def _send(world: World, *, arm: Callable[[], None] = lambda: None, strace: Sequence[str] = ()) -> int:
+    """The send in a process of its own; its exit status, negative when a signal ended it."""
+    child, writer = launch(world, arm)
     tracer = None
     try:
         if strace:
@@ -202,10 +209,22 @@ def _send(world: World, *, arm: Callable[[], None] = lambda: None, strace: Seque
         os.write(writer, b".")
     finally:
         os.close(writer)
-        _, wait_status = os.waitpid(child, 0)
+        status = ended(child)
         if tracer is not None:
             tracer.wait(60)
-    return os.waitstatus_to_exitcode(wait_status)
+    return status
+
+
+def ended(child: int) -> int:
+    """Wait for a sender; its exit status, negative when a signal ended it. One that hangs is ended by SIGABRT."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        pid, wait_status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(wait_status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGABRT)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _wait_until_traced(pid: int, tracer: subprocess.Popen[bytes]) -> bool:

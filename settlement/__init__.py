@@ -63,7 +63,7 @@ from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
 from settlement.splitting import Commission, Share, largest_remainder, split_entry
-from settlement.transmission import release, resolve_interrupted
+from settlement.transmission import release, resolve_interrupted, resolve_unknown
 from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
 __all__ = [
@@ -138,6 +138,7 @@ __all__ = [
     "release_run",
     "request_recall",
     "resolve_interrupted",
+    "resolve_unknown",
     "run_status",
     "screen_payee",
     "seal",

@@ -166,5 +166,8 @@ register_constraint_errors(
         "reopening_sealed": FileStateError,
         "hold_known": NotKnownError,
         "resend_safe": ResendRefusedError,
+        "fate_of_unknown": FileStateError,
+        "fate_own_name": FourEyesError,
+        "fate_four_eyes": FourEyesError,
     }
 )

@@ -1,7 +1,8 @@
 """Sending sealed files: SENDING is committed before any byte leaves, SENT after the file stands at the bank.
 
 Lives here: the dual-write protocol and what is done about an interrupted send: it is looked up; what cannot be
-found stays UNKNOWN until the bank answers or a person sends the identical file again.
+found stays UNKNOWN until the bank answers, two people say what they found out, or a person sends the identical file
+again.
 Must not live here: the states themselves (Postgres), moving bytes (`transport`).
 """
 
@@ -133,6 +134,23 @@ def resolve_interrupted(conn: Connection, *, book_id: int, home: Path) -> list[S
     return resolved
 
 
+def resolve_unknown(conn: Connection, file_id: int, *, sent: bool, reason: str) -> StepResult:
+    """Say as the session's login whether the bank has a file whose fate is unknown, and why that is known.
+
+    When a second person says the same, it is so: ``sent``, or ``cancelled`` and every payment of it owed again, held
+    until a person releases it. Until then the result's state is ``unknown``. Raises `FileStateError` when it is
+    another state, `AccessError`, `NotKnownError`.
+    """
+    with committed(conn):
+        row = conn.execute(
+            "SELECT outcome, is_new FROM settlement.resolve_unknown(%s, %s, %s)", (file_id, sent, reason)
+        ).fetchone()
+    assert row is not None
+    state = FileState(str(row[0]))
+    waits = "a second person must say the same" if state is FileState.UNKNOWN else None
+    return StepResult(file_id=file_id, state=state, is_new=bool(row[1]), reason=waits)
+
+
 def _parcel(conn: Connection, file_id: int, home: Path, transport: Transport | None) -> _Parcel:
     def parcel(bank: object, state: str, **values: object) -> _Parcel:
         carrier = transport or carrier_of(Bank.model_validate(bank), home)
@@ -201,7 +219,8 @@ def _known(parcel: _Parcel, found: StepResult) -> StepResult:
     if found.state is FileState.UNKNOWN:
         raise SendUnknownError(
             f"file {parcel.file_id} may have reached the bank ({found.reason}). Its status report or statement will "
-            "tell; a person may send the identical file again with --resend if the bank refuses duplicates."
+            "tell; else ask the bank and say what it says with `nostro bank resolve` (two people), or send the "
+            "identical file again with --resend if the bank refuses duplicates."
         )
     return found
 

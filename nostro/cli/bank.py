@@ -19,12 +19,13 @@ from nostro.cli.common import (
     emit,
     errors,
     progress,
+    reason_text,
     session,
     table,
 )
 from nostro.cli.settle import NowOption, release_files
 from nostro.settings import Settings
-from settlement import poll, resolve_interrupted, usual_profiles
+from settlement import FileState, poll, resolve_interrupted, resolve_unknown, usual_profiles
 
 if TYPE_CHECKING:
     from sandbox import Bank, BankSetup
@@ -108,6 +109,31 @@ def _fault_counts(texts: list[str] | None) -> dict[str, int]:
             raise typer.BadParameter(f"{text!r} is not NAME or NAME=COUNT with one of {known}")
         counts[name] = int(count or "1")
     return counts
+
+
+@bank_app.command("resolve")
+def resolve_command(
+    file_id: Annotated[int, typer.Argument(help="A file that is unknown.")],
+    reason: Annotated[str, typer.Option("--reason", callback=reason_text, help="How that is known; it is kept.")],
+    sent: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether the bank has the file.", show_default=False)],
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Say what became of an unknown file, once the bank was asked. When a second person says the same, it is so.
+
+    A file that the bank never got is cancelled: what it paid is owed again, held until `nostro settle unhold`.
+    The file is looked up first; one that is found is sent, whatever is said.
+
+    Example: `nostro bank resolve 3 --not-sent --reason "bank: no such MsgId" --as alice`
+    """
+    with session(person, book) as s:
+        resolve_interrupted(s.conn, book_id=s.book_id, home=s.home)
+        result = resolve_unknown(s.conn, file_id, sent=sent, reason=reason)
+    said = f"file {file_id}: {result.state.value}"
+    if result.state is FileState.UNKNOWN:
+        said += " still; a second person must say the same"
+    emit(result, lambda: console.print(said), as_json=as_json)
 
 
 @bank_app.command("simulate")

@@ -41,7 +41,7 @@ SELECT split_part(line, ' ', 1), unnest(string_to_array(split_part(line, ' ', 2)
     'sealed sending,cancelled',
     'sending sent,failed,unknown,acknowledged,partly_rejected,rejected,executed,disputed',
     'failed sending,cancelled,acknowledged,partly_rejected,rejected,executed,disputed',
-    'unknown sending,sent,acknowledged,partly_rejected,rejected,executed,disputed,reconciled',
+    'unknown sending,sent,cancelled,acknowledged,partly_rejected,rejected,executed,disputed,reconciled',
     'sent acknowledged,partly_rejected,rejected,executed,disputed,reconciled',
     'acknowledged partly_rejected,rejected,executed,disputed,reconciled',
     'partly_rejected rejected,executed,disputed,reconciled',

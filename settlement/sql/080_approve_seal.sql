@@ -237,6 +237,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      WHERE b.bank_account_id = p_bank_account_id
 $$;
 
+-- A file is cancelled and every payment of it owed again, in its entry's mirror. The caller has locked and decided.
+CREATE FUNCTION settlement.take_back(p_file_id bigint, p_reason text, p_held boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM settlement.add_file_event(p_file_id, 'cancelled', p_reason);
+    INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
+    SELECT i.instruction_id, 1, 'new', 'cancelled', p_reason FROM settlement.instruction i WHERE i.file_id = p_file_id;
+    PERFORM settlement.reopen('cancel', array_agg(i.instruction_id ORDER BY i.ordinal),
+                array_agg(i.amount_minor ORDER BY i.ordinal), array_fill(p_reason, ARRAY[count(*)::int]),
+                min(r.business_date), NULL, p_held)
+       FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
+       JOIN settlement.run r USING (run_id) WHERE i.file_id = p_file_id;
+END $$;
+
 -- Takes a sealed file back that never left: every payment of it is owed again, not held, in the same entry's mirror.
 -- The file's bytes are never sent; the payments come again under new references.
 CREATE FUNCTION settlement.cancel(p_file_id bigint, p_reason text) RETURNS boolean
@@ -249,14 +263,12 @@ BEGIN
     PERFORM 1 FROM settlement.bank_account_root r WHERE r.bank_account_id = v_bank_account FOR NO KEY UPDATE;
     v_state := settlement.lock_file(p_file_id);
     IF v_state = 'cancelled' THEN RETURN false; END IF;
-    PERFORM settlement.add_file_event(p_file_id, 'cancelled', p_reason);
-    INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
-    SELECT i.instruction_id, 1, 'new', 'cancelled', p_reason FROM settlement.instruction i WHERE i.file_id = p_file_id;
-    PERFORM settlement.reopen('cancel', array_agg(i.instruction_id ORDER BY i.ordinal),
-                array_agg(i.amount_minor ORDER BY i.ordinal), array_fill(p_reason, ARRAY[count(*)::int]),
-                min(r.business_date), NULL)
-       FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
-       JOIN settlement.run r USING (run_id) WHERE i.file_id = p_file_id;
+    IF v_state = 'unknown' THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
+            MESSAGE = format('File %s may have reached its bank and is not cancelled by one person.', p_file_id),
+            HINT = 'Ask the bank; then two people say so with `nostro bank resolve --not-sent`.';
+    END IF;
+    PERFORM settlement.take_back(p_file_id, p_reason, false);
     RETURN true;
 END $$;
 

@@ -1,11 +1,11 @@
 -- What banks answer (pain.002), what comes back, and releasing what is held.
 
 -- Re-opens what instructions had cleared: Dr cash in transit (and bank fees, when less came back) / Cr payable.
--- (a collection the other way round). Once per instruction, by primary key; the re-opened posting is held, unless a
--- person cancelled the payment before it was sent.
+-- (a collection the other way round). Once per instruction, by primary key; the re-opened posting is held, unless the
+-- payment was cancelled before it was sent.
 CREATE FUNCTION settlement.reopen(
     p_kind text, p_instruction_ids bigint[], p_amounts bigint[], p_reasons text[], p_effective date,
-    p_message_id bigint) RETURNS void
+    p_message_id bigint, p_held boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -53,7 +53,7 @@ BEGIN
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
     SELECT v_book, g.first + 1, g.version, g.id, format('%s of %s: %s', p_kind, g.ref, g.reason)
       FROM unnest(p_instruction_ids, v_firsts, v_versions, v_refs, p_reasons) AS g (id, first, version, ref, reason)
-     WHERE p_kind <> 'cancel';
+     WHERE p_held;
 END $$;
 
 -- Applies what one report says of one file: each listed payment's status, and the covering one (of its group of
@@ -123,6 +123,7 @@ BEGIN
         UNION ALL
         SELECT 'conflict', s.end_to_end_id, format('%s after %s; a person decides', s.status, s.from_state)
           FROM step s WHERE (s.moves AND s.state = 'disputed') OR (s.state = 'rejected' AND s.from_state = 'returned')
+            OR (s.from_state = 'cancelled' AND s.state NOT IN ('rejected', 'cancelled'))
     ), found AS (
         INSERT INTO settlement.message_finding (message_id, ordinal, code, reference, message)
         SELECT p_message_id, v_count + row_number() OVER (ORDER BY code, reference), code, reference, message

@@ -10,7 +10,7 @@ from alembic import op
 from nostro.migrations.run_sql import run_sql
 
 revision = "0028"
-down_revision = "0024"
+down_revision = "0026"
 
 _LISTS = {"s": "status", "r": "return", "c": "cancellation", "v": "reversal"}
 
