@@ -26,7 +26,7 @@ STRANGER = "STRANGER-1"
 # Told elsewhere: the demonstrations and benchmarks, and the ledger's own chapters in test_seals_cli.py,
 # test_ledger_events.py, test_ledger_export.py, test_ledger_asof.py, test_ledger_holds.py, test_ledger_periods.py,
 # test_access_cli.py, test_soak.py; payees and what stops payments in test_settlement_stops_cli.py; profiles in
-# test_file_validation.py.
+# test_file_validation.py; what people say of a doubtful file in test_settlement_kill_sweep.py.
 STOPS = {"settle hold", "settle hold-run", "settle release-run", "settle cancel", "settle recall"}
 ELSEWHERE = {
     "up",
@@ -38,6 +38,7 @@ ELSEWHERE = {
     "user grant-book",
     "user revoke-book",
     "bank profiles",
+    "bank resolve",
     *STOPS,
 } | {
     name
