@@ -15,7 +15,7 @@ Lives here: the world outside the product. Must not live here: anything the prod
 
 from sandbox.anomalies import AnomalyPlan, Kind, PlannedAnomaly, Truth, plan, read_truth
 from sandbox.bank import Bank, DayReport, StatementSummary, simulate_day
-from sandbox.bank_behaviour import BankBehaviour, BookingStyle
+from sandbox.bank_behaviour import BankBehaviour, BookingStyle, StatementVersion
 from sandbox.business import DEFAULT_START, Business, BusinessFiles, JournalFile
 from sandbox.errors import SandboxError
 from sandbox.faults import ABSORBED, Fault, FaultDone
@@ -43,6 +43,7 @@ __all__ = [
     "SandboxError",
     "SftpDoor",
     "StatementSummary",
+    "StatementVersion",
     "Truth",
     "plan",
     "read_setup",

@@ -17,9 +17,10 @@ from types import TracebackType
 
 from sandbox.acquirers import payouts_path, read_payouts, report_name, report_text
 from sandbox.anomalies import AnomalyPlan, Kind, truth_path, truth_text
-from sandbox.bank_behaviour import BankBehaviour
+from sandbox.bank_behaviour import BankBehaviour, StatementVersion
 from sandbox.book import BankBook, StoredBatch, StoredStatement
 from sandbox.camt import notification_message, stamp, statement_element, statement_message
+from sandbox.camt_versions import version_02
 from sandbox.day_work import RETURN, AccountWork, Arrival, BatchWork, Booking, DayWork, day_lines
 from sandbox.errors import SandboxError
 from sandbox.fate import Fates, Noise
@@ -170,6 +171,7 @@ class Bank:
             account,
             self._behaviour.style(account.code, batch_booking=bank.batch_booking),
             self._book.balance(account.code),
+            return_charge_minor=self._behaviour.return_charge_minor,
         )
         available = work.opening_minor
         for batch in self._book.due_batches(account.code):
@@ -307,6 +309,8 @@ class Bank:
         text = statement_message(
             message_id=f"{bank.bic[:4]}S{turn:09d}", created=stamp(day, hour=22, minute=5), statement=body
         )
+        if self._behaviour.statement is StatementVersion.V02:
+            text = version_02(text)
         self._folders.deliver(bank, f"camt.053_{account.iban}_{day}_{turn:06d}.xml", text)
 
     def _repeat(self, work: DayWork) -> None:

@@ -19,9 +19,17 @@ class BookingStyle(Enum):
     BATCH = "batch"
 
 
+class StatementVersion(Enum):
+    """The camt.053 a bank writes."""
+
+    V02 = "camt.053.001.02"
+    V08 = "camt.053.001.08"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankBehaviour:
-    """Rates in payments per thousand. `booking` gives the style of single accounts by code; every other
+    """Rates in payments per thousand; `return_charge_minor` is what the bank keeps of a payment that comes back.
+    `statement` is the version of camt.053. `booking` gives the style of single accounts by code; every other
     account is booked in batches with details or itemised as its bank profile's batch booking says."""
 
     rejects_per_mille: int = 0
@@ -29,6 +37,8 @@ class BankBehaviour:
     noise_per_mille: int = 0
     charges: bool = False
     interest: bool = False
+    return_charge_minor: int = 0
+    statement: StatementVersion = StatementVersion.V08
     booking: tuple[tuple[str, BookingStyle], ...] = ()
 
     def style(self, account_code: str, *, batch_booking: bool) -> BookingStyle:
@@ -38,11 +48,12 @@ class BankBehaviour:
 
     def to_text(self) -> str:
         """The behaviour as JSON, for the bank's own memory."""
-        return json.dumps(asdict(self), default=lambda style: style.value)
+        return json.dumps(asdict(self), default=lambda chosen: chosen.value)
 
     @classmethod
     def from_text(cls, text: str) -> BankBehaviour:
         """The behaviour that `to_text` wrote."""
         row = json.loads(text)
         booking = tuple((code, BookingStyle(style)) for code, style in row.pop("booking"))
-        return cls(booking=booking, **row)
+        version = StatementVersion(row.pop("statement", StatementVersion.V08.value))
+        return cls(booking=booking, statement=version, **row)

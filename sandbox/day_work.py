@@ -74,6 +74,7 @@ class AccountWork:
     account: BankAccount
     style: BookingStyle
     opening_minor: int
+    return_charge_minor: int = 0
     batches: list[BatchWork] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     later: list[LaterBooking] = field(default_factory=list)
@@ -140,7 +141,7 @@ def day_lines(work: AccountWork, day: DayWork, rng: random.Random) -> list[Line]
             detail = payment_detail(Booking(payment, payment.amount_minor, mark=mark))
             debits.append(Line(-payment.amount_minor, work.payment_code, [detail]))
         else:
-            credits.append(_return_line(later))
+            credits.append(_return_line(later, work.return_charge_minor))
     rng.shuffle(credits)
     rng.shuffle(debits)
     return [*credits, *_batch_lines(work), *debits, *work.fees]
@@ -202,10 +203,13 @@ def _arrival_lines(work: AccountWork, arrival: Arrival) -> Iterator[Line]:
         yield Line(amount, f"PMNT/RCDT/{work.transfer_scheme}", [detail])
 
 
-def _return_line(later: LaterBooking) -> Line:
+def _return_line(later: LaterBooking, charge_minor: int) -> Line:
+    """What comes back, less what the bank keeps of it; a payment smaller than that comes back whole."""
     payment = later.payment
+    charge = charge_minor if charge_minor < payment.amount_minor else 0
     detail = Detail(
-        amount_minor=payment.amount_minor,
+        amount_minor=payment.amount_minor - charge,
+        charges_minor=charge,
         end_to_end_id=payment.end_to_end_id,
         instruction_id=payment.instruction_id,
         uetr=payment.uetr,
@@ -214,4 +218,4 @@ def _return_line(later: LaterBooking) -> Line:
         remittance=payment.remittance,
         return_reason=later.reason,
     )
-    return Line(payment.amount_minor, "PMNT/ICDT/RRTN", [detail])
+    return Line(payment.amount_minor - charge, "PMNT/ICDT/RRTN", [detail])

@@ -149,6 +149,9 @@ def simulate_command(
     returns: Annotated[int, typer.Option("--returns-per-mille", help="Payments that come back later.")] = 0,
     charges: Annotated[bool, typer.Option("--charges", help="Book tariffed charges.")] = False,
     interest: Annotated[bool, typer.Option("--interest", help="Book weekly interest.")] = False,
+    statement: Annotated[
+        str, typer.Option("--statement", help="The statements' version: camt.053.001.08 or camt.053.001.02.")
+    ] = "camt.053.001.08",
     fault: Annotated[
         list[str] | None,
         typer.Option("--fault", help="A fault that strikes the banks' files so often: NAME or NAME=COUNT (repeat)."),
@@ -164,12 +167,20 @@ def simulate_command(
 
     Example: `nostro bank simulate --date 2026-11-02 --setup setup.yaml`
     """
-    from sandbox import Bank, BankBehaviour, Fault, read_setup
+    from sandbox import Bank, BankBehaviour, Fault, StatementVersion, read_setup
 
+    if statement not in {version.value for version in StatementVersion}:
+        raise typer.BadParameter(f"{statement!r} is not camt.053.001.08 or camt.053.001.02")
     if day is None and sftp is None:
         raise typer.BadParameter("say which day to close (--date), or serve (--sftp PORT)")
     faults = {Fault(name): count for name, count in _fault_counts(fault).items()}
-    behaviour = BankBehaviour(rejects_per_mille=rejects, returns_per_mille=returns, charges=charges, interest=interest)
+    behaviour = BankBehaviour(
+        rejects_per_mille=rejects,
+        returns_per_mille=returns,
+        charges=charges,
+        interest=interest,
+        statement=StatementVersion(statement),
+    )
     home, known = Settings().home_path, read_setup(setup)
     with Bank(home, known, seed=seed, behaviour=behaviour, faults=faults) as bank:
         received = bank.receive()

@@ -7,6 +7,7 @@ own book holds, no payment was executed twice, and nothing is reported but what 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +16,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from ledger import book_id, import_journal, verify
 from nostro.database import Database
 from nostro.day import Desk, fresh_home, open_shop
-from sandbox import ABSORBED, Bank, Business, Fault, FaultDone, read_setup
+from sandbox import ABSORBED, Bank, BankBehaviour, Business, Fault, FaultDone, StatementVersion, read_setup
 from settlement import apply_setup
 
+SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).parents[3] / "shared"))
 ALONE = {Fault.STATEMENT_LOST, Fault.EXECUTION_AFTER_REJECT}  # what they leave open is looked at apart
 ONCE = {fault: 1 for fault in Fault if fault not in ALONE}
 TWICE = {Fault.REPORT_LATE: 2, Fault.BYTE_ORDER_MARK: 2}
@@ -43,7 +46,15 @@ class Trial:
 
 
 @contextmanager
-def trial(server: str, home: Path, name: str, *, days: int, faults: Mapping[Fault, int]) -> Iterator[Trial]:
+def trial(
+    server: str,
+    home: Path,
+    name: str,
+    *,
+    days: int,
+    faults: Mapping[Fault, int],
+    behaviour: BankBehaviour | None = None,
+) -> Iterator[Trial]:
     fresh_home(home)
     database = Database(admin_conninfo=server, name=name, role_prefix=name)
     open_shop(database)
@@ -52,7 +63,7 @@ def trial(server: str, home: Path, name: str, *, days: int, faults: Mapping[Faul
     with database.app() as conn:
         apply_setup(conn, files.setup)
         desk = Desk(database, home=home, book_id=book_id(conn))
-    with Bank(home, read_setup(files.setup), seed=11, faults=faults) as bank:
+    with Bank(home, read_setup(files.setup), seed=11, faults=faults, behaviour=behaviour) as bank:
         for journal in files.journals:
             if journal.prior:
                 import_journal(desk.app, book_id=desk.book_id, path=journal.path)
@@ -151,3 +162,28 @@ def test_a_payment_that_is_executed_after_its_reject_is_a_break_and_never_paid_a
         )
         assert {code for _, code, _ in breaks} == {"UNAUTHORISED_DEBIT"}
         assert sum(int(str(minor)) for *_, minor in breaks) == sum(int(str(minor)) for _, minor, _ in rejected)
+
+
+def test_returns_net_of_charges_on_statements_of_version_02(server: str, tmp_path: Path) -> None:
+    behaviour = BankBehaviour(returns_per_mille=250, return_charge_minor=150, statement=StatementVersion.V02)
+    with trial(server, tmp_path / "home", "nostro_old_camt", days=3, faults={}, behaviour=behaviour) as done:
+        back = done.rows(
+            "SELECT i.amount_minor - p.amount_minor FROM settlement.reopening r"
+            " JOIN settlement.instruction i USING (instruction_id)"
+            " JOIN recon.payout_bank_entry e ON e.instruction_id = r.instruction_id AND e.kind = 'return'"
+            " CROSS JOIN LATERAL (SELECT e.line_minor AS amount_minor) p"
+        )
+        assert back and set(back) == {(150,)}
+        assert done.rows("SELECT code FROM recon.break_current") == []
+        nostro = done.rows(
+            "SELECT b.code, l.posted_minor FROM settlement.bank_account b"
+            " JOIN ledger.balance l ON l.account_id = b.nostro_account_id"
+        )
+        assert dict(nostro) == done.held
+        written = sorted((done.home / "bank").glob("*/inbox/camt.053_*.xml"))
+        assert written and all(b"camt.053.001.02" in path.read_bytes() for path in written)
+        schema = SHARED / "xsd" / "camt.053.001.02.xsd"
+        if schema.exists():
+            checked = etree.XMLSchema(etree.parse(schema))
+            for path in written:
+                checked.assertValid(etree.parse(path))
