@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
+import re
+import shutil
+import subprocess
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 import mt940
 import pytest
@@ -179,3 +185,51 @@ def test_bai2_agrees(path: Path | None) -> None:
             (other.bank_reference or "").strip(),
             (other.customer_reference or "").strip(),
         )
+
+
+# No transaction type behind the amount, transport lines, or an early end.
+NOT_READ_BY_AQBANKING = {
+    "WoLpH__0708271685_09022020_164516.940.txt",
+    "WoLpH__abnamro.sta",
+    "WoLpH__details_60-63.sta",
+    "WoLpH__gv_codes.sta",
+    "WoLpH__ing.sta",
+    "WoLpH__malformed_details.sta",
+    "WoLpH__overly_long_details.sta",
+    "WoLpH__raiffeisen-cmi.sta",
+    "WoLpH__raphaelm.sta",
+    "WoLpH__whitespace.sta",
+    "sandermarechal__abnamro.txt",
+    "sandermarechal__ing-dos.txt",
+    "sandermarechal__volksbankenraiffeisenbanken.txt",
+}
+
+
+@pytest.mark.skipif(shutil.which("aqbanking-cli") is None, reason="aqbanking-cli is not installed (aqbanking-tools)")
+def test_aqbanking_agrees(tmp_path: Path) -> None:
+    """Number of entries and every amount, reversals included, of each file it reads."""
+    read: set[str] = set()
+    for path in of("mt940"):
+        sample = _present(path)
+        file, found = _read(sample), tmp_path / f"{sample.name}.ctx"
+        command = [
+            "aqbanking-cli",
+            "-n",
+            "import",
+            "--importer=swift",
+            f"--profile=SWIFT-{file.message_version.upper()}",
+        ]
+        environment = {**os.environ, "HOME": str(tmp_path)}
+        subprocess.run(
+            [*command, "-f", str(sample), "-c", str(found)], env=environment, capture_output=True, check=False
+        )
+        if not found.exists():
+            continue
+        read.add(sample.name)
+        values = re.findall(
+            r'^ {8}char value="([^"]*)"', found.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+        )
+        theirs = sorted(Fraction(unquote(value).split(":")[0]) for value in values)
+        rows = file.lines[["amount_minor", "currency"]].rows()
+        assert sorted(Fraction(minor, 10 ** currency(code).exponent) for minor, code in rows) == theirs, sample.name
+    assert {path.name for path in SAMPLES if path.parent.name == "mt940"} - read <= NOT_READ_BY_AQBANKING
