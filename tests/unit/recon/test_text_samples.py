@@ -226,9 +226,9 @@ def test_aqbanking_agrees(tmp_path: Path) -> None:
         if not found.exists():
             continue
         read.add(sample.name)
-        values = re.findall(
-            r'^ {8}char value="([^"]*)"', found.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
-        )
+        text = found.read_text(encoding="utf-8", errors="replace")
+        blocks = re.findall(r"^ {6}transaction \{(.*?)^ {6}\} #transaction$", text, re.MULTILINE | re.DOTALL)
+        values = [value for block in blocks for value in re.findall(r'char value="([^"]*)"', block)]
         theirs = sorted(Fraction(unquote(value).split(":")[0]) for value in values)
         rows = file.lines[["amount_minor", "currency"]].rows()
         assert sorted(Fraction(minor, 10 ** currency(code).exponent) for minor, code in rows) == theirs, sample.name
