@@ -31,6 +31,7 @@ BEGIN
                        ('ledger.posting_day', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup_run', 'ledger.account', 'account_id', 'account_id'),
+                       ('settlement.instruction', 'settlement.payment_file', 'file_id', 'file_id'),
                        ('settlement.instruction_event', 'settlement.instruction', 'instruction_id', 'instruction_id'),
                        ('settlement.reopening', 'settlement.instruction', 'instruction_id', 'instruction_id')) AS v (child, parent, own, theirs)
          WHERE v.child = p_table::text

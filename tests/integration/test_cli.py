@@ -165,7 +165,7 @@ def tell_everything(program: Program) -> Story:
     tell("settle", "status", "--date", MONDAY)
     tell("settle", "payout-report", "--date", MONDAY)
     rejected = next(row for row in story["settle payout-report"].rows("payouts") if row["state"] == "rejected")
-    tell("settle", "unhold", str(rejected["end_to_end_id"]), "--reason", "Payee called", "--as", "alice")
+    tell("settle", "unhold", str(rejected["end_to_end_id"]), "--reason", "Payee called", "--as", "bob")
     tell("recon", "ingest", "--inbox")
     tell("recon", "run", "--date", MONDAY)
     stranger = stranger_statement(files, story)
