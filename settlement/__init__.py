@@ -29,7 +29,6 @@ from settlement.holds import (
     hold_run,
     release_hold,
     release_run,
-    request_recall,
 )
 from settlement.iso20022 import Finding, read_pain002
 from settlement.model import (
@@ -58,6 +57,7 @@ from settlement.reading import (
     run_status,
     written_texts,
 )
+from settlement.recalls import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
 from settlement.screening import Verdict, screen_payee
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
@@ -91,6 +91,7 @@ __all__ = [
     "PollReport",
     "ProposalRefusedError",
     "ProposedFile",
+    "Recall",
     "ReceivedMessage",
     "ResendRefusedError",
     "RunStatus",
@@ -109,6 +110,7 @@ __all__ = [
     "WrittenText",
     "apply_setup",
     "approve",
+    "approve_recall",
     "cancel",
     "change_payee",
     "decide_dispute",
@@ -130,18 +132,21 @@ __all__ = [
     "propose",
     "read_pain002",
     "read_setup",
+    "recalls",
     "receive",
     "reject",
     "release",
     "release_hold",
     "release_payee",
     "release_run",
+    "request_file_recall",
     "request_recall",
     "resolve_interrupted",
     "resolve_unknown",
     "run_status",
     "screen_payee",
     "seal",
+    "send_recalls",
     "split_entry",
     "usual_profiles",
     "written_texts",

@@ -31,7 +31,7 @@ from settlement.iso20022 import (
 )
 from settlement.model import MessageFinding, PollReport, ReceivedMessage, StepResult
 from settlement.setup_model import Bank
-from settlement.transmission import carrier_of, resolve_interrupted
+from settlement.transmission import carrier_of, resolve_interrupted, resolve_interrupted_recalls
 
 _SILENT = frozenset({"PART", "PATC"})
 
@@ -53,11 +53,13 @@ def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollRep
     transaction.
     """
     resolved: list[StepResult] = []
+    recalls: list[StepResult] = []
     messages: list[ReceivedMessage] = []
     fetched: list[str] = []
     unreachable: list[str] = []
     for book in _books(conn, book_id):
         resolved += resolve_interrupted(conn, book_id=book, home=home)
+        recalls += resolve_interrupted_recalls(conn, book_id=book, home=home)
         for bank, profile in _profiles(conn, book):
             inbox = home / profile.transport.inbox
             try:
@@ -75,7 +77,11 @@ def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollRep
                 else:
                     messages.append(_again(path.name, bank, known))
     return PollReport(
-        resolved=tuple(resolved), messages=tuple(messages), fetched=tuple(fetched), unreachable=tuple(unreachable)
+        resolved=tuple(resolved),
+        messages=tuple(messages),
+        fetched=tuple(fetched),
+        unreachable=tuple(unreachable),
+        recalls=tuple(recalls),
     )
 
 
@@ -236,6 +242,8 @@ def _recalls(answer: RecallAnswer) -> _Answer:
     return _Answer(
         kind=AnswerKind.RECALL_ANSWER,
         created_at=answer.created_at,
+        original_message_id=answer.original_message_id,
+        covering=(answer.status, answer.reasons),
         payments=tuple(_Told(p.end_to_end_id, p.uetr, p.status, p.reasons) for p in answer.payments),
     )
 

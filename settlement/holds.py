@@ -66,18 +66,6 @@ def release_run(conn: Connection, *, run_id: int, reason: str) -> bool:
     return row is not None and bool(row[0])
 
 
-def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, reason: str) -> bool:
-    """Ask a payment back that was sent (DUPL, TECH, FRAD, CUST, AM09, AC03). False when it was asked back before.
-
-    Raises `FileStateError` when it was not sent.
-    """
-    with transaction(conn):
-        row = conn.execute(
-            "SELECT settlement.request_recall(%s, %s, %s)", (end_to_end_id, reason_code, reason)
-        ).fetchone()
-    return row is not None and bool(row[0])
-
-
 def decide_names(conn: Connection, *, file_id: int, release: bool, reason: str) -> int:
     """An approver's answer to a bank that compared names with accounts: go on, or ask the doubtful payments back.
 

@@ -160,13 +160,15 @@ class ReceivedMessage:
 class PollReport:
     """What a poll did: interrupted sends looked up, files fetched, and status reports read.
 
-    `unreachable` says of each bank that could not be asked why; polling again is safe.
+    `recalls` are interrupted sends of recalls, by the file they are about. `unreachable` says of each bank that could not
+    be asked why; polling again is safe.
     """
 
     resolved: tuple[StepResult, ...]
     messages: tuple[ReceivedMessage, ...]
     fetched: tuple[str, ...] = ()
     unreachable: tuple[str, ...] = ()
+    recalls: tuple[StepResult, ...] = ()
 
     @property
     def findings(self) -> tuple[MessageFinding, ...]:

@@ -121,6 +121,12 @@ def _direct_debits(version: MessageVersion) -> MessageVersion:
     return version
 
 
+def _cancellations(version: MessageVersion) -> MessageVersion:
+    if version.family != "camt.055":
+        raise ValueError(f"recall_message {version} is not a camt.055")
+    return version
+
+
 def _creditor_id(text: str) -> str:
     if fault := creditor_id_fault(text):
         raise ValueError(f"creditor_id {text!r} {fault}")
@@ -264,6 +270,7 @@ class Bank(_Model):
     max_total: Annotated[Amount | None, Blank] = None
     rails: dict[Rail, RailTerms]
     direct_debit: DirectDebit | None = None
+    recall_message: Annotated[MessageVersion, AfterValidator(_cancellations)] = MessageVersion.CAMT_055_001_08
     refuses_duplicates: bool = False
     tariff: tuple[TariffItem, ...] = ()
     transport: FolderTransport | SftpTransport = Field(discriminator="kind")

@@ -10,7 +10,7 @@ import typer
 
 from ledger import currency, format_amount
 from ledger.errors import OutcomeUnknownError, RefusedError
-from nostro.cli import exceptions, lineage, stops
+from nostro.cli import exceptions, lineage, recalls, stops
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -65,6 +65,7 @@ def register(app: typer.Typer) -> None:
     app.command("setup")(setup_command)
     stops.register(settle_app)
     exceptions.register(settle_app)
+    recalls.register(settle_app)
     lineage.register(app, settle_app)
     app.add_typer(settle_app, name="settle")
 

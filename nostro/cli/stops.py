@@ -1,4 +1,4 @@
-"""Commands that stop payments: hold a payment or a run, take back a sealed file, ask a sent payment back."""
+"""Commands that stop payments: hold a payment or a run, take back a sealed file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nostro.cli.common import AsOption, BookOption, JsonOption, console, emit, reason_text, session
-from settlement import cancel, hold_instruction, hold_run, release_run, request_recall
+from settlement import cancel, hold_instruction, hold_run, release_run
 
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
 PaymentArgument = Annotated[str, typer.Argument(help="EndToEndId of the payment.")]
@@ -20,7 +20,6 @@ def register(settle: typer.Typer) -> None:
     settle.command("hold-run")(hold_run_command)
     settle.command("release-run")(release_run_command)
     settle.command("cancel")(cancel_command)
-    settle.command("recall")(recall_command)
 
 
 def hold_command(
@@ -89,25 +88,3 @@ def cancel_command(
         result = cancel(s.conn, file_id, reason=reason)
     said = f"file {file_id}: cancelled{'' if result.is_new else ' (was already)'}"
     emit(result, lambda: console.print(said), as_json=as_json)
-
-
-def recall_command(
-    end_to_end_id: PaymentArgument,
-    reason: ReasonOption,
-    code: Annotated[
-        str, typer.Option("--code", help="DUPL, TECH, FRAD, CUST, AM09 or AC03 (ISO cancellation reasons).")
-    ] = "CUST",
-    as_json: JsonOption = False,
-    book: BookOption = None,
-    person: AsOption = None,
-) -> None:
-    """Ask a payment back that was sent. The bank's answer is a return, or nothing.
-
-    Example: `nostro settle recall E2E… --code DUPL --reason "paid by hand before" --as alice`
-    """
-    if code not in ("DUPL", "TECH", "FRAD", "CUST", "AM09", "AC03"):
-        raise typer.BadParameter(f"{code!r} is not DUPL, TECH, FRAD, CUST, AM09 or AC03", param_hint="--code")
-    with session(person, book) as s:
-        is_new = request_recall(s.conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
-    said = "asked back" if is_new else "was asked back before"
-    emit({"end_to_end_id": end_to_end_id, "is_new": is_new}, lambda: console.print(said), as_json=as_json)

@@ -25,7 +25,7 @@ class RecalledPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallAnswer:
-    """One camt.029. `original_message_id` is that of the request; `status` covers payments that are not listed."""
+    """One camt.029. `original_message_id` is of the payment file; `status` covers payments that are not listed."""
 
     message_version: str | None
     message_id: str | None
@@ -33,18 +33,20 @@ class RecallAnswer:
     original_message_id: str | None
     status: str | None
     payments: tuple[RecalledPayment, ...]
+    reasons: tuple[Reason, ...] = ()
 
 
 def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
     """Read the answer to a recall. Raises `StatusReportRefusedError`."""
     message, version = message_element(content, AnswerKind.RECALL_ANSWER)
     status = text(message, "Sts", "Conf") or text(message, "Sts", "RjctdMod")
-    original, payments = None, []
+    original, payments, of_all, why_all = None, [], None, ()
     for details in message.iterchildren("{*}CxlDtls"):
         original = original or text(details, "OrgnlGrpInfAndSts", "OrgnlMsgId")
         covering = text(details, "OrgnlGrpInfAndSts", "GrpCxlSts") or status
         group = child(details, "OrgnlGrpInfAndSts")
         why = reasons(group, "CxlStsRsnInf") if group is not None else ()
+        of_all, why_all = of_all or covering, why_all or why
         payments += [_recalled(element, covering, why) for element in details.iterchildren("{*}TxInfAndSts")]
         for information in details.iterchildren("{*}OrgnlPmtInfAndSts"):
             own = text(information, "PmtInfCxlSts") or covering
@@ -55,8 +57,9 @@ def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
         message_id=text(message, "Assgnmt", "Id"),
         created_at=text(message, "Assgnmt", "CreDtTm"),
         original_message_id=original,
-        status=status,
+        status=of_all or status,
         payments=tuple(payments),
+        reasons=why_all,
     )
 
 

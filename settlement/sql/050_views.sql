@@ -59,18 +59,5 @@ SELECT p.book_id, p.posting_id, p.entry_id, p.account_id, p.amount_minor, p.effe
   LEFT JOIN settlement.payment_file f USING (file_id);
 COMMENT ON VIEW settlement.lineage IS 'From a cleared posting to its group, instruction, file and T posting.';
 
-CREATE VIEW settlement.payout AS
-SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.payee_name, i.payee_iban,
-       b.code AS bank_account, c.code AS currency, c.exponent, r.business_date, i.execution_date,
-       o.owed_minor, i.amount_minor, o.owed_minor - i.amount_minor AS remainder_minor,
-       i.state, i.reason_code, i.msg_id, i.file_id
-  FROM settlement.instruction_current i
-  JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
-  JOIN settlement.run r ON r.run_id = i.run_id
-  JOIN settlement.bank_account_root b ON b.bank_account_id = i.bank_account_id
-  JOIN ledger.currency c ON c.currency_id = i.currency_id
- WHERE i.transit_posting_id IS NOT NULL;
-COMMENT ON VIEW settlement.payout IS 'What each payee was paid by sealed instructions, and where each payment stands.';
-
 GRANT SELECT ON settlement.instruction_current, settlement.run_current, settlement.open_item,
-    settlement.lineage, settlement.payout TO :app, :analyst;
+    settlement.lineage TO :app, :analyst;

@@ -361,28 +361,7 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Asks a sent payment back. The message that asks the bank is written from this row.
-CREATE FUNCTION settlement.request_recall(p_end_to_end_id text, p_reason_code text, p_reason text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_id    bigint;
-    v_state text;
-BEGIN
-    PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
-    SELECT c.instruction_id, c.state INTO v_id, v_state
-      FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
-    IF NOT FOUND OR v_state IN ('proposed', 'approved', 'sealed', 'failed', 'void', 'rejected', 'cancelled', 'returned') THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
-            MESSAGE = format('Payment %s is %s and cannot be recalled.', p_end_to_end_id, coalesce(v_state, 'not known')),
-            HINT = 'What was not sent yet is taken back by `nostro settle cancel`.';
-    END IF;
-    INSERT INTO settlement.recall_request (instruction_id, reason_code, reason) VALUES (v_id, p_reason_code, p_reason)
-        ON CONFLICT DO NOTHING;
-    RETURN FOUND;
-END $$;
-
-GRANT EXECUTE ON FUNCTION settlement.change_payee, settlement.hold_payee, settlement.hold_instruction, settlement.hold_run, settlement.release_run,
-    settlement.request_recall TO :preparer, :approver;
+GRANT EXECUTE ON FUNCTION settlement.change_payee, settlement.hold_payee, settlement.hold_instruction, settlement.hold_run, settlement.release_run TO :preparer, :approver;
 GRANT EXECUTE ON FUNCTION settlement.release_payee TO :approver;
 GRANT EXECUTE ON FUNCTION settlement.blocked_payees, settlement.required_hooks, settlement.not_cleared, settlement.record_screening,
     settlement.person TO :app;

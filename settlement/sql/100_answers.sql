@@ -316,6 +316,9 @@ BEGIN
                 PERFORM settlement.note_answers(CASE p_kind WHEN 'pacs.004' THEN 'return' ELSE 'recall' END,
                             v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids, v_done.uetrs,
                             v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
+                IF p_kind = 'camt.029' AND cardinality(p_end_to_end_ids) = 0 THEN
+                    PERFORM settlement.answer_recall(v_file.file_id, message_id, p_covering_status, p_covering_reason, NULL);
+                END IF;
                 CONTINUE;
             END IF;
             SELECT receive_answer.changed + a.changed, receive_answer.rejected + a.rejected INTO changed, rejected

@@ -80,8 +80,8 @@ def test_stops_on_the_command_line(program: Program) -> None:
             " JOIN settlement.file_current f USING (file_id) WHERE f.state = 'approved' ORDER BY 1 LIMIT 1"
         ).fetchone()
         gone = owner.execute(
-            "SELECT i.end_to_end_id FROM settlement.instruction i JOIN settlement.file_current f USING (file_id)"
-            " WHERE f.state = 'sent' LIMIT 1"
+            "SELECT i.end_to_end_id, i.file_id FROM settlement.instruction i"
+            " JOIN settlement.file_current f USING (file_id) WHERE f.state = 'sent' LIMIT 1"
         ).fetchone()
         assert row is not None and gone is not None
     run = str(row[2])
@@ -95,6 +95,22 @@ def test_stops_on_the_command_line(program: Program) -> None:
     assert program.done("settle", "cancel", str(row[1]), *as_alice).json["state"] == "cancelled"
     assert program.done("settle", "recall", str(gone[0]), "--code", "DUPL", *as_alice).json["is_new"] is True
     assert program("settle", "recall", str(gone[0]), "--code", "NOPE", *as_alice).status == 2
+    assert program("settle", "recall", "--code", "DUPL", *as_alice).status == 2
+    assert "requested" in program.done("settle", "recalls").out
+    asked_of = str(gone[1])
+    assert program("settle", "recall-send", asked_of, "--as", "alice").status == 1, "nobody approved"
+    assert program("settle", "recall-approve", asked_of, "--now", NOON, "--as", "alice").status == 1
+    approved = program.done("settle", "recall-approve", asked_of, "--now", NOON, "--as", "bob", "--json").rows(
+        "recalls"
+    )
+    assert [row["state"] for row in approved] == ["approved"]
+    for is_new in (True, False):
+        (asked,) = program.done("settle", "recall-send", asked_of, "--as", "alice", "--json").rows("recalls")
+        assert (asked["state"], asked["is_new"]) == ("sent", is_new)
+    assert "was already" in program.done("settle", "recall-send", asked_of, "--as", "alice").out
+    whole = program.done("settle", "recall", "--file", asked_of, "--code", "TECH", *as_alice).json["asked_back"]
+    rows = program.done("settle", "recalls", "--file", asked_of, "--json").rows("recalls")
+    assert sorted(row["state"] for row in rows) == sorted(["sent"] + ["requested"] * int(str(whole)))
     assert program("settle", "recall", str(row[0]), "--code", "DUPL", *as_alice).status == 1
     again = program.done("settle", "propose", "--date", MONDAY, "--now", NOON, "--as", "alice", "--json")
     with program.owner() as owner:

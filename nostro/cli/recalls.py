@@ -1,0 +1,157 @@
+"""Commands that ask sent payments back: request, approve, send, look."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from ledger import format_amount
+from nostro.cli.common import (
+    AsOption,
+    BookOption,
+    JsonOption,
+    console,
+    emit,
+    moment_text,
+    parse_moment,
+    reason_text,
+    session,
+    table,
+)
+from settlement import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
+
+_CODES = ("DUPL", "TECH", "FRAD", "CUST", "AM09", "AC03")
+
+ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
+FileArgument = Annotated[int, typer.Argument(help="The payment file whose payments are asked back.")]
+
+
+def register(settle: typer.Typer) -> None:
+    """Add these commands to `nostro settle`."""
+    settle.command("recall")(recall_command)
+    settle.command("recall-approve")(approve_command)
+    settle.command("recall-send")(send_command)
+    settle.command("recalls")(recalls_command)
+
+
+def recall_command(
+    reason: ReasonOption,
+    end_to_end_id: Annotated[str | None, typer.Argument(help="EndToEndId of the payment.")] = None,
+    file_id: Annotated[int | None, typer.Option("--file", help="Every payment of this file instead.")] = None,
+    code: Annotated[
+        str, typer.Option("--code", help="DUPL, TECH, FRAD, CUST, AM09 or AC03 (ISO cancellation reasons).")
+    ] = "CUST",
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Ask a payment back that was sent, or a whole file. Another person approves before the bank is asked.
+
+    Example: `nostro settle recall E2E… --code DUPL --reason "paid by hand before" --as alice`
+    """
+    if code not in _CODES:
+        raise typer.BadParameter(f"{code!r} is not DUPL, TECH, FRAD, CUST, AM09 or AC03", param_hint="--code")
+    if (end_to_end_id is None) == (file_id is None):
+        raise typer.BadParameter("name a payment by its EndToEndId, or a file by --file", param_hint="--file")
+    with session(person, book) as s:
+        if end_to_end_id is not None:
+            is_new = request_recall(s.conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
+            said = "asked back; another person approves" if is_new else "was asked back before"
+            value: dict[str, object] = {"end_to_end_id": end_to_end_id, "is_new": is_new}
+        else:
+            assert file_id is not None
+            count = request_file_recall(s.conn, file_id, reason_code=code, reason=reason)
+            said = f"{count} payments of file {file_id} are asked back; another person approves"
+            value = {"file_id": file_id, "asked_back": count}
+    emit(value, lambda: console.print(said), as_json=as_json)
+
+
+def approve_command(
+    file_id: FileArgument,
+    end_to_end_ids: Annotated[
+        list[str] | None, typer.Argument(help="Only these payments of it.", metavar="[E2E…]")
+    ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option("--now", callback=moment_text, help="The moment to act at, with time zone (default: the clock)."),
+    ] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Approve what another person asked back of a file, and write the request to the bank (camt.055).
+
+    Example: `nostro settle recall-approve 3 --as bob`
+    """
+    with session(person, book) as s:
+        approved = approve_recall(
+            s.conn, file_id, now=parse_moment(now) or datetime.now(UTC), end_to_end_ids=end_to_end_ids or None
+        )
+    emit({"recalls": approved}, lambda: _print(approved), as_json=as_json)
+
+
+def send_command(
+    file_id: FileArgument,
+    resend: Annotated[
+        bool,
+        typer.Option("--resend", help="Send the identical bytes of an unknown recall again (bank refuses duplicates)."),
+    ] = False,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Send the approved recalls of a file to its bank. Again: nothing is sent twice.
+
+    Example: `nostro settle recall-send 3 --as alice`
+    """
+    with session(person, book) as s:
+        sent = send_recalls(s.conn, file_id, home=s.home, resend=resend)
+
+    def text() -> None:
+        for number, result in enumerate(sent, 1):
+            console.print(
+                f"recall {number} of file {file_id}: {result.state}{'' if result.is_new else ' (was already)'}"
+            )
+
+    emit({"recalls": sent}, text, as_json=as_json)
+
+
+def recalls_command(
+    file_id: Annotated[int | None, typer.Option("--file", help="Only payments of this file.")] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Payments that were asked back, and what became of each: requested, approved, sent, accepted, refused, returned.
+
+    Example: `nostro settle recalls --file 3`
+    """
+    with session(book=book) as s:
+        found = recalls(s.conn, book_id=s.book_id, file_id=file_id)
+    emit({"recalls": found}, lambda: _print(found), as_json=as_json)
+
+
+def _print(found: list[Recall]) -> None:
+    if not found:
+        console.print("nothing is asked back")
+        return
+    table(
+        None,
+        ("file", "payment", "payee", "amount", "code", "by", "approved by", "state", "answer"),
+        [
+            (
+                str(recall.file_id),
+                recall.end_to_end_id,
+                recall.payee,
+                f"{format_amount(recall.amount_minor, recall.exponent)} {recall.currency}",
+                recall.reason_code,
+                recall.requested_by,
+                recall.approved_by or "",
+                recall.state,
+                recall.answer or "",
+            )
+            for recall in found
+        ],
+        right=(3,),
+    )

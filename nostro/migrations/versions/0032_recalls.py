@@ -1,0 +1,12 @@
+"""Recalls: payments asked back by camt.055."""
+
+from __future__ import annotations
+
+from nostro.migrations.run_sql import run_sql
+
+revision = "0032"
+down_revision = "0030"
+
+
+def upgrade() -> None:
+    run_sql("settlement", "140_recalls.sql")

@@ -1,0 +1,237 @@
+"""Asking payments back: what two people agreed on becomes one camt.055 a payment file and approval.
+
+Lives here: requests, the file and its gate, what each recall has come to. Must not live here: who may (Postgres), moving
+bytes (`transmission`), reading the bank's answer (`answers`).
+
+Ids follow from what is asked back: the MsgId is that of the payment file with ``-R1`` (then ``-R2``, …) behind it, the id
+of each request is the payment's EndToEndId, because a payment is asked back once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg.rows import class_row
+
+from ledger import Connection, transaction, translate_errors
+from settlement.composing import RunFrame, read_frame
+from settlement.errors import FileStateError, FileTamperedError, ProposalRefusedError
+from settlement.iso20022 import (
+    Cancellation,
+    CancellationFile,
+    FileLimits,
+    Finding,
+    OriginalGroup,
+    Totals,
+    check_business_rules,
+    gate_file,
+    render,
+    transliterate,
+)
+from settlement.model import StepResult
+from settlement.reading import payment_file
+from settlement.setup_check import rail_calendar
+from settlement.transmission import release_recall
+from settlement.transport import Transport
+
+_ASKED = """
+SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_date, q.reason_code, m.part
+  FROM settlement.recall_request q
+  JOIN settlement.instruction i USING (instruction_id)
+  LEFT JOIN settlement.recall_member m USING (instruction_id)
+ WHERE i.file_id = %s
+ ORDER BY i.ordinal
+"""
+_PARTS = "SELECT part, created_at, content FROM settlement.recall_file WHERE file_id = %s ORDER BY part"
+_RECALLS = """
+SELECT file_id, part, end_to_end_id, payee, bank_account, currency, exponent::int, amount_minor, reason_code, reason,
+       requested_by, approved_by, msg_id, state, answer
+  FROM settlement.recall
+ WHERE book_id = %s AND (%s::bigint IS NULL OR file_id = %s)
+ ORDER BY instruction_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """A payment that was asked back. `part` and `msg_id` are of its camt.055, None until a second person approved.
+
+    `state`: requested, approved, sending, failed, unknown, sent, accepted, refused, returned; `answer` holds the bank's
+    codes. Amounts are minor units of `currency`.
+    """
+
+    file_id: int
+    part: int | None
+    end_to_end_id: str
+    payee: str
+    bank_account: str
+    currency: str
+    exponent: int
+    amount_minor: int
+    reason_code: str
+    reason: str
+    requested_by: str
+    approved_by: str | None
+    msg_id: str | None
+    state: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    instruction_id: int
+    end_to_end_id: str
+    amount_minor: int
+    uetr: str | None
+    execution_date: dt.date
+    reason_code: str
+    part: int | None
+
+
+def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, reason: str) -> bool:
+    """Ask a payment back that was sent (DUPL, TECH, FRAD, CUST, AM09, AC03). False when it was asked back before.
+
+    The code goes to the bank once another person approved; the reason stays in the books. Raises `FileStateError` when
+    it was not sent.
+    """
+    with transaction(conn):
+        row = conn.execute(
+            "SELECT settlement.request_recall(%s, %s, %s)", (end_to_end_id, reason_code, reason)
+        ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def request_file_recall(conn: Connection, file_id: int, *, reason_code: str, reason: str) -> int:
+    """Ask back every payment of a file that may be at the bank; how many were not asked back before.
+
+    Raises `FileStateError` when there is none, `NotKnownError`.
+    """
+    with transaction(conn):
+        row = conn.execute(
+            "SELECT settlement.request_file_recall(%s, %s, %s)", (file_id, reason_code, reason)
+        ).fetchone()
+    return 0 if row is None else int(str(row[0]))
+
+
+def approve_recall(
+    conn: Connection, file_id: int, *, now: dt.datetime, end_to_end_ids: Collection[str] | None = None
+) -> list[Recall]:
+    """Approve what was asked back of a payment file (or these payments of it) and write the camt.055, gated and kept.
+
+    The session's login approves and must not have asked for any of it. `now` (aware) is printed in the file. Gives what
+    the file asks back; empty when nothing waits. Raises `FourEyesError`, `AccessError`, `ProposalRefusedError` with every
+    finding, `FileStateError` for a payment that does not wait or came back since, `NotKnownError`.
+    """
+    with transaction(conn):
+        frame = read_frame(conn, payment_file(conn, file_id).run_id)
+        waiting = [asked for asked in _asked(conn, file_id) if asked.part is None]
+        if end_to_end_ids is not None:
+            if missing := sorted(set(end_to_end_ids) - {asked.end_to_end_id for asked in waiting}):
+                raise FileStateError(f"payment {missing[0]} of file {file_id} does not wait to be asked back.")
+            waiting = [asked for asked in waiting if asked.end_to_end_id in end_to_end_ids]
+        if not waiting:
+            return []
+        part = len(conn.execute(_PARTS, (file_id,)).fetchall()) + 1
+        created_at = now.astimezone(dt.UTC).replace(microsecond=0)
+        file, requests = _compose(conn, frame, file_id, part, created_at, waiting)
+        findings = check_business_rules(file, requests, _limits(frame, file))
+        content = b"" if findings else render(file, requests)
+        findings = findings or gate_file(content, file, requests, Totals.of(requests))
+        if findings:
+            raise ProposalRefusedError(_refusal(findings), findings)
+        conn.execute(
+            "SELECT settlement.record_recall(%s, %s, %s, %s, %s, %s)",
+            (file_id, part, file.msg_id, created_at, content, [asked.instruction_id for asked in waiting]),
+        )
+    return [recall for recall in recalls(conn, book_id=frame.book_id, file_id=file_id) if recall.part == part]
+
+
+def send_recalls(
+    conn: Connection, file_id: int, *, home: Path, resend: bool = False, transport: Transport | None = None
+) -> list[StepResult]:
+    """Send every approved recall of a payment file, as `release` sends files: again, nothing is sent twice.
+
+    The bytes are first compared with what the books say was asked back. Raises `FileTamperedError`, `FileStateError`
+    when nothing is approved, and what `release` raises.
+    """
+    frame = read_frame(conn, payment_file(conn, file_id).run_id)
+    with translate_errors():
+        parts = conn.execute(_PARTS, (file_id,)).fetchall()
+    if not parts:
+        raise FileStateError(f"file {file_id} has no approved recall; approve with `nostro settle recall-approve`.")
+    asked = _asked(conn, file_id)
+    for part, created_at, content in parts:
+        file, requests = _compose(conn, frame, file_id, int(part), created_at, [a for a in asked if a.part == part])
+        if gate_file(bytes(content), file, requests, Totals.of(requests)):
+            raise FileTamperedError(f"recall {part} of file {file_id} is not what was asked back; do not send it.")
+    sent = []
+    for part, _, _ in parts:
+        sent.append(release_recall(conn, file_id, int(part), home=home, resend=resend, transport=transport))
+    return sent
+
+
+def recalls(conn: Connection, *, book_id: int, file_id: int | None = None) -> list[Recall]:
+    """Every payment that was asked back, or those of one payment file, in the order of payments."""
+    with translate_errors(), conn.cursor(row_factory=class_row(Recall)) as cursor:
+        return cursor.execute(_RECALLS, (book_id, file_id, file_id)).fetchall()
+
+
+def _asked(conn: Connection, file_id: int) -> list[_Asked]:
+    with conn.cursor(row_factory=class_row(_Asked)) as cursor:
+        return cursor.execute(_ASKED, (file_id,)).fetchall()
+
+
+def _compose(
+    conn: Connection, frame: RunFrame, file_id: int, part: int, created_at: dt.datetime, asked: Sequence[_Asked]
+) -> tuple[CancellationFile, list[Cancellation]]:
+    """The values of one camt.055; the same inputs give the same file."""
+    row = conn.execute(
+        "SELECT msg_id, payment_information_id FROM settlement.payment_file WHERE file_id = %s", (file_id,)
+    ).fetchone()
+    assert row is not None
+    bank = frame.bank
+    file = CancellationFile(
+        msg_id=f"{row[0]}-R{part}",
+        created_at=created_at,
+        initiating_party_name=transliterate(frame.holder.name, bank.charset, bank.umlauts).written,
+        bank_bic=bank.bic,
+        group=OriginalGroup(
+            message_id=str(row[0]),
+            message_name=bank.message,
+            payment_information_id=str(row[1]),
+            currency=frame.currency,
+        ),
+        message_version=bank.recall_message,
+        charset=bank.charset,
+    )
+    return file, [
+        Cancellation(
+            cancellation_id=one.end_to_end_id,
+            instruction_id=one.end_to_end_id,
+            end_to_end_id=one.end_to_end_id,
+            uetr=one.uetr,
+            amount_minor=one.amount_minor,
+            currency=frame.currency,
+            execution_date=one.execution_date,
+            reason=one.reason_code,
+        )
+        for one in asked
+    ]
+
+
+def _limits(frame: RunFrame, file: CancellationFile) -> FileLimits:
+    return FileLimits(
+        rail=frame.rail,
+        calendar=rail_calendar(frame.bank, frame.rail),
+        uetr=frame.bank.uetr and file.message_version.carries_uetr,
+    )
+
+
+def _refusal(findings: Sequence[Finding]) -> str:
+    return (
+        f"nothing was approved: {len(findings)} finding{'s' if len(findings) > 1 else ''} in the recall, "
+        f"first: {findings[0]}"
+    )
