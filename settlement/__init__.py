@@ -57,7 +57,7 @@ from settlement.reading import (
     run_status,
     written_texts,
 )
-from settlement.recalls import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
+from settlement.recalling import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
 from settlement.screening import Verdict, screen_payee
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup

@@ -160,8 +160,8 @@ class ReceivedMessage:
 class PollReport:
     """What a poll did: interrupted sends looked up, files fetched, and status reports read.
 
-    `recalls` are interrupted sends of recalls, by the file they are about. `unreachable` says of each bank that could not
-    be asked why; polling again is safe.
+    `recalls` are interrupted sends of recalls, by the file they are about. `unreachable` says of each bank that could
+    not be asked why; polling again is safe.
     """
 
     resolved: tuple[StepResult, ...]

@@ -1,4 +1,4 @@
-"""Payments that were sent are asked back: by two people, in one gated file, sent once; the bank decides, a statement proves."""
+"""Payments that were sent are asked back: by two people, in one gated file, sent once; the bank decides."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_bytes_that_say_something_else_do_not_pass_the_gate(world: World, monkey
     file_id = asked_back(world)
     plain = render
     monkeypatch.setattr(
-        "settlement.recalls.render", lambda file, payments: plain(file, payments).replace(b"DUPL", b"FRAD")
+        "settlement.recalling.render", lambda file, payments: plain(file, payments).replace(b"DUPL", b"FRAD")
     )
     with pytest.raises(ProposalRefusedError, match="nothing was approved"):
         approve_recall(world.bob, file_id, now=moment())

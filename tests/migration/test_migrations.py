@@ -12,7 +12,22 @@ from psycopg import sql
 
 from nostro.database import Database, initialise, migrate
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009", "0020", "0024", "0026", "0028", "0030", "0032")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0009",
+    "0020",
+    "0024",
+    "0026",
+    "0028",
+    "0030",
+    "0032",
+)
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,
        c.data_type || coalesce(c.column_default, '')

@@ -1,10 +1,10 @@
 """Asking payments back: what two people agreed on becomes one camt.055 a payment file and approval.
 
-Lives here: requests, the file and its gate, what each recall has come to. Must not live here: who may (Postgres), moving
-bytes (`transmission`), reading the bank's answer (`answers`).
+Lives here: requests, the file and its gate, what each recall has come to. Must not live here: who may (Postgres),
+moving bytes (`transmission`), reading the bank's answer (`answers`).
 
-Ids follow from what is asked back: the MsgId is that of the payment file with ``-R1`` (then ``-R2``, …) behind it, the id
-of each request is the payment's EndToEndId, because a payment is asked back once.
+Ids follow from what is asked back: the MsgId is that of the payment file with ``-R1`` (then ``-R2``, …) behind it, the
+id of each request is the payment's EndToEndId, because a payment is asked back once.
 """
 
 from __future__ import annotations
@@ -91,6 +91,13 @@ class _Asked:
     part: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    part: int
+    created_at: dt.datetime
+    content: bytes
+
+
 def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, reason: str) -> bool:
     """Ask a payment back that was sent (DUPL, TECH, FRAD, CUST, AM09, AC03). False when it was asked back before.
 
@@ -121,9 +128,9 @@ def approve_recall(
 ) -> list[Recall]:
     """Approve what was asked back of a payment file (or these payments of it) and write the camt.055, gated and kept.
 
-    The session's login approves and must not have asked for any of it. `now` (aware) is printed in the file. Gives what
-    the file asks back; empty when nothing waits. Raises `FourEyesError`, `AccessError`, `ProposalRefusedError` with every
-    finding, `FileStateError` for a payment that does not wait or came back since, `NotKnownError`.
+    The session's login approves and must not have asked for any of it. `now` (aware) is printed in the file. Gives
+    what the file asks back; empty when nothing waits. Raises `FourEyesError`, `AccessError`, `ProposalRefusedError`
+    with every finding, `FileStateError` for a payment that does not wait or came back since, `NotKnownError`.
     """
     with transaction(conn):
         frame = read_frame(conn, payment_file(conn, file_id).run_id)
@@ -134,7 +141,7 @@ def approve_recall(
             waiting = [asked for asked in waiting if asked.end_to_end_id in end_to_end_ids]
         if not waiting:
             return []
-        part = len(conn.execute(_PARTS, (file_id,)).fetchall()) + 1
+        part = len(_parts(conn, file_id)) + 1
         created_at = now.astimezone(dt.UTC).replace(microsecond=0)
         file, requests = _compose(conn, frame, file_id, part, created_at, waiting)
         findings = check_business_rules(file, requests, _limits(frame, file))
@@ -158,25 +165,27 @@ def send_recalls(
     when nothing is approved, and what `release` raises.
     """
     frame = read_frame(conn, payment_file(conn, file_id).run_id)
-    with translate_errors():
-        parts = conn.execute(_PARTS, (file_id,)).fetchall()
+    parts = _parts(conn, file_id)
     if not parts:
         raise FileStateError(f"file {file_id} has no approved recall; approve with `nostro settle recall-approve`.")
     asked = _asked(conn, file_id)
-    for part, created_at, content in parts:
-        file, requests = _compose(conn, frame, file_id, int(part), created_at, [a for a in asked if a.part == part])
-        if gate_file(bytes(content), file, requests, Totals.of(requests)):
-            raise FileTamperedError(f"recall {part} of file {file_id} is not what was asked back; do not send it.")
-    sent = []
-    for part, _, _ in parts:
-        sent.append(release_recall(conn, file_id, int(part), home=home, resend=resend, transport=transport))
-    return sent
+    for kept in parts:
+        mine = [one for one in asked if one.part == kept.part]
+        file, requests = _compose(conn, frame, file_id, kept.part, kept.created_at, mine)
+        if gate_file(kept.content, file, requests, Totals.of(requests)):
+            raise FileTamperedError(f"recall {kept.part} of file {file_id} is not what was asked back; do not send it.")
+    return [release_recall(conn, file_id, kept.part, home=home, resend=resend, transport=transport) for kept in parts]
 
 
 def recalls(conn: Connection, *, book_id: int, file_id: int | None = None) -> list[Recall]:
     """Every payment that was asked back, or those of one payment file, in the order of payments."""
     with translate_errors(), conn.cursor(row_factory=class_row(Recall)) as cursor:
         return cursor.execute(_RECALLS, (book_id, file_id, file_id)).fetchall()
+
+
+def _parts(conn: Connection, file_id: int) -> list[_Part]:
+    with translate_errors(), conn.cursor(row_factory=class_row(_Part)) as cursor:
+        return cursor.execute(_PARTS, (file_id,)).fetchall()
 
 
 def _asked(conn: Connection, file_id: int) -> list[_Asked]:
