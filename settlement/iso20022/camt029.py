@@ -40,7 +40,8 @@ def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
     """Read the answer to a recall. Raises `StatusReportRefusedError`."""
     message, version = message_element(content, AnswerKind.RECALL_ANSWER)
     status = text(message, "Sts", "Conf") or text(message, "Sts", "RjctdMod")
-    original, payments, of_all, why_all = None, [], None, ()
+    original, payments, of_all = None, [], None
+    why_all: tuple[Reason, ...] = ()
     for details in message.iterchildren("{*}CxlDtls"):
         original = original or text(details, "OrgnlGrpInfAndSts", "OrgnlMsgId")
         covering = text(details, "OrgnlGrpInfAndSts", "GrpCxlSts") or status
