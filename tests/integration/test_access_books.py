@@ -110,6 +110,7 @@ def test_the_shared_tables_are_these(world: World) -> None:
             " WHERE attname = 'book_id' AND attrelid = ANY (ledger.shared_tables())"
         ).fetchall()
     assert found == {
+        "ledger.balance_fold",
         "ledger.control", "ledger.currency", "ledger.event_consumer", "ledger.event_offset", "ledger.publication",
         "ledger.rollup_step", "settlement.batch_mark", "settlement.file_transition", "settlement.instruction_state",
         "settlement.instruction_transition", "settlement.reason_policy", "settlement.recall_outcome",
@@ -174,6 +175,7 @@ FREE = {
     "ledger.is_approver": "says what group this login is in",
     "ledger.merkle_root": "a hash of its argument",
     "settlement.person": "the name of a login",
+    "ledger.fold_deferred": "folds what is published, of all books; shows a number",
     "ledger.publish": "numbers what is committed, of all books; shows a number",
     "ledger.publish_and_roll_up": "numbers what is committed, of all books; shows a number",
 }
