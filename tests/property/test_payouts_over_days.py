@@ -86,7 +86,7 @@ class Story:
         reconcile(self.world.app, book_id=self.world.book_id, business_date=date, home=self.world.home)
         for (posting,) in self.world.rows("SELECT posting_id FROM settlement.hold_active"):
             if self.chance.random() < 0.4:
-                release_hold(self.world.alice, posting_id=int(str(posting)), reason="account confirmed")
+                release_hold(self.world.bob, posting_id=int(str(posting)), reason="account confirmed")
         self.check()
 
     def _trade(self, date: dt.date) -> None:
