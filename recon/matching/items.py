@@ -22,8 +22,9 @@ RECEIPT = "RECEIPT"  # a payout that an acquirer reported
 REJECT = "REJECT"  # the undoing of an instruction that the bank rejected
 ROUTINE = "ROUTINE"  # the other leg of a line posted by policy (return, charge, interest)
 OTHER = "OTHER"  # an adjusting entry on T
+PENDING = "PENDING"  # a line that the bank announces and has not booked; it never clears
 
-KINDS: tuple[str, ...] = (LINE, INSTRUCTION, RECEIPT, REJECT, ROUTINE, OTHER)
+KINDS: tuple[str, ...] = (LINE, PENDING, INSTRUCTION, RECEIPT, REJECT, ROUTINE, OTHER)
 
 ITEM_SCHEMA: dict[str, pl.DataType] = {
     "item_id": pl.Int64(),  # posting id on T
@@ -53,6 +54,14 @@ ITEM_SCHEMA: dict[str, pl.DataType] = {
     "corrects_id": pl.Int64(),  # item that a REJECT or ROUTINE item answers
     "rule": pl.String(),  # routine rule that posted a ROUTINE item
     "statement_line": pl.String(),  # "<statement id>/<line>/<detail>" of a line
+    "value_date": pl.Date(),
+    "instructed_amount_minor": pl.Int64(),  # unsigned, as the bank or provider states it
+    "instructed_currency": pl.String(),
+    "rate_e9": pl.Int64(),  # stated or expected rate, instructed to booked, times 1e9
+    "fees_minor": pl.Int64(),  # what a provider's report deducted from this payout: on receipts
+    "reserve_minor": pl.Int64(),
+    "chargebacks_minor": pl.Int64(),
+    "original_ref": pl.String(),  # EndToEndId of the payment that a return, reversal or chargeback answers
 }
 
 

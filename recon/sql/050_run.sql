@@ -54,7 +54,9 @@ RETURNS TABLE (
     item_id bigint, kind text, account text, currency text, amount_minor bigint, date date, sla_days int, reference text,
     end_to_end_id text, uetr text, payment_information_id text, msg_id text, servicer_ref text, structured_ref text,
     remittance text, party_account text, party_name text, bank_tx_code text, return_reason text, is_reversal boolean,
-    charges_minor bigint, batch_count int, corrects_id bigint, rule text, statement_line text, is_cleared_later boolean)
+    charges_minor bigint, batch_count int, corrects_id bigint, rule text, statement_line text, value_date date,
+    instructed_amount_minor bigint, instructed_currency text, rate_e9 bigint, fees_minor bigint, reserve_minor bigint,
+    chargebacks_minor bigint, original_ref text, is_cleared_later boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
@@ -89,6 +91,8 @@ SET plan_cache_mode = force_custom_plan AS $$
            l.bank_tx_code, l.return_reason, coalesce(l.is_reversal, false), l.charges_minor, CASE WHEN l.detail_ordinal = 0 THEN l.batch_count END,
            coalesce(r.line_posting_id, j.transit_posting_id), r.rule,
            CASE WHEN l.t_posting_id IS NOT NULL THEN concat_ws('/', s.stmt_id, l.line_ordinal, l.detail_ordinal) END,
+           l.value_date, l.instructed_amount_minor, l.instructed_currency, NULL::bigint, e.fees_minor, NULL::bigint,
+           e.chargebacks_minor, CASE WHEN l.return_reason IS NOT NULL OR l.is_reversal THEN l.end_to_end_id END,
            p.is_cleared_later
       FROM open_posting p
       JOIN account a ON a.transit_account_id = p.account_id
