@@ -4,7 +4,8 @@ Lives here: the measurement behind `nostro bench camt053`. Must not live here: t
 
 Ours gives proven statements and a frame of lines; the reference only fetches the same texts out of the same file
 and keeps them in lists. Both read the file from disk, in turns, each turn in a process of its own, so that one's
-memory is not the other's; times are CPU seconds of reading, medians over the rounds.
+memory is not the other's; times are CPU seconds of reading, medians over the rounds. `parquet` is our reader writing
+its lines to a Parquet file, once for all entries and once for a tenth of them: the same memory for both.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ def run(rows: int, repeats: int = 3) -> BenchResult:
         path, small = Path(folder) / "large.xml", Path(folder) / "small.xml"
         write_statement(path, rows)
         write_statement(small, min(rows, MODEL_ROWS_MAX))
-        turns: dict[str, list[dict[str, float]]] = {"ours": [], "walk": [], "model": []}
+        tenth = Path(folder) / "tenth.xml"
+        write_statement(tenth, max(1, rows // 10))
+        files = {"ours": path, "walk": path, "model": small, "parquet": path, "parquet-tenth": tenth}
+        turns: dict[str, list[dict[str, float]]] = {name: [] for name in files}
         for _ in range(repeats):
             for name, found in turns.items():
-                found.append(_turn(name, small if name == "model" else path))
+                found.append(_turn(name.removesuffix("-tenth"), files[name]))
         size_bytes = path.stat().st_size
     seconds = {name: statistics.median(turn["cpu_s"] for turn in found) for name, found in turns.items()}
     growth = {name: max(turn["growth_mb"] for turn in found) for name, found in turns.items()}
@@ -52,6 +56,9 @@ def run(rows: int, repeats: int = 3) -> BenchResult:
             ("file_bytes", size_bytes),
             ("memory_growth_mb", round(growth["ours"], 1)),
             ("walk_memory_growth_mb", round(growth["walk"], 1)),
+            ("to_parquet_per_s", round(rows / seconds["parquet"])),
+            ("to_parquet_memory_growth_mb", round(growth["parquet"], 1)),
+            ("to_parquet_memory_growth_mb_of_a_tenth", round(growth["parquet-tenth"], 1)),
             ("pyiso20022_per_s", round(model_per_s)),
             ("pyiso20022_entries", min(rows, MODEL_ROWS_MAX)),
             ("times_faster_than_pyiso20022", round(rows / seconds["ours"] / model_per_s, 1)),
@@ -132,6 +139,16 @@ def _ours(path: Path) -> int:
     return file.lines.height
 
 
+def _parquet(path: Path) -> int:
+    from recon.formats import read_statement_to_parquet
+    from recon.model import ProofState
+
+    file = read_statement_to_parquet(path, path.with_suffix(".parquet"), name=path.name)
+    if file.statements[0].proof.state is not ProofState.PROVEN:
+        raise RuntimeError("the benchmark's statement does not prove")
+    return file.statements[0].row_count
+
+
 def _walk(path: Path) -> int:
     """Texts of the places our reader keeps, an entry a list; nothing is checked or converted."""
     from lxml import etree
@@ -169,7 +186,12 @@ def _model(path: Path) -> int:
     return len(document.bk_to_cstmr_stmt.stmt[0].ntry)
 
 
-READERS: Final[dict[str, Callable[[Path], int]]] = {"ours": _ours, "walk": _walk, "model": _model}
+READERS: Final[dict[str, Callable[[Path], int]]] = {
+    "ours": _ours,
+    "walk": _walk,
+    "model": _model,
+    "parquet": _parquet,
+}
 
 
 def _main(name: str, path: str) -> None:

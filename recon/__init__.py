@@ -2,6 +2,7 @@
 
 ingest_files, arrived_files     statements and acquirer reports in; proven statements book themselves
 check_files                     read and prove without booking
+lines_to_parquet                statement lines as Parquet, without booking
 reconcile                       clear, classify, publish, certify: one business day
 trace, bank_entries             from a posting to the bank statement and back
 run_report, breaks_list, break_show, break_explain
@@ -25,6 +26,7 @@ from recon.errors import (
 )
 from recon.ingest import FileResult, IngestReport, StatementResult, arrived_files, ingest_files
 from recon.lineage import BankEntry, Trace, TraceStep, bank_entries, trace
+from recon.lines import WrittenLines, lines_to_parquet
 from recon.report import (
     BreakDetail,
     BreakRow,
@@ -71,6 +73,7 @@ __all__ = [
     "TraceStep",
     "TraceUnknownError",
     "WarehouseReport",
+    "WrittenLines",
     "arrived_files",
     "bank_entries",
     "break_explain",
@@ -79,6 +82,7 @@ __all__ = [
     "build_warehouse",
     "check_files",
     "ingest_files",
+    "lines_to_parquet",
     "reconcile",
     "run_report",
     "trace",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger import currency, format_amount
-from recon.formats import Layout, StatementRefused, is_packed, prove_pages, read_statement_file, unpacked
+from recon.formats import Layout, StatementRefused, is_packed, prove_pages, prove_statement_file, unpacked
 from recon.model import Finding, Proof, ProofReason, ProofState, Quarantined, Statement, StatementFile
 
 # What the JSON form is made of; it has no other types.
@@ -181,7 +181,7 @@ def _refused(name: str, refused: StatementRefused) -> FileOutcome:
 
 def _check_file(path: Path | bytes, name: str, seen: dict[str, str], layouts: Sequence[Layout]) -> FileOutcome:
     try:
-        read = read_statement_file(path, name=name, layouts=layouts)
+        read = prove_statement_file(path, name=name, layouts=layouts)
     except StatementRefused as refused:
         return _refused(name, refused)
     return FileOutcome(

@@ -33,6 +33,7 @@ from recon import (
     build_warehouse,
     check_files,
     ingest_files,
+    lines_to_parquet,
     reconcile,
     run_report,
 )
@@ -133,6 +134,46 @@ def _check(files: list[Path], layouts: list[Layout], as_json: bool) -> None:
     counts = result.totals()
     if counts.files_refused or counts.violated or counts.unproven:
         raise typer.Exit(EXIT_CHECK_FAILED)  # the report has said why
+
+
+@recon_app.command("lines")
+def lines_command(
+    files: Annotated[list[Path], typer.Argument(help="Statements or reports; known by content.", metavar="FILE…")],
+    to: Annotated[Path, typer.Option("--to", file_okay=False, help="Folder for the Parquet files; made when missing.")],
+    layout: Annotated[
+        list[Path] | None, typer.Option("--layout", help="Layout of other reports (YAML); may be given again.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the lines of statement files as Parquet, one file each; nothing is booked and no database is needed.
+
+    A file of any size takes the same memory. A second run writes the same bytes again. Status 1 when a file was
+    refused (the others are written).
+
+    Example: `nostro recon lines statement.xml --to lines`
+    """
+    layouts = [each for path in layout or () for each in read_layouts(path)]
+    with progress("reading", quiet=as_json) as report:
+        done = 0
+
+        def count(_: object) -> None:
+            nonlocal done
+            done += 1
+            report(done, len(files))
+
+        written = lines_to_parquet(files, folder=to, layouts=layouts, on_progress=count)
+
+    def text() -> None:
+        for each in written:
+            said = f"refused ({each.reason})" if each.path is None else f"{each.row_count:,} lines in {each.path}"
+            console.print(f"{each.name}: {said}")
+
+    emit({"files": written}, text, as_json=as_json)
+    refused = [each for each in written if each.path is None]
+    if refused:
+        raise RefusedError(
+            f"{len(refused)} of {len(files)} files were refused; first: {refused[0].name}: {refused[0].reason}"
+        )
 
 
 @recon_app.command("run")

@@ -28,6 +28,7 @@ from recon.formats.camt_records import RawEntry, RawHeader, RawStatement
 from recon.formats.camt_rows import Row
 from recon.formats.camt_shape import Tables, fill, tables
 from recon.formats.camt_skim import Skimmer
+from recon.formats.camt_spool import MemorySpool, Spool
 from recon.formats.camt_statement import Origin, accepted_currencies, finish_statement, stated_day
 from recon.formats.rules import StatementRefused
 from recon.formats.safe_xml import ByteSource, element_ends, open_bytes, root_tag
@@ -53,29 +54,30 @@ _DECLARATION: Final = re.compile(rb'\s+xmlns(?::[\w.-]+)?="[^"]*"')
 _PREFIX: Final = re.compile(rb"(</?)[A-Za-z_][\w.-]*:")
 
 
-def read_camt(path_or_bytes: Path | str | bytes, *, name: str) -> StatementFile:
+def read_camt(path_or_bytes: Path | str | bytes, *, name: str, spool: Spool | None = None) -> StatementFile:
     """Read one camt.052/053/054 file.
 
-    `name` is what people call the file. Raises `StatementRefused` (rule, line, one sentence) when the whole
-    file is refused; a bad entry is quarantined in its statement instead.
+    `name` is what people call the file; `spool` says where its rows go (default: memory). Raises `StatementRefused`
+    (rule, line, one sentence) when the whole file is refused; a bad entry is quarantined in its statement instead.
     """
+    spool = spool or MemorySpool()
     if isinstance(path_or_bytes, bytes):
-        return _read_stream(open_bytes(path_or_bytes), name)
+        return _read_stream(open_bytes(path_or_bytes), name, spool)
     try:
         with Path(path_or_bytes).open("rb") as stream:
-            return _read_stream(stream, name)
+            return _read_stream(stream, name, spool)
     except (OSError, ValueError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
         raise StatementRefused("file-unreadable", 1, f"cannot be read ({reason}): check path and rights") from None
 
 
-def _read_stream(stream: BinaryIO, name: str) -> StatementFile:
+def _read_stream(stream: BinaryIO, name: str, spool: Spool) -> StatementFile:
     tag, line = root_tag(stream)
     namespace, _, local = tag[1:].rpartition("}") if tag.startswith("{") else ("", "", tag)
     version = _version_of(namespace, line) if local == "Document" else None
     skimmer = Skimmer()
     source = ByteSource(stream, skimmer)
-    reader = _Reader(source, skimmer)
+    reader = _Reader(source, skimmer, spool)
     try:
         for element in element_ends(source, _EVENTS):
             reader.take(element)
@@ -129,7 +131,7 @@ class _Read:
 class _Reader:
     """State of one pass: the current message and statement, rows in batches."""
 
-    def __init__(self, source: ByteSource, skimmer: Skimmer) -> None:
+    def __init__(self, source: ByteSource, skimmer: Skimmer, spool: Spool) -> None:
         self._source = source
         self._skimmer = skimmer
         self._marker = f"{{{skimmer.namespace}}}Ntry"
@@ -139,7 +141,7 @@ class _Reader:
         self._progress: StatementInProgress | None = None
         self._hash = hashlib.sha256()
         self._rows: list[Row] = []
-        self._frames: list[pl.DataFrame] = []
+        self._spool = spool
         self._read: list[_Read] = []
         self._dropped: list[tuple[int, int]] = []
         self._named: list[tuple[str, int]] = []
@@ -220,7 +222,7 @@ class _Reader:
         run = self._skimmer.run(number)
         self._hash.update(run.content)
         self._flush()
-        self._frames.append(run_rows(run, progress))
+        self._spool.add(run_rows(run, progress))
 
     def _header(self, element: Any) -> None:
         report = self._report_at(element.getparent(), element)
@@ -318,7 +320,7 @@ class _Reader:
         if not self._rows:
             return
         columns = zip(*self._rows, strict=True)
-        self._frames.append(
+        self._spool.add(
             pl.DataFrame(
                 [
                     pl.Series(name, values, dtype=dtype, strict=True)
@@ -347,19 +349,22 @@ class _Reader:
 
     def _lines(self, statements: tuple[Statement, ...]) -> pl.DataFrame:
         """All rows; quarantined currencies dropped, missing booking dates of booked lines filled."""
-        lines = pl.concat(self._frames) if self._frames else pl.DataFrame(schema=STATEMENT_LINES)
-        if self._dropped:
-            keys = {"statement_ordinal": pl.Int32, "line_ordinal": pl.Int32}
-            dropped = pl.DataFrame(self._dropped, schema=keys, orient="row")
-            lines = lines.join(dropped, on=list(keys), how="anti", maintain_order="left")
+        keys = {"statement_ordinal": pl.Int32, "line_ordinal": pl.Int32}
+        dropped = pl.DataFrame(self._dropped, schema=keys, orient="row")
         days: dict[int, date | None] = {statement.ordinal: stated_day(statement) for statement in statements}
         undated = pl.col("booking_date").is_null() & (pl.col("status") == EntryStatus.BOOK.value)
-        if lines.select(undated.any()).item():
+
+        def settled(lines: pl.DataFrame) -> pl.DataFrame:
+            if dropped.height:
+                lines = lines.join(dropped, on=list(keys), how="anti", maintain_order="left")
+            if not lines.select(undated.any()).item():
+                return lines
             stated = pl.col("statement_ordinal").replace_strict(days, return_dtype=pl.Date)
-            lines = lines.with_columns(
+            return lines.with_columns(
                 pl.when(undated).then(stated).otherwise(pl.col("booking_date")).alias("booking_date")
             )
-        return lines
+
+        return self._spool.finish(settled)
 
     def _file_notes(self, first: _Report) -> Notes:
         notes = Notes()
