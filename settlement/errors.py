@@ -175,6 +175,8 @@ register_constraint_errors(
         "clearing_group_remainder": DuplicateClaimError,
         "clearing_group_paid_or_zero": DuplicateClaimError,
         "reopening_once": DuplicateClaimError,
+        "reopening_line_once": DuplicateClaimError,
+        "reopening_total": FileStateError,
         "reopening_sealed": FileStateError,
         "hold_known": NotKnownError,
         "resend_safe": ResendRefusedError,

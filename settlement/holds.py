@@ -16,23 +16,25 @@ def release_hold(
 ) -> bool:
     """Let a held posting be paid again, named by itself or by the payment that came back.
 
-    Only members of the preparer and approver groups may (`AccessError`). False when it was released before.
+    Only members of the preparer and approver groups may (`AccessError`). False when it was released before. What came
+    back of a payment in parts is released together.
     Raises `NotKnownError` when nothing of that name is held.
     """
     if (posting_id is None) == (end_to_end_id is None):
         raise ValueError("name the held posting by its id or by the EndToEndId of the payment that came back")
     with transaction(conn):
+        held = [posting_id]
         if posting_id is None:
             found = conn.execute(
                 "SELECT r.payable_posting_id FROM settlement.reopening r"
-                " JOIN settlement.instruction i USING (instruction_id) WHERE i.end_to_end_id = %s",
+                " JOIN settlement.instruction i USING (instruction_id) WHERE i.end_to_end_id = %s ORDER BY r.part",
                 (end_to_end_id,),
-            ).fetchone()
-            if found is None:
+            ).fetchall()
+            if not found:
                 raise NotKnownError(f"payment {end_to_end_id} has not come back; nothing of it is held.")
-            posting_id = int(str(found[0]))
-        row = conn.execute("SELECT settlement.release_hold(%s, %s)", (posting_id, reason)).fetchone()
-    return row is not None and int(str(row[0])) > 0
+            held = [int(str(row[0])) for row in found]
+        rows = [conn.execute("SELECT settlement.release_hold(%s, %s)", (each, reason)).fetchone() for each in held]
+    return any(row is not None and int(str(row[0])) > 0 for row in rows)
 
 
 def hold_item(conn: Connection, *, posting_id: int, reason: str) -> bool:

@@ -1,10 +1,11 @@
 -- Routine classes: what approved policy posts in answer to a bank line, before anything is matched.
 -- Returns of our own instructions, tariffed charges, interest credited. Anything else waits for a person.
 
+-- A return is a part of a payment, up to what is not back yet: what came, and the charges kept of it when that is not
+-- the whole rest already. A line of the other side with a return's reason takes a return back. part_minor is signed so.
 CREATE FUNCTION recon.routine_candidates(p_book_id int, p_as_of date)
 RETURNS TABLE (rule text, line_posting_id bigint, key text, booking_date date, reference text, amount_minor bigint,
-               charges_minor bigint, instruction_id bigint, instructed_minor bigint, transit_account_id int, currency text,
-               return_reason text)
+               instruction_id bigint, part_minor bigint, side int, transit_account_id int, currency text, return_reason text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT CASE WHEN i.instruction_id IS NOT NULL THEN 'routine-return'
@@ -12,19 +13,26 @@ SET plan_cache_mode = force_custom_plan AS $$
                 ELSE 'routine-interest' END,
            l.t_posting_id, concat_ws(':', b.code, left(s.content_sha256, 12), l.line_ordinal, l.detail_ordinal),
            l.booking_date, coalesce(l.account_servicer_ref, l.entry_ref, s.stmt_id), l.amount_minor,
-           abs(coalesce(l.charges_minor, 0)), i.instruction_id, i.amount_minor, b.transit_account_id, b.currency, l.return_reason
+           i.instruction_id, i.part_minor, i.side, b.transit_account_id, b.currency, l.return_reason
       FROM recon.statement_line l
       JOIN recon.statement s USING (statement_id)
       JOIN settlement.bank_account b ON b.bank_account_id = s.bank_account_id
       JOIN settlement.setup_current c ON c.book_id = l.book_id
       LEFT JOIN LATERAL (
-           SELECT min(i.instruction_id) AS instruction_id, min(i.amount_minor) AS amount_minor
-             FROM settlement.instruction_current i
-            WHERE (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr)
-              AND i.bank_account_id = s.bank_account_id AND i.transit_posting_id IS NOT NULL AND i.reopened_by IS NULL
-              AND i.amount_minor IN (l.amount_minor, l.amount_minor + abs(coalesce(l.charges_minor, 0)))
+           SELECT min(f.instruction_id) AS instruction_id, min(f.part_minor) AS part_minor, min(f.side) AS side
+             FROM (SELECT i.instruction_id, d.side,
+                          CASE WHEN m.came < 0 THEN m.came + m.charges
+                               WHEN m.came = i.amount_minor - i.back_minor THEN m.came ELSE m.came + m.charges END AS part_minor,
+                          i.amount_minor - i.back_minor AS rest_minor, i.back_minor
+                     FROM settlement.instruction_current i
+                    CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 1 ELSE -1 END AS side) d
+                    CROSS JOIN LATERAL (SELECT d.side * l.amount_minor AS came, abs(coalesce(l.charges_minor, 0)) AS charges) m
+                    WHERE (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr) AND i.bank_account_id = s.bank_account_id
+                      AND i.transit_posting_id IS NOT NULL AND i.reject_posting_id IS NULL
+                      AND sign(m.came) = sign(CASE WHEN m.came < 0 THEN m.came + m.charges ELSE m.came END)) f
+            WHERE f.part_minor BETWEEN -f.back_minor AND f.rest_minor
            HAVING count(*) = 1) i
-        ON l.return_reason IS NOT NULL AND l.amount_minor > 0 AND c.body -> 'policies' ->> 'returns' = 'auto'
+        ON l.return_reason IS NOT NULL AND l.amount_minor <> 0 AND c.body -> 'policies' ->> 'returns' = 'auto'
       LEFT JOIN LATERAL (
            SELECT t ->> 'code' AS code
              FROM settlement.bank_profile p, jsonb_array_elements(p.body -> 'tariff') t
@@ -50,6 +58,7 @@ DECLARE
     v_open     date := coalesce(ledger.closed_through(p_book_id) + 1, '-infinity');
     v_date     date;
     v_posting  bigint;
+    v_transit  bigint;
     v_count    int := 0;
     v_expense  int;
 BEGIN
@@ -57,13 +66,20 @@ BEGIN
     PERFORM FROM ledger.book WHERE book_id = p_book_id FOR NO KEY UPDATE;
     FOR v_row IN SELECT * FROM recon.routine_candidates(p_book_id, p_as_of) LOOP
         v_date := greatest(v_row.booking_date, v_open);
+        v_transit := v_row.amount_minor;
         IF v_row.rule = 'routine-return' THEN
-            -- Another line of this very run may have taken the instruction: then this one stays open.
-            CONTINUE WHEN EXISTS (SELECT FROM recon.routine_posting r WHERE r.instruction_id = v_row.instruction_id);
-            v_posting := settlement.reopen_returned(v_row.instruction_id, v_row.instructed_minor, v_row.return_reason, v_date);
+            -- A return booked twice under one bank reference is the bank's mistake, and stays open.
+            CONTINUE WHEN EXISTS (
+                SELECT FROM recon.routine_posting r JOIN recon.statement_line o ON o.t_posting_id = r.line_posting_id
+                  JOIN recon.statement_line l ON l.t_posting_id = v_row.line_posting_id
+                 WHERE r.instruction_id = v_row.instruction_id AND o.account_servicer_ref = l.account_servicer_ref
+                   AND sign(o.amount_minor) = sign(l.amount_minor));
+            v_posting := settlement.reopen_returned(v_row.instruction_id, v_row.part_minor, v_row.return_reason, v_date,
+                                                    v_row.line_posting_id);
             CONTINUE WHEN v_posting IS NULL;
             INSERT INTO recon.routine_posting VALUES (v_posting, p_book_id, v_row.line_posting_id, v_row.rule, v_row.instruction_id);
-            CONTINUE WHEN v_row.instructed_minor = v_row.amount_minor;
+            v_transit := v_row.amount_minor - v_row.side * v_row.part_minor;
+            CONTINUE WHEN v_transit = 0;
         END IF;
         -- What remains is a cost (the tariff's charge, the charge of a net return) or interest earned.
         IF v_row.rule = 'routine-interest' THEN
@@ -72,11 +88,9 @@ BEGIN
             v_expense := recon.use_account(p_book_id, 'expenses:bank-fees:', 'expense', v_row.currency);
         END IF;
         SELECT p.first_posting_id INTO v_posting
-          FROM (SELECT CASE WHEN v_row.rule = 'routine-return' THEN v_row.amount_minor - v_row.instructed_minor
-                            ELSE v_row.amount_minor END AS transit_minor) a,
-               ledger.post_internal(p_book_id, 'recon', NULL, ARRAY['routine:' || v_row.key], ARRAY[v_date],
+          FROM ledger.post_internal(p_book_id, 'recon', NULL, ARRAY['routine:' || v_row.key], ARRAY[v_date],
                    ARRAY[initcap(split_part(v_row.rule, '-', 2)) || ' by policy'], ARRAY[v_row.reference], NULL, NULL,
-                   ARRAY[1, 1], ARRAY[v_row.transit_account_id, v_expense], ARRAY[a.transit_minor, -a.transit_minor]) p;
+                   ARRAY[1, 1], ARRAY[v_row.transit_account_id, v_expense], ARRAY[v_transit, -v_transit]) p;
         INSERT INTO recon.routine_posting VALUES (v_posting, p_book_id, v_row.line_posting_id, v_row.rule, v_row.instruction_id);
         v_count := v_count + 1;
     END LOOP;

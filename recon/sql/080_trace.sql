@@ -3,7 +3,8 @@
 -- One row a step. A chain is a payment instruction (its id), or NULL for bank lines and receipts that no instruction is in.
 -- Steps of a chain in order: 10 the payee's postings, 15 what was reserved or carried on, 20 clearing posting,
 -- 30 instruction, 40 payment file, 50 status reports, 60 posting on T, 70 cleared set, 80 statement line, 85 statement file,
--- 90 posting on N. When the payment came back: the same from 120 (what was owed again) to 190.
+-- 90 posting on N. When the payment came back: the same from 120 (what was owed again) to 190; what came back after that,
+-- or was taken back again, from 220 to 290, and so on.
 CREATE FUNCTION recon.trace(p_book_id int, p_key text, p_limit int DEFAULT 1000)
 RETURNS TABLE (chain bigint, step int, kind text, reference text, day date, amount_minor bigint, currency text, exponent int,
                posting_id bigint, account text, detail text, sha256 text)
@@ -74,13 +75,13 @@ BEGIN
 
     RETURN QUERY
     WITH paid AS MATERIALIZED (
-        SELECT i.*, g.entry_id, g.clearing_posting_id, g.transit_posting_id, g.remainder_posting_id, o.posting_ids,
-               r.kind AS back, r.transit_posting_id AS back_transit_id, r.payable_posting_id, r.reason, r.message_id AS back_message_id
+        SELECT i.*, g.entry_id, g.clearing_posting_id, g.transit_posting_id, g.remainder_posting_id, o.posting_ids
           FROM unnest(v_paid) w (id)
          CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = w.id LIMIT 1) i
          CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = w.id LIMIT 1) o
           LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = w.id LIMIT 1) g ON true
-          LEFT JOIN LATERAL (SELECT * FROM settlement.reopening r WHERE r.instruction_id = w.id LIMIT 1) r ON true
+    ), back AS MATERIALIZED (
+        SELECT r.*, 100 * r.part AS base FROM unnest(v_paid) w (id) JOIN settlement.reopening r ON r.instruction_id = w.id
     ), touched (chain, step, kind, posting_id, detail) AS (
         SELECT i.instruction_id, 10, 'posting', m.id, NULL::text FROM paid i CROSS JOIN unnest(i.posting_ids) m (id)
         UNION ALL
@@ -93,9 +94,9 @@ BEGIN
         UNION ALL
         SELECT i.instruction_id, 60, 'in transit', i.transit_posting_id, NULL FROM paid i WHERE i.entry_id IS NOT NULL
         UNION ALL
-        SELECT i.instruction_id, 120, i.back, i.payable_posting_id, i.reason FROM paid i WHERE i.back IS NOT NULL
+        SELECT r.instruction_id, r.base + 20, replace(r.kind, '_', ' '), r.payable_posting_id, r.reason FROM back r
         UNION ALL
-        SELECT i.instruction_id, 160, 'in transit', i.back_transit_id, NULL FROM paid i WHERE i.back IS NOT NULL
+        SELECT r.instruction_id, r.base + 60, 'in transit', r.transit_posting_id, NULL FROM back r
         UNION ALL
         SELECT NULL, 60, CASE WHEN r.receipt_id IS NOT NULL THEN 'receipt expected' ELSE coalesce(x.rule, 'in transit') END,
                t.id, r.acquirer || ' ' || r.payout_id
@@ -106,12 +107,13 @@ BEGIN
          CROSS JOIN LATERAL (SELECT a.control FROM ledger.posting p JOIN ledger.account a USING (account_id)
                               WHERE p.posting_id = t.id LIMIT 1) a
          WHERE a.control = 'cash_in_transit'
-           AND NOT EXISTS (SELECT FROM paid i WHERE t.id IN (i.transit_posting_id, i.back_transit_id))
+           AND NOT EXISTS (SELECT FROM paid i WHERE t.id = i.transit_posting_id)
+           AND NOT EXISTS (SELECT FROM back r WHERE t.id = r.transit_posting_id)
            AND (l.is_line IS NULL OR NOT EXISTS (SELECT FROM recon.live_leg y WHERE y.book_id = p_book_id AND y.posting_id = t.id))
     ), leg AS MATERIALIZED (
         SELECT t.chain, t.step, m.match_set_id, m.rule, m.rule_version, m.as_of_date FROM touched t
           JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = t.posting_id
-         WHERE t.step IN (60, 160)
+         WHERE t.step % 100 = 60
     ), line AS MATERIALIZED (
         SELECT s.chain, s.step - 60 AS base, l.* FROM (SELECT DISTINCT g.chain, g.step, g.match_set_id FROM leg g) s
           JOIN recon.match_leg o ON o.match_set_id = s.match_set_id

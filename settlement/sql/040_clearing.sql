@@ -87,29 +87,71 @@ ALTER TABLE settlement.clearing_member ENABLE ALWAYS TRIGGER clearing_check;
 
 CREATE TABLE settlement.reopening (
     instruction_id     bigint NOT NULL,
-    kind               text NOT NULL CHECK (kind IN ('reject', 'return', 'cancel')),
+    part               int NOT NULL CHECK (part > 0),
+    kind               text NOT NULL CHECK (kind IN ('reject', 'return', 'cancel', 'taken_back')),
     entry_id           bigint NOT NULL,
     transit_posting_id bigint NOT NULL UNIQUE,
     payable_posting_id bigint NOT NULL UNIQUE,
     amount_minor       bigint NOT NULL CHECK (amount_minor > 0),
+    back_minor         bigint NOT NULL CHECK (back_minor >= 0),
     reason             text NOT NULL,
     message_id         bigint REFERENCES settlement.message_received,
+    line_posting_id    bigint CONSTRAINT reopening_line_once UNIQUE,
     recorded_at        timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT reopening_once PRIMARY KEY (instruction_id),
-    CONSTRAINT reopening_sealed FOREIGN KEY (instruction_id) REFERENCES settlement.clearing_group
+    CONSTRAINT reopening_once PRIMARY KEY (instruction_id, part),
+    CONSTRAINT reopening_sealed FOREIGN KEY (instruction_id) REFERENCES settlement.clearing_group,
+    CONSTRAINT reopening_whole CHECK (kind IN ('return', 'taken_back') OR (part = 1 AND back_minor = amount_minor))
 );
 COMMENT ON TABLE settlement.reopening IS
-    'An instruction that came back, by reject, by return, or cancelled before it was sent: once. amount_minor is what came back in cash.';
+    'What came back of an instruction, part by part: rejected or cancelled (whole, once), returned, or a return that the bank took back.';
+COMMENT ON COLUMN settlement.reopening.back_minor IS 'What is back after this part, of all parts: 0 up to the instruction''s amount.';
+COMMENT ON COLUMN settlement.reopening.line_posting_id IS
+    'The T posting of the statement line that proves a return; a line re-opens once.';
+
+-- Parts are counted without a gap, each goes on from what was back before it, and never more is back than was paid.
+CREATE FUNCTION settlement.check_reopenings() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_bad record;
+BEGIN
+    SELECT n.instruction_id, n.part, n.back_minor, i.amount_minor INTO v_bad
+      FROM new_rows n
+      LEFT JOIN LATERAL (SELECT i.amount_minor FROM settlement.instruction i WHERE i.instruction_id = n.instruction_id LIMIT 1) i ON true
+      LEFT JOIN settlement.reopening was ON was.instruction_id = n.instruction_id AND was.part = n.part - 1
+     WHERE (CASE WHEN n.part > 1 THEN was.kind IN ('return', 'taken_back') ELSE n.kind <> 'taken_back' END
+            AND n.back_minor = coalesce(was.back_minor, 0) + CASE n.kind WHEN 'taken_back' THEN -n.amount_minor ELSE n.amount_minor END
+            AND CASE WHEN n.kind IN ('return', 'taken_back') THEN n.back_minor <= i.amount_minor
+                     ELSE n.back_minor = i.amount_minor END) IS NOT TRUE
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'reopening_total',
+            MESSAGE = format('Of instruction %s, which paid %s minor units, part %s would bring what is back to %s.',
+                             v_bad.instruction_id, coalesce(v_bad.amount_minor::text, 'no'), v_bad.part, v_bad.back_minor);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER reopening_check AFTER INSERT ON settlement.reopening
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_reopenings();
+ALTER TABLE settlement.reopening ENABLE ALWAYS TRIGGER reopening_check;
+
+CREATE VIEW settlement.reopening_last AS
+SELECT r.*
+  FROM settlement.reopening r
+  LEFT JOIN settlement.reopening later ON later.instruction_id = r.instruction_id AND later.part = r.part + 1
+ WHERE later.instruction_id IS NULL;
 
 CREATE TABLE settlement.hold (
     hold_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     book_id          int NOT NULL REFERENCES ledger.book,
     posting_id       bigint NOT NULL,
     payee_version_id bigint NOT NULL REFERENCES settlement.payee_version,
-    instruction_id   bigint REFERENCES settlement.reopening,
+    instruction_id   bigint,
+    part             int,
     reason           text NOT NULL,
     held_by          text NOT NULL DEFAULT session_user,
-    held_at          timestamptz NOT NULL DEFAULT now()
+    held_at          timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT hold_reopening FOREIGN KEY (instruction_id, part) REFERENCES settlement.reopening,
+    CONSTRAINT hold_part CHECK ((instruction_id IS NULL) = (part IS NULL))
 );
 CREATE INDEX hold_posting ON settlement.hold (posting_id);
 COMMENT ON TABLE settlement.hold IS
@@ -134,5 +176,5 @@ SELECT h.*
  WHERE (now.name, now.iban, now.bic) IS NOT DISTINCT FROM (was.name, was.iban, was.bic)
    AND NOT EXISTS (SELECT FROM settlement.hold_release r WHERE r.hold_id = h.hold_id);
 
-GRANT SELECT ON settlement.clearing_group, settlement.clearing_member, settlement.reopening, settlement.hold,
-    settlement.hold_release, settlement.hold_active TO :app;
+GRANT SELECT ON settlement.clearing_group, settlement.clearing_member, settlement.reopening, settlement.reopening_last,
+    settlement.hold, settlement.hold_release, settlement.hold_active TO :app;

@@ -4,19 +4,23 @@ CREATE VIEW settlement.instruction_current AS
 SELECT i.instruction_id, i.file_id, i.ordinal, f.run_id, f.book_id, f.bank_account_id, f.rail, f.currency_id,
        f.msg_id, f.payment_information_id, i.payee_id, i.payee_code, i.payee_name, i.payee_iban,
        i.payable_account_id, i.amount_minor, i.direction, i.end_to_end_id, i.uetr, i.execution_date,
-       coalesce(e.state, CASE WHEN f.state IN ('acknowledged', 'partly_rejected', 'executed', 'disputed', 'reconciled')
-                              THEN 'sent' ELSE f.state END) AS state,
+       CASE WHEN r.kind IN ('return', 'taken_back')
+            THEN CASE r.back_minor WHEN 0 THEN 'executed' WHEN i.amount_minor THEN 'returned' ELSE 'partly_returned' END
+            ELSE coalesce(e.state, CASE WHEN f.state IN ('acknowledged', 'partly_rejected', 'executed', 'disputed', 'reconciled')
+                              THEN 'sent' ELSE f.state END) END AS state,
        e.status_code, e.reason_code, e.reason_text,
        g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id,
-       r.kind AS reopened_by,
+       CASE WHEN r.back_minor > 0 THEN CASE r.kind WHEN 'taken_back' THEN 'return' ELSE r.kind END END AS reopened_by,
+       coalesce(r.back_minor, 0) AS back_minor,
        CASE WHEN r.kind IN ('reject', 'cancel') THEN r.transit_posting_id END AS reject_posting_id,
        CASE WHEN r.kind = 'return' THEN r.transit_posting_id END AS return_posting_id
   FROM settlement.instruction i
   JOIN settlement.file_current f USING (file_id)
   LEFT JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
   LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = i.instruction_id
-  LEFT JOIN settlement.reopening r ON r.instruction_id = i.instruction_id;
-COMMENT ON VIEW settlement.instruction_current IS 'Each instruction with its state, its T postings and what came back.';
+  LEFT JOIN settlement.reopening_last r ON r.instruction_id = i.instruction_id;
+COMMENT ON VIEW settlement.instruction_current IS
+    'Each instruction with its state, its T postings and what came back (back_minor; return_posting_id: by the last part).';
 
 CREATE VIEW settlement.run_current AS
 SELECT r.run_id, r.book_id, r.bank_account_id, b.code AS bank_account, r.business_date, r.cycle,

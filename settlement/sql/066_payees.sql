@@ -88,11 +88,21 @@ CREATE TABLE settlement.recall_request (
 );
 COMMENT ON TABLE settlement.recall_request IS 'A payment that was sent and is asked back; the bank''s answer is a return, or nothing.';
 
+-- Money that came back for the reason FOCR (following a cancellation request), tied to the request that asked for it.
+CREATE TABLE settlement.recall_return (
+    instruction_id bigint NOT NULL CONSTRAINT recall_return_asked REFERENCES settlement.recall_request,
+    part           int    NOT NULL,
+    PRIMARY KEY (instruction_id, part),
+    CONSTRAINT recall_return_came FOREIGN KEY (instruction_id, part) REFERENCES settlement.reopening
+);
+COMMENT ON TABLE settlement.recall_return IS 'Which part of a payment came back because we had asked for it.';
+
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.payee_hold', 'settlement.payee_hold_release', 'settlement.details_release', 'settlement.screening',
-    'settlement.run_hold', 'settlement.run_hold_release', 'settlement.recall_request']) name;
+    'settlement.run_hold', 'settlement.run_hold_release', 'settlement.recall_request', 'settlement.recall_return']) name;
 GRANT SELECT ON settlement.payee_hold, settlement.payee_hold_release, settlement.details_release,
-    settlement.screening, settlement.run_hold, settlement.run_hold_release, settlement.recall_request TO :app;
+    settlement.screening, settlement.run_hold, settlement.run_hold_release, settlement.recall_request,
+    settlement.recall_return TO :app;
 
 -- Since which version a payee has the bank details it has now; version 1 means it was declared with them.
 CREATE VIEW settlement.payee_details AS

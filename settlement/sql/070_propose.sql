@@ -25,7 +25,7 @@ CREATE TYPE settlement.calendar_terms AS (
 -- Left out: cleared and held postings, those in a file that is approved and waits to be sealed, and today's own
 -- remainders (a maximum is per business date, so what it cut off waits for the next one).
 -- A rolling reserve is a share of what is new: what settlement itself re-booked (remainders, reserves given back,
--- payments that came back) has been through it.
+-- payments that came back) has been through it. What came back waited T+n before it was paid, and does not wait again.
 CREATE FUNCTION settlement.netting(
     p_bank_account_id int, p_business_date date, p_now timestamptz, p_terms settlement.calendar_terms)
     RETURNS SETOF settlement.netted
@@ -77,10 +77,12 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
          CROSS JOIN LATERAL (SELECT b.batch_id, b.module FROM ledger.batch b WHERE b.batch_id = d.batch_id LIMIT 1) b
          WHERE b.module = 'settlement'
     ), own AS MATERIALIZED (
-        SELECT i.posting_id, g.remainder IS TRUE AS is_remainder
+        SELECT i.posting_id, g.remainder IS TRUE AS is_remainder, r.back IS TRUE AS is_back
           FROM item i JOIN own_batch b ON b.batch_id = i.posting_id >> 20
           LEFT JOIN LATERAL (SELECT true AS remainder FROM settlement.clearing_group g
                               WHERE g.remainder_posting_id = i.posting_id LIMIT 1) g ON true
+          LEFT JOIN LATERAL (SELECT true AS back FROM settlement.reopening r
+                              WHERE r.payable_posting_id = i.posting_id LIMIT 1) r ON true
     ), net AS (
         SELECT i.payee_id, (-sum(i.amount_minor))::bigint AS open_minor,
                (-sum(i.amount_minor) FILTER (WHERE e.eligible))::bigint AS owed_minor,
@@ -92,7 +94,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
           LEFT JOIN waiting w ON w.posting_id = i.posting_id
           LEFT JOIN held h ON h.posting_id = i.posting_id
          CROSS JOIN LATERAL (
-               SELECT i.effective_date <= y.cut_date AND w.posting_id IS NULL AND h.posting_id IS NULL
+               SELECT (i.effective_date <= y.cut_date OR coalesce(o.is_back, false)) AND w.posting_id IS NULL AND h.posting_id IS NULL
                       AND NOT (coalesce(o.is_remainder, false) AND i.effective_date >= p_business_date) AS eligible) e
          GROUP BY i.payee_id
         HAVING bool_or(e.eligible)

@@ -1,58 +1,59 @@
 -- What banks answer (pain.002), what comes back, and releasing what is held.
 
--- Re-opens what instructions had cleared: Dr cash in transit (and bank fees, when less came back) / Cr payable.
--- (a collection the other way round). Once per instruction, by primary key; the re-opened posting is held, unless the
--- payment was cancelled before it was sent.
+-- Re-opens what instructions had cleared: Dr cash in transit / Cr payable (a collection the other way round; a return
+-- that is taken back in its mirror). Each instruction at most once a call, and never more than it paid, by the table's
+-- rules; the re-opened posting is held, unless the payment was cancelled before it was sent.
 CREATE FUNCTION settlement.reopen(
     p_kind text, p_instruction_ids bigint[], p_amounts bigint[], p_reasons text[], p_effective date,
-    p_message_id bigint, p_held boolean DEFAULT true) RETURNS void
+    p_message_id bigint, p_held boolean DEFAULT true, p_line_posting_id bigint DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    v_book int; v_transit int; v_fees int;
+    v_book int; v_transit int;
     v_count int := cardinality(p_instruction_ids);
-    v_versions bigint[]; v_keys text[]; v_texts text[]; v_refs text[];
+    v_versions bigint[]; v_parts int[]; v_backs bigint[]; v_keys text[]; v_texts text[]; v_refs text[];
+    v_side int := CASE p_kind WHEN 'taken_back' THEN -1 ELSE 1 END;
     v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
     v_entries bigint[]; v_firsts bigint[];
 BEGIN
     -- All instructions are of one bank account: the caller works file by file.
-    SELECT f.book_id, b.transit_account_id,
-           (SELECT a.account_id FROM ledger.account a JOIN ledger.currency c USING (currency_id)
-             WHERE a.book_id = f.book_id AND a.currency_id = f.currency_id
-               AND a.code = 'expenses:bank-fees:' || lower(c.code))
-      INTO v_book, v_transit, v_fees
+    SELECT f.book_id, b.transit_account_id INTO v_book, v_transit
       FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
       JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
      WHERE i.instruction_id = p_instruction_ids[1];
-    SELECT array_agg(o.payee_version_id ORDER BY g.n), array_agg(p_kind || ':' || i.end_to_end_id ORDER BY g.n),
-           array_agg(initcap(p_kind) || ' of payout to ' || i.payee_code ORDER BY g.n),
+    SELECT array_agg(o.payee_version_id ORDER BY g.n), array_agg(coalesce(r.part, 0) + 1 ORDER BY g.n),
+           array_agg(coalesce(r.back_minor, 0) + v_side * g.amount ORDER BY g.n),
+           array_agg(concat_ws(':', replace(p_kind, '_', '-'), i.end_to_end_id, r.part + 1) ORDER BY g.n),
+           array_agg(format('%s %s %s', CASE p_kind WHEN 'taken_back' THEN 'Return taken back of' ELSE initcap(p_kind) || ' of' END,
+                            CASE i.direction WHEN 'pay' THEN 'payout to' ELSE 'collection from' END, i.payee_code) ORDER BY g.n),
            array_agg(i.end_to_end_id ORDER BY g.n)
-      INTO v_versions, v_keys, v_texts, v_refs
-      FROM unnest(p_instruction_ids) WITH ORDINALITY AS g (id, n)
+      INTO v_versions, v_parts, v_backs, v_keys, v_texts, v_refs
+      FROM unnest(p_instruction_ids, p_amounts) WITH ORDINALITY AS g (id, amount, n)
      CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = g.id LIMIT 1) i
-     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o;
+     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o
+      LEFT JOIN LATERAL (SELECT r.part, r.back_minor FROM settlement.reopening r WHERE r.instruction_id = g.id
+                          ORDER BY r.part DESC LIMIT 1) r ON true;
     SELECT array_agg(g.n::int ORDER BY g.n, leg.k), array_agg(leg.account ORDER BY g.n, leg.k),
            array_agg(leg.amount ORDER BY g.n, leg.k)
       INTO v_leg_entry, v_leg_account, v_leg_amount
       FROM unnest(p_instruction_ids, p_amounts) WITH ORDINALITY AS g (id, came, n)
      CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = g.id LIMIT 1) i
-     CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 1 ELSE -1 END AS side) d
-     CROSS JOIN LATERAL (VALUES (1, v_transit, d.side * g.came), (2, i.payable_account_id, -d.side * i.amount_minor),
-                                (3, v_fees, d.side * (i.amount_minor - g.came))) leg (k, account, amount)
-     WHERE leg.amount <> 0;
+     CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN v_side ELSE -v_side END AS side) d
+     CROSS JOIN LATERAL (VALUES (1, v_transit, d.side * g.came), (2, i.payable_account_id, -d.side * g.came)) leg (k, account, amount);
 
     SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal)
       INTO v_entries, v_firsts
       FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys,
            array_fill(greatest(p_effective, ledger.closed_through(v_book) + 1), ARRAY[v_count]),
            v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
-    INSERT INTO settlement.reopening (instruction_id, kind, entry_id, transit_posting_id, payable_posting_id,
-                                      amount_minor, reason, message_id)
-    SELECT g.id, p_kind, g.entry, g.first, g.first + 1, g.came, coalesce(g.reason, ''), p_message_id
-      FROM unnest(p_instruction_ids, v_entries, v_firsts, p_amounts, p_reasons) AS g (id, entry, first, came, reason);
-    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
-    SELECT v_book, g.first + 1, g.version, g.id, format('%s of %s: %s', p_kind, g.ref, g.reason)
-      FROM unnest(p_instruction_ids, v_firsts, v_versions, v_refs, p_reasons) AS g (id, first, version, ref, reason)
+    INSERT INTO settlement.reopening (instruction_id, part, kind, entry_id, transit_posting_id, payable_posting_id,
+                                      amount_minor, back_minor, reason, message_id, line_posting_id)
+    SELECT g.id, g.part, p_kind, g.entry, g.first, g.first + 1, g.came, g.back, coalesce(g.reason, ''), p_message_id, p_line_posting_id
+      FROM unnest(p_instruction_ids, v_parts, v_entries, v_firsts, p_amounts, v_backs, p_reasons)
+           AS g (id, part, entry, first, came, back, reason);
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)
+    SELECT v_book, g.first + 1, g.version, g.id, g.part, format('%s of %s: %s', replace(p_kind, '_', ' '), g.ref, g.reason)
+      FROM unnest(p_instruction_ids, v_parts, v_firsts, v_versions, v_refs, p_reasons) AS g (id, part, first, version, ref, reason)
      WHERE p_held;
 END $$;
 
@@ -159,8 +160,8 @@ BEGIN
            FROM settlement.payment_file f JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id;
     END IF;
     -- What a reject had re-opened, and a person may have released since, is not to be paid while the bank says both.
-    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, reason)
-    SELECT p.book_id, r.payable_posting_id, o.payee_version_id, r.instruction_id,
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)
+    SELECT p.book_id, r.payable_posting_id, o.payee_version_id, r.instruction_id, r.part,
            'disputed: the bank says both executed and rejected'
       FROM unnest(v_disputed) AS d (id)
       JOIN settlement.reopening r ON r.instruction_id = d.id
@@ -340,10 +341,11 @@ BEGIN
              WHERE x.message_id = receive_answer.message_id) m;
 END $$;
 
--- For reconciliation: a statement proves that our own payment came back. Gives the T debit that the statement's
--- credit line clears; NULL when the bank's reject had re-opened the payment already. Once per instruction.
+-- For reconciliation: a statement line proves that a part of our own payment came back (p_amount_minor > 0), or that a
+-- return is taken back (< 0). Gives the posting on T that the line clears; the same for the same line; NULL when the
+-- bank's reject had re-opened the payment already, or more would come back than was paid.
 CREATE FUNCTION settlement.reopen_returned(
-    p_instruction_id bigint, p_amount_minor bigint, p_reason text, p_effective date) RETURNS bigint
+    p_instruction_id bigint, p_amount_minor bigint, p_reason text, p_effective date, p_line_posting_id bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_old  settlement.reopening;
@@ -353,25 +355,59 @@ DECLARE
 BEGIN
     SELECT i.file_id, i.amount_minor INTO v_file, v_paid FROM settlement.instruction i
       JOIN settlement.clearing_group g ON g.group_id = i.instruction_id WHERE i.instruction_id = p_instruction_id;
-    IF v_file IS NULL OR p_amount_minor NOT BETWEEN 1 AND v_paid THEN
+    IF v_file IS NULL OR p_amount_minor = 0 OR p_amount_minor > v_paid THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'reopening_sealed',
             MESSAGE = format('Instruction %s cannot return %s minor units: %s.', p_instruction_id, p_amount_minor,
                              coalesce('it paid ' || v_paid, 'it was never sealed'));
     END IF;
     PERFORM settlement.lock_file(v_file);
-    SELECT * INTO v_old FROM settlement.reopening r WHERE r.instruction_id = p_instruction_id;
-    IF FOUND THEN
-        RETURN CASE WHEN v_old.kind = 'return' THEN v_old.transit_posting_id END;
+    SELECT * INTO v_old FROM settlement.reopening r WHERE r.line_posting_id = p_line_posting_id;
+    IF FOUND THEN RETURN v_old.transit_posting_id; END IF;
+    SELECT * INTO v_old FROM settlement.reopening r WHERE r.instruction_id = p_instruction_id ORDER BY r.part DESC LIMIT 1;
+    IF v_old.kind IN ('reject', 'cancel') OR coalesce(v_old.back_minor, 0) + p_amount_minor NOT BETWEEN 0 AND v_paid THEN
+        RETURN NULL;
     END IF;
-    SELECT coalesce(max(e.ordinal), 0) AS ordinal,
-           coalesce((array_agg(e.state ORDER BY e.ordinal DESC))[1], 'new') AS state INTO v_last
-      FROM settlement.instruction_event e WHERE e.instruction_id = p_instruction_id;
-    INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
-    VALUES (p_instruction_id, v_last.ordinal + 1, v_last.state, 'returned', p_reason);
-    PERFORM settlement.reopen('return', ARRAY[p_instruction_id], ARRAY[p_amount_minor], ARRAY[p_reason],
-                              p_effective, NULL);
-    RETURN (SELECT r.transit_posting_id FROM settlement.reopening r WHERE r.instruction_id = p_instruction_id);
+    IF v_old IS NULL THEN
+        SELECT coalesce(max(e.ordinal), 0) AS ordinal,
+               coalesce((array_agg(e.state ORDER BY e.ordinal DESC))[1], 'new') AS state INTO v_last
+          FROM settlement.instruction_event e WHERE e.instruction_id = p_instruction_id;
+        INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
+        VALUES (p_instruction_id, v_last.ordinal + 1, v_last.state, 'returned', p_reason);
+    END IF;
+    PERFORM settlement.reopen(CASE WHEN p_amount_minor > 0 THEN 'return' ELSE 'taken_back' END, ARRAY[p_instruction_id],
+                              ARRAY[abs(p_amount_minor)], ARRAY[p_reason], p_effective, NULL, true, p_line_posting_id);
+    IF p_amount_minor < 0 THEN PERFORM settlement.settle_taken_back(p_instruction_id); END IF;
+    INSERT INTO settlement.recall_return (instruction_id, part)
+    SELECT r.instruction_id, r.part FROM settlement.reopening r JOIN settlement.recall_request q USING (instruction_id)
+     WHERE r.line_posting_id = p_line_posting_id AND r.kind = 'return' AND split_part(r.reason, ' ', 1) = 'FOCR';
+    RETURN (SELECT r.transit_posting_id FROM settlement.reopening r WHERE r.line_posting_id = p_line_posting_id);
 END $$;
+
+-- After a return was taken back. While what had come back is still held, so is what was taken: they go together. When
+-- the open ones add up to nothing, they are released together and close each other, and nobody need decide. What had
+-- been paid out again already is a debt of the payee, and no hold keeps it from being covered.
+CREATE FUNCTION settlement.settle_taken_back(p_instruction_id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_open bigint[];
+    v_net  bigint;
+    v_paid boolean;
+BEGIN
+    SELECT array_agg(r.payable_posting_id), sum(p.amount_minor),
+           NOT bool_or(r.kind = 'return' AND h.posting_id IS NOT NULL) INTO v_open, v_net, v_paid
+      FROM settlement.reopening r
+     CROSS JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = r.payable_posting_id LIMIT 1) p
+      LEFT JOIN LATERAL (SELECT h.posting_id FROM settlement.hold_active h WHERE h.posting_id = r.payable_posting_id LIMIT 1) h ON true
+     WHERE r.instruction_id = p_instruction_id
+       AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.book_id = p.book_id AND m.posting_id = p.posting_id);
+    IF v_net = 0 OR v_paid THEN
+        INSERT INTO settlement.hold_release (hold_id, reason)
+        SELECT h.hold_id, 'the return was taken back' FROM settlement.hold h
+         WHERE h.posting_id = ANY (v_open) ORDER BY h.hold_id
+            ON CONFLICT DO NOTHING;
+    END IF;
+END $$;
+COMMENT ON FUNCTION settlement.settle_taken_back IS 'Internal: called where a return is taken back.';
 
 -- For reconciliation: every T posting of these files is cleared. Gives how many files moved on.
 CREATE FUNCTION settlement.mark_reconciled(p_file_ids bigint[]) RETURNS int

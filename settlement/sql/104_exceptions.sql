@@ -1,16 +1,32 @@
 -- What waits for a person because of a bank's answer, or because none came, and what a person decides about it.
 
--- The policy that a hold stands under: that of the reason the payment came back for; stop while the bank says both.
+-- The policy that a hold stands under: that of the reason the payment came back for; stop while the bank says both, and
+-- for a return that follows a recall (FOCR) which nobody asked for. A return that we asked for stands under the reason
+-- we asked it back for. What a return and its taking back leave to pay, nothing, needs nobody.
 CREATE VIEW settlement.hold_policy AS
 SELECT h.hold_id,
        CASE WHEN e.state = 'disputed' THEN 'stop'
+            WHEN r.kind IN ('return', 'taken_back') AND l.back_minor = 0 THEN NULL
+            WHEN r.kind = 'taken_back' THEN 'human'
+            WHEN a.recalled THEN coalesce(a.policy, 'human')
+            WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'stop'
             WHEN r.kind IN ('reject', 'return') THEN coalesce(p.policy, 'human') END AS policy,
-       split_part(r.reason, ' ', 1) AS code, p.meaning
+       c.code,
+       CASE WHEN r.kind = 'taken_back' THEN 'The bank took a return back: the payee has been paid after all.'
+            WHEN a.recalled THEN format('It came back as we had asked (%s).', a.reason_code)
+            WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'It came back as if we had asked, and nobody had; ask the bank.'
+            ELSE p.meaning END AS meaning
   FROM settlement.hold h
-  LEFT JOIN settlement.reopening r ON r.instruction_id = h.instruction_id
+  LEFT JOIN settlement.reopening r ON r.instruction_id = h.instruction_id AND r.part = h.part
+ CROSS JOIN LATERAL (SELECT split_part(r.reason, ' ', 1) AS code) c
+  LEFT JOIN settlement.reopening_last l ON l.instruction_id = h.instruction_id
   LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = h.instruction_id
+  LEFT JOIN LATERAL (SELECT true AS recalled, q.reason_code, o.policy
+                       FROM settlement.recall_return t JOIN settlement.recall_request q USING (instruction_id)
+                       LEFT JOIN settlement.reason_policy o ON o.list = 'cancellation' AND o.code = q.reason_code
+                      WHERE t.instruction_id = r.instruction_id AND t.part = r.part) a ON true
   LEFT JOIN settlement.reason_policy p
-         ON p.code = split_part(r.reason, ' ', 1)
+         ON p.code = c.code
         AND p.list = CASE r.kind WHEN 'reject' THEN 'status' WHEN 'return' THEN 'return' END;
 COMMENT ON VIEW settlement.hold_policy IS 'Under which policy each hold stands; none for what a person held.';
 
@@ -136,23 +152,25 @@ BEGIN
     PERFORM ledger.require_book(p_book_id);
     RETURN QUERY
     WITH waiting AS (
-        SELECT DISTINCT ON (h.instruction_id) 'held' AS kind, p.policy, h.instruction_id, NULL::bigint AS file_id,
-               h.held_at::date AS since, p.code, p.meaning
+        SELECT DISTINCT ON (h.instruction_id, h.part) 'held' AS kind, p.policy, h.instruction_id, NULL::bigint AS file_id,
+               h.held_at::date AS since, p.code, p.meaning, r.amount_minor
           FROM settlement.hold_active h JOIN settlement.hold_policy p USING (hold_id)
+          JOIN settlement.reopening r ON r.instruction_id = h.instruction_id AND r.part = h.part
          WHERE h.book_id = p_book_id AND h.instruction_id IS NOT NULL AND p.policy IS NOT NULL
            AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.book_id = h.book_id AND m.posting_id = h.posting_id)
          UNION ALL
         SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
-               'The bank says both executed and rejected; find out which.'
+               'The bank says both executed and rejected; find out which.', NULL
           FROM settlement.instruction_event_last e
          WHERE e.state = 'disputed'
            AND NOT EXISTS (SELECT FROM settlement.dispute_decision d WHERE d.instruction_id = e.instruction_id)
          UNION ALL
-        SELECT 'names', c.policy, d.instruction_id, NULL, NULL, d.code, c.meaning
+        SELECT 'names', c.policy, d.instruction_id, NULL, NULL, d.code, c.meaning, NULL
           FROM settlement.doubtful_name d JOIN settlement.status_code c ON c.code = d.code
          WHERE NOT EXISTS (SELECT FROM settlement.name_check_decision k WHERE k.file_id = d.file_id)
          UNION ALL
-        SELECT DISTINCT ON (n.file_id, n.instruction_id, n.code) 'noted', c.policy, n.instruction_id, n.file_id, m.recorded_at::date, n.code, c.meaning
+        SELECT DISTINCT ON (n.file_id, n.instruction_id, n.code) 'noted', c.policy, n.instruction_id, n.file_id, m.recorded_at::date, n.code,
+               c.meaning, NULL
           FROM settlement.answer_note n
           JOIN settlement.message_received m USING (message_id)
           JOIN settlement.status_code c ON c.code = n.code AND c.policy IN ('human', 'stop')
@@ -163,23 +181,26 @@ BEGIN
            AND (n.code = 'BLCK' OR coalesce(e.state, 'new') NOT IN ('executed', 'rejected', 'returned'))
          UNION ALL
         SELECT 'returning', settlement.policy_of('return', n.reason_code), n.instruction_id, NULL, m.recorded_at::date,
-               n.reason_code, 'A return is announced; the statement will book it.'
+               n.reason_code, 'A return is announced; the statement will book it.', n.amount_minor
           FROM settlement.answer_note n
           JOIN settlement.message_received m USING (message_id)
          WHERE n.kind = 'return'
-           AND NOT EXISTS (SELECT FROM settlement.reopening r WHERE r.instruction_id = n.instruction_id)
+           AND NOT EXISTS (SELECT FROM settlement.reopening r
+                            WHERE r.instruction_id = n.instruction_id AND r.amount_minor >= coalesce(n.amount_minor, 0))
          UNION ALL
         SELECT 'recall', 'human', q.instruction_id, NULL, q.requested_at::date, n.code,
                coalesce(o.meaning, CASE WHEN n.code IS NULL THEN 'Asked back; the bank has not answered.'
-                                        ELSE 'The bank answers in words of its own; read them.' END)
+                                        ELSE 'The bank answers in words of its own; read them.' END), NULL
           FROM settlement.recall_request q
           LEFT JOIN LATERAL (SELECT n.code FROM settlement.answer_note n
                               WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall'
                               ORDER BY n.note_id DESC LIMIT 1) n ON true
           LEFT JOIN settlement.recall_outcome o ON o.code = n.code
-         WHERE NOT EXISTS (SELECT FROM settlement.reopening r WHERE r.instruction_id = q.instruction_id)
+         WHERE NOT EXISTS (SELECT FROM settlement.recall_return r WHERE r.instruction_id = q.instruction_id)
+           AND NOT EXISTS (SELECT FROM settlement.reopening r JOIN settlement.instruction i USING (instruction_id)
+                            WHERE r.instruction_id = q.instruction_id AND r.back_minor = i.amount_minor)
          UNION ALL
-        SELECT 'overdue', 'human', NULL, f.file_id, f.execution_date, f.state, 'The bank has not answered; ask it for the MsgId ' || f.msg_id || '.'
+        SELECT 'overdue', 'human', NULL, f.file_id, f.execution_date, f.state, 'The bank has not answered; ask it for the MsgId ' || f.msg_id || '.', NULL
           FROM settlement.file_current f
           JOIN settlement.bank_account b USING (bank_account_id)
           JOIN settlement.bank_profile y ON y.profile_id = b.profile_id
@@ -187,7 +208,7 @@ BEGIN
            AND p_as_of > f.execution_date + coalesce((y.body -> 'rails' -> f.rail ->> 'sla_days')::int, 1)
     )
     SELECT w.kind, w.policy, coalesce(w.file_id, i.file_id), i.end_to_end_id, i.payee_code, c.code::text, c.exponent::int,
-           coalesce(i.amount_minor, f.total_minor), coalesce(w.since, f.execution_date), w.code, w.meaning
+           coalesce(w.amount_minor, i.amount_minor, f.total_minor), coalesce(w.since, f.execution_date), w.code, w.meaning
       FROM waiting w
       LEFT JOIN settlement.instruction i ON i.instruction_id = w.instruction_id
       JOIN settlement.payment_file f ON f.file_id = coalesce(w.file_id, i.file_id)

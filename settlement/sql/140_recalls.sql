@@ -124,7 +124,8 @@ COMMENT ON VIEW settlement.recall_file_current IS 'Each recall with its last eve
 CREATE VIEW settlement.recall AS
 SELECT i.book_id, i.instruction_id, i.file_id, m.part, i.end_to_end_id, i.payee_code AS payee, b.code AS bank_account, c.code AS currency,
        c.exponent, i.amount_minor, q.reason_code, q.reason, q.requested_by, f.approved_by, f.msg_id,
-       CASE WHEN i.reopened_by = 'return' THEN 'returned'
+       CASE WHEN i.reopened_by = 'return' AND i.back_minor = i.amount_minor THEN 'returned'
+            WHEN t.instruction_id IS NOT NULL THEN 'partly_returned'
             WHEN s.state IN ('accepted', 'refused', 'unknown') THEN s.state
             ELSE coalesce(f.state, 'requested') END AS state,
        s.answer
@@ -132,11 +133,12 @@ SELECT i.book_id, i.instruction_id, i.file_id, m.part, i.end_to_end_id, i.payee_
   JOIN settlement.instruction_current i USING (instruction_id)
   JOIN settlement.bank_account_root b USING (bank_account_id)
   JOIN ledger.currency c ON c.currency_id = i.currency_id
+  LEFT JOIN (SELECT DISTINCT r.instruction_id FROM settlement.recall_return r) t USING (instruction_id)
   LEFT JOIN settlement.recall_member m USING (instruction_id)
   LEFT JOIN settlement.recall_file_current f ON f.file_id = m.file_id AND f.part = m.part
   LEFT JOIN settlement.recall_said s USING (instruction_id);
 COMMENT ON VIEW settlement.recall IS
-    'Each payment that was asked back: requested, approved, sending, failed, unknown, sent, accepted, refused, returned.';
+    'Each payment that was asked back: requested, approved, sending, failed, unknown, sent, accepted, refused, partly_returned, returned.';
 
 CREATE VIEW settlement.payout AS
 SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.payee_name, i.payee_iban,

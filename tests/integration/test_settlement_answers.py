@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,8 +25,10 @@ from settlement import (
     exceptions,
     payment_file,
     poll,
+    recalls,
     receive,
     release_hold,
+    request_recall,
 )
 from tests.settlement_world import DAY, PayeeRow, World, make_world, pain002, write_setup
 
@@ -187,40 +190,116 @@ def test_what_cannot_be_applied_is_kept_as_a_finding(world: World) -> None:
     assert world.balance("assets:transit:eur-payouts") == -2700
 
 
-def returned(conn: Connection, instruction_id: int, amount_minor: int) -> object:
-    """As reconciliation's own functions do: with the owner's rights."""
+def returned(conn: Connection, instruction_id: int, amount_minor: int, line: int) -> object:
+    """As reconciliation's own functions do: with the owner's rights. `line` stands for a statement line."""
     with translate_errors():
         row = conn.execute(
-            "SELECT settlement.reopen_returned(%s, %s, 'AC04', %s)", (instruction_id, amount_minor, NEXT)
+            "SELECT settlement.reopen_returned(%s, %s, 'AC04', %s, %s)", (instruction_id, amount_minor, NEXT, line)
         ).fetchone()
     conn.commit()
     assert row is not None
     return row[0]
 
 
-def test_a_return_reopens_once_and_charges_become_our_cost(world: World) -> None:
+def test_a_return_reopens_once_a_line(world: World) -> None:
     sent = Sent(world)
     sent.hear(pain002(sent.msg_id, group="ACSC"))
     with world.db.owner() as owner:
-        posting = returned(owner, sent.ids["P1"], 650)
-        assert returned(owner, sent.ids["P1"], 650) == posting
-    assert world.rows("SELECT amount_minor FROM ledger.posting WHERE posting_id = %s", posting) == [(650,)]
+        posting = returned(owner, sent.ids["P1"], 700, 1)
+        assert returned(owner, sent.ids["P1"], 700, 1) == posting
+        assert returned(owner, sent.ids["P1"], 700, 2) is None, "it came back already"
+    assert world.rows("SELECT amount_minor FROM ledger.posting WHERE posting_id = %s", posting) == [(700,)]
     assert sent.states()["P1"] == "returned"
     assert world.balance("liabilities:payable:P1") == -700
-    assert world.balance("expenses:bank-fees:eur") == 50
     assert world.rows("SELECT payee, owed_minor, held FROM settlement.open_item") == [("P1", 700, True)]
     assert world.one("SELECT return_posting_id FROM settlement.instruction_current WHERE payee_code = 'P1'") == posting
     assert world.one("SELECT count(*) FROM settlement.clearing_group") == 3, "the original set stays cleared"
+
+
+def test_parts_come_back_up_to_what_was_paid(world: World) -> None:
+    sent = Sent(world)
+    with world.db.owner() as owner:
+        assert returned(owner, sent.ids["P1"], 200, 1)
+        assert sent.states()["P1"] == "partly_returned"
+        assert returned(owner, sent.ids["P1"], 501, 2) is None
+        assert returned(owner, sent.ids["P1"], 500, 2)
+        assert sent.states()["P1"] == "returned"
+        assert returned(owner, sent.ids["P1"], 1, 3) is None
+        # Raw rows may not say otherwise, whoever writes them.
+        for part, back, kind in (
+            (3, 701, "return"),
+            (4, 700, "taken_back"),
+            (3, 700, "reject"),
+            (3, 698, "taken_back"),
+        ):
+            with pytest.raises(psycopg.errors.CheckViolation, match="reopening"):
+                owner.execute(
+                    "INSERT INTO settlement.reopening (instruction_id, part, kind, entry_id, transit_posting_id,"
+                    " payable_posting_id, amount_minor, back_minor, reason) VALUES (%s, %s, %s, 1, 1, 1, 1, %s, 'x')",
+                    (sent.ids["P1"], part, kind, back),
+                )
+            owner.rollback()
+    assert world.balance("liabilities:payable:P1") == -700
+    assert release_hold(world.alice, end_to_end_id=sent.e2e["P1"], reason="account reopened")
+    assert [p.file.total_minor for p in world.propose(NEXT)] == [700]
+
+
+def test_a_return_that_is_taken_back_leaves_nobody_to_pay(world: World) -> None:
+    sent = Sent(world)
+    with world.db.owner() as owner:
+        assert returned(owner, sent.ids["P1"], -700, 1) is None, "nothing had come back"
+        assert returned(owner, sent.ids["P1"], 700, 2)
+        assert waiting(world) == [("held", "fix_data", "P1")]
+        assert returned(owner, sent.ids["P1"], -300, 3)
+        assert sent.states()["P1"] == "partly_returned"
+        assert world.propose(NEXT) == [], "what is left of it is held with what was taken"
+        assert returned(owner, sent.ids["P1"], -400, 4)
+    assert sent.states()["P1"] == "executed"
+    assert waiting(world) == []
+    assert world.propose(NEXT) == [] and world.one("SELECT count(*) FROM settlement.open_item") == 0
+    assert world.balance("liabilities:payable:P1") == 0
+    assert world.balance("assets:transit:eur-payouts") == -2700
+
+
+def test_a_return_taken_back_after_it_was_paid_again_is_the_payees_debt(world: World) -> None:
+    sent = Sent(world)
+    with world.db.owner() as owner:
+        assert returned(owner, sent.ids["P1"], 700, 1)
+        assert release_hold(world.alice, end_to_end_id=sent.e2e["P1"], reason="account reopened")
+        world.pay(NEXT)
+        assert returned(owner, sent.ids["P1"], -700, 2)
+    assert world.rows("SELECT payee, owed_minor, held FROM settlement.open_item") == [("P1", -700, False)]
+    world.owe("P1", 1000, day=NEXT)
+    later = NEXT + dt.timedelta(days=1)
+    assert [p.file.total_minor for p in world.propose(later)] == [300], "later sales cover it"
 
 
 def test_a_return_after_a_reject_reopens_nothing_more(world: World) -> None:
     sent = Sent(world)
     sent.hear(pain002(sent.msg_id, statuses=[(sent.e2e["P1"], "RJCT", "AC04")]))
     with world.db.owner() as owner:
-        assert returned(owner, sent.ids["P1"], 700) is None
+        assert returned(owner, sent.ids["P1"], 700, 1) is None
         with pytest.raises(NostroError, match="cannot return"):
-            returned(owner, sent.ids["P2"], 901)
+            returned(owner, sent.ids["P2"], 901, 2)
     assert world.balance("liabilities:payable:P1") == -700
+
+
+def test_what_comes_back_as_asked_is_tied_to_the_recall(world: World) -> None:
+    sent = Sent(world)
+    sent.hear(pain002(sent.msg_id, group="ACSC"))
+    assert request_recall(world.alice, end_to_end_id=sent.e2e["P1"], reason_code="DUPL", reason="paid by hand too")
+    with world.db.owner() as owner:
+        for number, payee in enumerate(("P1", "P2"), 1):
+            owner.execute("SELECT settlement.reopen_returned(%s, 300, 'FOCR', %s, %s)", (sent.ids[payee], NEXT, number))
+            owner.commit()
+    assert [(r.payee, r.state) for r in recalls(world.app, book_id=world.book_id)] == [("P1", "partly_returned")]
+    world.app.rollback()
+    found = {e.payee: (e.kind, e.policy, e.meaning) for e in exceptions(world.app, book_id=world.book_id, as_of=NEXT)}
+    world.app.rollback()
+    assert found["P1"] == ("held", "stop", "It came back as we had asked (DUPL).")
+    assert found["P2"][:2] == ("held", "stop") and "nobody had" in found["P2"][2]
+    with pytest.raises(FourEyesError, match="by an approver"):
+        release_hold(world.alice, end_to_end_id=sent.e2e["P2"], reason="no idea")
 
 
 def test_reconciled_is_the_end_of_a_file(world: World) -> None:

@@ -105,7 +105,7 @@ def test_a_signature_under_something_else_is_refused(world: World) -> None:
         "SELECT settlement.add_file_event(1, 'approved')",
         "SELECT settlement.post_payouts(1)",
         "SELECT settlement.reopen('reject', '{1}', '{1}', '{x}', '2026-11-02', NULL)",
-        "SELECT settlement.reopen_returned(1, 1, 'x', '2026-11-02')",
+        "SELECT settlement.reopen_returned(1, 1, 'x', '2026-11-02', 1)",
         "SELECT settlement.begin_resending(1, now())",
         "SELECT settlement.release_hold(1, 'mine')",
         "SELECT ledger.post_internal(1, 'settlement', NULL, '{k}', '{2026-11-02}', NULL, NULL, NULL, NULL,"

@@ -1,0 +1,192 @@
+"""docs/accounting.md on money that comes back, executed: net of charges, in parts, taken back, late, unknown, recalled.
+
+Each ```back``` block is an entry that the program posts when a statement shows the event; a bank's lines are all that
+happens, and reconciliation ends with nothing open but what the document says is open.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import close_period, import_journal, parse_amount_minor, request_close_override, verify
+from nostro.database import Database
+from recon import RunReport, trace
+from settlement import apply_setup, payout_report, recalls, release_hold, request_recall
+from tests.integration.test_accounting import DOCUMENT, MONDAY, SETUP, Company, money, statement, write_journal
+from tests.integration.test_accounting import documented as documented_sales
+
+TUESDAY, WEDNESDAY, LATE = MONDAY + dt.timedelta(1), MONDAY + dt.timedelta(2), dt.date(2026, 11, 24)
+FIRST, SECOND = "P000001", "P000002"
+Entry = tuple[dt.date, str, list[tuple[str, int]]]
+
+
+def documented() -> dict[str, Entry]:
+    """Every ```back``` block: date, key, legs in the order of their accounts."""
+    blocks = {}
+    for name, body in re.findall(r"^```back (\S+)\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
+        head, *rest = body.strip().splitlines()
+        day, key = head.split()
+        legs = [(code, parse_amount_minor(amount, 2)) for code, amount, _ in (line.split() for line in rest)]
+        blocks[name] = (dt.date.fromisoformat(day), key, sorted(legs))
+    return blocks
+
+
+def line(
+    ref: str, day: dt.date, minor: int, end_to_end: str, *, returned: str = "", charges: int = 0, code: str = "ESCT"
+) -> str:
+    """A booked line about one payment; `charges` is what the bank kept of it."""
+    kept = f"<Chrgs><Rcrd>{money(-charges)}<ChrgInclInd>true</ChrgInclInd></Rcrd></Chrgs>" if charges else ""
+    reason = f"<RtrInf><Rsn><Cd>{returned}</Cd></Rsn></RtrInf>" if returned else ""
+    return (
+        f"<Ntry>{money(minor)}<Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>"
+        f"<AcctSvcrRef>{ref}</AcctSvcrRef><BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>ICDT</Cd><SubFmlyCd>{code}</SubFmlyCd></Fmly>"
+        f"</Domn></BkTxCd><NtryDtls><TxDtls><Refs><EndToEndId>{end_to_end}</EndToEndId></Refs>{money(minor)}{kept}{reason}"
+        "</TxDtls></NtryDtls></Ntry>"
+    )
+
+
+class Bank:
+    """The statements of one account; the balance goes on from day to day."""
+
+    def __init__(self, company: Company) -> None:
+        self.company, self.balance, self.number = company, 1000_00, 0
+
+    def day(self, day: dt.date, *lines: tuple[str, int, str, dict[str, object]]) -> RunReport:
+        """Book the lines, each (reference, amount, EndToEndId, what `line` takes beside), and reconcile."""
+        opening = self.balance
+        self.balance += sum(minor for _, minor, _, _ in lines)
+        self.number += 1
+        written = [line(ref, day, minor, e2e, **more) for ref, minor, e2e, more in lines]  # type: ignore[arg-type]
+        path = statement(self.company.home, self.number, day, opening, self.balance, written)
+        return self.company.prove(day, path)
+
+
+@pytest.fixture
+def company(db: Database, tmp_path: Path) -> Iterator[Company]:
+    path = tmp_path / "setup.yaml"
+    path.write_text(SETUP)
+    with db.app() as app, db.login("alice") as alice, db.login("bob") as bob:
+        made = Company(app, alice, bob, apply_setup(app, path).book_id, tmp_path)
+        sales = [block for name, block in documented_sales().items() if name in ("sale", "sale-other")]
+        file = write_journal(tmp_path / "sales.csv", sales)
+        import_journal(app, book_id=made.book_id, path=file)
+        yield made
+        assert verify(app, book_id=made.book_id) == ()
+
+
+def booked(company: Company, key: str) -> Entry:
+    day, legs = company.booked(key)
+    assert day is not None, f"nothing is booked as {key}"
+    return day, key, [(code, minor) for code, minor, _ in legs]
+
+
+def test_every_block_is_what_the_program_posts(company: Company) -> None:
+    blocks = documented()
+    bank, paid = Bank(company), company.pay(MONDAY)
+    first, second = paid[FIRST], paid[SECOND]
+    bank.day(MONDAY, ("A1", -97_00, first, {}), ("A2", -48_50, second, {}))
+    bank.day(
+        TUESDAY,
+        ("NET", 47_00, second, {"returned": "AC04", "charges": 150}),
+        ("PART", 30_00, first, {"returned": "AM09"}),
+    )
+    bank.day(WEDNESDAY, ("MORE", 20_00, first, {"returned": "AM09"}), ("BACK", -20_00, first, {"returned": "AM09"}))
+    # Three weeks later: a statement of a day that is closed by then.
+    closed = LATE + dt.timedelta(days=1)
+    request_close_override(company.alice, book_id=company.book_id, through=closed, reason="the bank is on strike")
+    close_period(company.bob, book_id=company.book_id, through=closed)
+    run = bank.day(LATE, ("LATE", 15_00, first, {"returned": "AC04"}))
+    names = {"net": "NET", "part": "PART", "late": "LATE", "back": "BACK"}
+    e2e = {name: second if "net" in name else first for name in blocks}
+    seen = {}
+    for name, (_, key, _) in blocks.items():
+        stand_ins = {
+            n: e2e[name] if n == "EndToEndId" else company.line_key(names[n]) for n in re.findall(r"{(\w+)}", key)
+        }
+        day, _, legs = booked(company, key.format_map(stand_ins))
+        seen[name] = (day, key, legs)
+    assert seen == blocks
+    assert [b.code for b in run.breaks] == ["LATE_CHANGE"]
+    states = company.rows("SELECT payee_code, state, back_minor FROM settlement.instruction_current ORDER BY 1")
+    assert states == [(FIRST, "partly_returned", 45_00), (SECOND, "returned", 48_50)]
+    held = company.rows("SELECT payee, sum(owed_minor)::int FROM settlement.open_item WHERE held GROUP BY 1 ORDER BY 1")
+    assert held == [(FIRST, 45_00), (SECOND, 48_50)], "open again, and nobody is paid it yet"
+
+    # The trace shows every part to its line and back; the payout report ties each to the bank's entry.
+    steps = trace(company.app, book_id=company.book_id, key=first).steps
+    company.app.rollback()
+    shown = {(s.step, s.kind, s.amount_minor) for s in steps if s.step % 100 == 80}
+    assert shown == {
+        (80, "statement line", -97_00),
+        (180, "statement line", 30_00),
+        (280, "statement line", 20_00),
+        (380, "statement line", -20_00),
+        (480, "statement line", 15_00),
+    }
+    by_line = trace(company.app, book_id=company.book_id, key="MORE")
+    assert len(by_line.payments) == 1
+    company.app.rollback()
+    assert [p.state for p in payout_report(company.app, book_id=company.book_id)] == ["partly_returned", "returned"]
+    company.app.rollback()
+
+    # Released, both are paid again, and the report says that it is money that came back.
+    for reference in (first, second):
+        assert release_hold(company.bob, end_to_end_id=reference, reason="asked by phone, the account is right")
+    again = company.pay(closed + dt.timedelta(days=1))
+    report = {p.end_to_end_id: p for p in payout_report(company.app, book_id=company.book_id)}
+    assert report[again[FIRST]].reopened_minor == report[again[FIRST]].net_minor == 45_00
+    assert report[again[SECOND]].reopened_minor == report[again[SECOND]].net_minor == 48_50
+    company.app.rollback()
+
+
+def test_a_return_under_one_bank_reference_counts_once(company: Company) -> None:
+    bank, paid = Bank(company), company.pay(MONDAY)
+    bank.day(MONDAY, ("A1", -97_00, paid[FIRST], {}), ("A2", -48_50, paid[SECOND], {}))
+    twice = ("PART", 30_00, paid[FIRST], {"returned": "AM09"})
+    run = bank.day(TUESDAY, twice, twice)
+    assert [b.amount_minor for b in run.breaks] == [-30_00]
+    assert company.rows("SELECT amount_minor FROM settlement.reopening") == [(30_00,)]
+
+
+def test_a_return_of_a_payment_nobody_knows_goes_to_suspense_by_two_people(company: Company) -> None:
+    bank, paid = Bank(company), company.pay(MONDAY)
+    run = bank.day(
+        MONDAY,
+        ("A1", -97_00, paid[FIRST], {}),
+        ("A2", -48_50, paid[SECOND], {}),
+        ("X", 12_00, "NOT-OURS", {"returned": "AC04"}),
+    )
+    (found,) = run.breaks
+    assert (found.code, found.amount_minor) == ("RETURN", -12_00)
+    ((legs,),) = company.rows("SELECT proposal_legs FROM recon.break_run WHERE code = 'RETURN'")
+    assert "assets:transit:eur-main" in str(legs) and "liabilities:unallocated:eur" in str(legs)
+    assert "do not know" in found.explanation
+
+
+def test_money_that_comes_back_as_asked_is_tied_to_the_recall(company: Company) -> None:
+    bank, paid = Bank(company), company.pay(MONDAY)
+    bank.day(MONDAY, ("A1", -97_00, paid[FIRST], {}), ("A2", -48_50, paid[SECOND], {}))
+    assert request_recall(company.alice, end_to_end_id=paid[FIRST], reason_code="DUPL", reason="paid by hand")
+    run = bank.day(
+        TUESDAY,
+        ("R1", 92_00, paid[FIRST], {"returned": "FOCR", "charges": 500}),
+        ("R2", 48_50, paid[SECOND], {"returned": "FOCR"}),
+    )
+    assert run.breaks == ()
+    assert [(r.payee, r.state) for r in recalls(company.app, book_id=company.book_id)] == [(FIRST, "returned")]
+    company.app.rollback()
+    tied = company.rows(
+        "SELECT i.payee_code, r.part FROM settlement.recall_return r"
+        " JOIN settlement.instruction i USING (instruction_id)"
+    )
+    assert tied == [(FIRST, 1)], "what nobody had asked for is tied to nothing, and stopped"
+    policies = company.rows(
+        "SELECT i.payee_code, p.policy FROM settlement.hold h JOIN settlement.hold_policy p USING (hold_id)"
+        " JOIN settlement.instruction i USING (instruction_id) ORDER BY 1"
+    )
+    assert policies == [(FIRST, "stop"), (SECOND, "stop")]
