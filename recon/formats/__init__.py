@@ -1,7 +1,7 @@
 """Readers of bank and acquirer files.
 
     read_statement_file   camt.052, camt.053, camt.054 of every version, MT940, MT942, BAI2,
-                          reports by a layout -> StatementFile
+                          reports by a layout (CSV or XLSX) -> StatementFile
     unpacked              members of a zip or gzip file
     read_statement_to_parquet   the same, its lines in a Parquet file: any size in the same memory
     prove_statement_file  the same without its lines
@@ -20,7 +20,7 @@ from recon.formats.archive import is_packed, unpacked
 from recon.formats.bai2 import read_bai2
 from recon.formats.camt import read_camt
 from recon.formats.camt_spool import MemorySpool, NoRows, ParquetSpool, Spool
-from recon.formats.detect import HEAD_BYTES, FileFormat, detect
+from recon.formats.detect import FileFormat, detect_file
 from recon.formats.mt940 import read_mt940
 from recon.formats.proof import prove_pages
 from recon.formats.psp import PspFault, PspPayout, PspReport, PspReportRefused, is_payout_report, read_psp_report
@@ -84,14 +84,7 @@ def read_statement_to_parquet(
 
 
 def _read(path_or_bytes: Path | str | bytes, name: str, layouts: Sequence[Layout], spool: Spool) -> StatementFile:
-    if isinstance(path_or_bytes, bytes):
-        kind = detect(path_or_bytes[:HEAD_BYTES], layouts)
-    else:
-        try:
-            with Path(path_or_bytes).open("rb") as stream:
-                kind = detect(stream.read(HEAD_BYTES), layouts)
-        except (OSError, ValueError):
-            kind = FileFormat.CAMT  # which says why it cannot be read
+    kind = detect_file(path_or_bytes if isinstance(path_or_bytes, bytes) else Path(path_or_bytes), layouts)
     if kind is FileFormat.CAMT:
         return read_camt(path_or_bytes, name=name, spool=spool)
     data = path_or_bytes if isinstance(path_or_bytes, bytes) else Path(path_or_bytes).read_bytes()

@@ -1,7 +1,7 @@
 """Files that come packed: gzip and zip, unpacked in memory under caps.
 
-Lives here: what an archive may be. Must not live here: what its members are. Names inside an archive are only
-shown to people, never used as paths.
+Lives here: what an archive may be (a workbook is one too, and comes out as it is). Must not live here: what its
+members are. Names inside an archive are only shown to people, never used as paths.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from recon.formats.rules import StatementRefused
+from recon.formats.workbook import is_workbook
 
 MEMBERS_MAX: Final = 1_000
 UNPACKED_BYTES_MAX: Final = 2 * 1024**3
@@ -29,14 +30,20 @@ def is_packed(head: bytes) -> bool:
 
 
 def unpacked(data: bytes, *, name: str) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each member.
+    """Name and bytes of each member; a workbook is its own only member.
 
-    Raises `StatementRefused`: archive-damaged, archive-unsafe (too many, too large, too dense, nested, encrypted,
-    a workbook). The caps are checked while unpacking, whatever the archive says of itself.
+    Raises `StatementRefused`: archive-damaged, archive-unsafe (too many, too large, too dense, nested, encrypted).
+    The caps are checked while unpacking, whatever the archive says of itself.
     """
+    if is_workbook(data):
+        _unzip(data)
+        yield name, data
+        return
     members = [(Path(name).stem or name, _gunzip(data))] if data.startswith(_GZIP) else _unzip(data)
     for member, content in members:
-        if is_packed(content[:4]):
+        if is_workbook(content):
+            _unzip(content)
+        elif is_packed(content[:4]):
             raise _unsafe(f"{member} inside it is packed again")
     yield from ((f"{name}/{member}", content) for member, content in members)
 
@@ -73,8 +80,6 @@ def _unzip(data: bytes) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-            if any(info.filename == "[Content_Types].xml" for info in infos):
-                raise StatementRefused("archive-unsafe", 1, "it is a workbook: save it as CSV and send that")
             if len(infos) > MEMBERS_MAX:
                 raise _unsafe(f"it has more than {MEMBERS_MAX:,} members")
             if any(info.flag_bits & 1 for info in infos):

@@ -1,4 +1,4 @@
-"""Tabular reports (CSV text) by a declared layout: rows of acquirers, payment providers, and banks without a standard.
+"""Tabular reports (CSV, workbooks) by a declared layout: of acquirers, payment providers, banks without a standard.
 
 Lives here: rows to statements. Must not live here: what a column means (`report_layout`), the sections that some
 reports put around their rows (`report_sections`).
@@ -21,42 +21,48 @@ from typing import Final
 from recon.formats.assembly import Draft, Line, finish_file
 from recon.formats.mt940 import decoded
 from recon.formats.report_layout import Amount, Layout, built_in
-from recon.formats.report_sections import Report, Row, sections_of
+from recon.formats.report_sections import Cells, Report, Row, sections_of
 from recon.formats.rules import StatementRefused
 from recon.formats.values import Fault, exponent_of, parse_day, parse_money, reference, shown
+from recon.formats.workbook import is_workbook, sheets
 from recon.model import Balance, EntryStatus, StatementFile
 
+_HEAD_ROWS: Final = 6  # a header row stands among the first
 _DEBITS: Final = frozenset({"DR", "D", "DBIT", "DEBIT", "S", "-"})
 _CREDITS: Final = frozenset({"CR", "C", "CRDT", "CREDIT", "H", "+"})
 
 
 def layout_for(data: bytes, layouts: Sequence[Layout] | None = None) -> Layout | None:
     """The first layout whose header is among the first rows; None when there is none."""
+    known = (*(layouts or ()), *built_in())
+    if is_workbook(data):
+        return next((layout for sheet in sheets(data) for layout in known if _is_at_head(layout, sheet)), None)
     text = decoded(data)[0][:20_000]
-    for layout in (*(layouts or ()), *built_in()):
+    for layout in known:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
         try:
-            for _, cells in zip(range(6), rows, strict=False):
-                if layout.tag is not None and layout.tag in cells[:2]:
-                    return layout
-                if layout.fits(tuple(cell.strip() for cell in cells)):
-                    return layout
+            if _is_at_head(layout, [(rows.line_num, cells) for _, cells in zip(range(_HEAD_ROWS), rows, strict=False)]):
+                return layout
         except csv.Error:
             continue
     return None
 
 
+def _is_at_head(layout: Layout, rows: Cells) -> bool:
+    for _, cells in rows[:_HEAD_ROWS]:
+        if layout.tag is not None and layout.tag in cells[:2]:
+            return True
+        if layout.fits(tuple(cell.strip() for cell in cells)):
+            return True
+    return False
+
+
 def read_report(data: bytes, layout: Layout, *, name: str) -> StatementFile:
-    """Read a report by its layout.
+    """Read a report by its layout: CSV text, or the first sheet of a workbook that the layout fits.
 
     Raises `StatementRefused`: not CSV, cut short, or no row at all. A row that cannot be read is quarantined.
     """
-    text, encoding = decoded(data)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except csv.Error as fault:
-        raise StatementRefused("not-xml", max(reader.line_num, 1), f"not CSV ({fault}): fetch it again") from None
+    rows, encoding = _sheet(data, layout) if is_workbook(data) else _csv(data, layout)
     report = sections_of(layout, rows)
     if not report.rows and not report.stated:
         raise StatementRefused("no-statement", 1, "the report has no rows: ask for it again")
@@ -66,6 +72,20 @@ def read_report(data: bytes, layout: Layout, *, name: str) -> StatementFile:
     if encoding != "utf-8":
         drafts[0].notes.add("encoding-assumed", f"the text is not UTF-8; read as {encoding}", 1)
     return finish_file(name, data, drafts)
+
+
+def _csv(data: bytes, layout: Layout) -> tuple[Cells, str]:
+    text, encoding = decoded(data)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except csv.Error as fault:
+        raise StatementRefused("not-xml", max(reader.line_num, 1), f"not CSV ({fault}): fetch it again") from None
+    return rows, encoding
+
+
+def _sheet(data: bytes, layout: Layout) -> tuple[Cells, str]:
+    return next((sheet for sheet in sheets(data, layout) if _is_at_head(layout, sheet)), []), "utf-8"
 
 
 def _drafts(report: Report, layout: Layout) -> list[Draft]:

@@ -25,7 +25,8 @@ FILE_RULES: Final[dict[str, str]] = {
     "entry-misplaced": "an entry is not a direct child of a statement",
     "no-statement": "the message has no statement, report or notification",
     "archive-damaged": "a zip or gzip file that cannot be unpacked",
-    "archive-unsafe": "an archive that is too large, too dense, nested, encrypted, or a workbook",
+    "archive-unsafe": "an archive that is too large, too dense, nested or encrypted",
+    "layout-unknown": "a workbook of which no layout knows a sheet",
     "cut-short": "a BAI2 file without its last record, or a report without its trailer",
 }
 

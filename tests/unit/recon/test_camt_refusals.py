@@ -71,8 +71,8 @@ def test_refused_by_rule_at_line(rule: str, line: int, data: bytes) -> None:
 
 def test_every_file_rule_is_shown_above() -> None:
     shown = {rule for rule, _, _ in REFUSED}
-    # Archives: test_reports.
-    assert shown | {"file-unreadable", "archive-damaged", "archive-unsafe"} == set(FILE_RULES)
+    # Archives: test_reports; workbooks: test_workbooks.
+    assert shown | {"file-unreadable", "archive-damaged", "archive-unsafe", "layout-unknown"} == set(FILE_RULES)
 
 
 @pytest.mark.parametrize("where", ["missing.xml", "."])

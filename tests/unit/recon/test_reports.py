@@ -186,7 +186,7 @@ def test_packed_files_are_checked_member_by_member(tmp_path: Path) -> None:
         ("archive-unsafe", zipped(a=bytes(5_000_000))),
         ("archive-unsafe", zipped(a=zipped(b=b"x"))),
         ("archive-unsafe", gzip.compress(gzip.compress(b"x"))),
-        ("archive-unsafe", zipped(**{"[Content_Types].xml": b"<x/>"})),
+        ("archive-unsafe", zipped(**{"xl/workbook.xml": bytes(5_000_000)})),
     ],
 )
 def test_an_archive_that_is_not_safe_is_refused(rule: str, data: bytes) -> None:
