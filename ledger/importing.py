@@ -12,6 +12,7 @@ import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -337,7 +338,7 @@ def _matches(pattern: str, code: str) -> bool:
 def _period_faults(conn: Connection, book_id: int, rows: pl.DataFrame) -> list[tuple[int, str]]:
     row = conn.execute("SELECT ledger.closed_through(%s)", (book_id,)).fetchone()
     closed = row[0] if row else None
-    if closed is None:
+    if not isinstance(closed, date):
         return []
     # Entries that are in the books already keep their dates: importing an old file again must change nothing.
     late = rows.filter(pl.col("date") <= closed)
