@@ -102,3 +102,12 @@ def _unwound(path: _Path | None) -> list[int]:
         place, path = path
         places.append(place)
     return places[::-1]
+
+
+def differences(acknowledged: set[str], there: set[str]) -> list[str]:
+    """What callers were told against what is in the books: a sentence for each side that has more."""
+    lost, unheard = sorted(acknowledged - there), sorted(there - acknowledged)
+    found = [f"{len(lost)} acknowledged entries are lost, the first {lost[0]}"] if lost else []
+    return found + (
+        [f"{len(unheard)} entries were refused or never asked for, the first {unheard[0]}"] if unheard else []
+    )

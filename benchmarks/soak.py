@@ -3,7 +3,8 @@
 Lives here: the callers, what they are told, and the comparison with the books afterwards. Must not live here:
 printing. A throw-away server; callers in threads, each with a connection of its own, that:
 
-- post batches over few accounts in every order, whole or each entry for itself, repeat them, reverse them;
+- post batches over few accounts in every order, whole or each entry for itself, repeat them, reverse them, and post
+  the same keys in both ways at one moment;
 - drain one account with a floor, all together, round after round, by draws and holds;
 - hold, post in part, give up, expire; soft-close, close and re-open periods; publish, seal and read events;
 - and one who keeps terminating the backends of the others. Whoever loses a connection asks again with the same keys.
@@ -31,7 +32,8 @@ from typing import TypeVar
 
 import psycopg
 
-from benchmarks.history import History, serial_order
+from benchmarks.history import History, differences, serial_order
+from benchmarks.soak_races import race
 from ledger import (
     CeilingError,
     ClosedPeriodError,
@@ -405,6 +407,11 @@ class Soak:
                 self.findings.append(f"event {numbers[0]} came again after {seen}")
             seen = numbers[-1] if numbers else seen
 
+    def racers(self, dice: random.Random) -> None:
+        """The same keys twice at once, whole and each for itself, over limited accounts."""
+        codes = [*_PLAIN[:2], *(code for code, _, _ in _LIMITED)]
+        race(self, Caller(self), Caller(self), codes, dice, self._stop.is_set)
+
     def killer(self, dice: random.Random) -> None:
         """Terminates backends at random."""
         with self.database.admin() as admin:
@@ -417,7 +424,7 @@ class Soak:
     def run(self, seconds: float, on_progress: Callable[[int, int], None] | None) -> SoakResult:
         """All of it for so long, then the comparison."""
         before = self._deadlocks()
-        jobs = [self.drain, self.closer, self.publisher, self.killer]
+        jobs = [self.drain, self.closer, self.publisher, self.killer, self.racers, self.racers]
         jobs += [self.posters] * _POSTERS + [self.holders] * _HOLDERS
         begun = time.monotonic()
         with ThreadPoolExecutor(len(jobs)) as pool:
@@ -475,15 +482,6 @@ def keys_of(conn: Connection, book: int) -> set[str]:
     with conn.cursor("keys") as cursor:
         cursor.execute("SELECT idempotency_key FROM ledger.entry WHERE book_id = %s", (book,))
         return {str(key) for (key,) in cursor}
-
-
-def differences(acknowledged: set[str], there: set[str]) -> list[str]:
-    """What callers were told against what is in the books: a sentence for each side that has more."""
-    lost, unheard = sorted(acknowledged - there), sorted(there - acknowledged)
-    found = [f"{len(lost)} acknowledged entries are lost, the first {lost[0]}"] if lost else []
-    return found + (
-        [f"{len(unheard)} entries were refused or never asked for, the first {unheard[0]}"] if unheard else []
-    )
 
 
 def _available(conn: Connection, book: int, code: str) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import copy
 from enum import Enum
@@ -160,17 +160,22 @@ class Batcher:
         """The same for coroutines. A cancelled call withdraws its entry if its commit has not begun."""
         loop = asyncio.get_running_loop()
         one = _Waiting(entry, book_id)
-        one.future = loop.create_future()
+        one.future = future = loop.create_future()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _set, (future,))
         try:
-            async with asyncio.timeout(timeout_s):
-                while (room := self._put_or_room(one, loop)) is not None:
-                    await room
-                await one.future
-        except TimeoutError:
-            self._leave(one)
+            while (room := self._put_or_room(one, loop)) is not None:
+                await asyncio.wait((room, future), return_when=asyncio.FIRST_COMPLETED)
+                if future.done():
+                    break
+            await future
         except asyncio.CancelledError:
             self._take_back(one)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if one.answer is None:
+            self._leave(one)
         return one.posted()
 
     def close(self, timeout_s: float | None = None) -> None:
@@ -333,7 +338,7 @@ class Batcher:
         self._answer(left, [said] * len(left))
 
 
-def _set(futures: list[asyncio.Future[None]]) -> None:
+def _set(futures: Iterable[asyncio.Future[None]]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)

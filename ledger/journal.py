@@ -110,6 +110,10 @@ _POST_LEGS = (
     "SELECT entry_id, first_posting_id, status, constraint_name, message"
     " FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s) ORDER BY entry_ordinal"
 )
+_POST_EACH = (
+    "SELECT first_id, entry_id, first_posting_id, status, constraint_name, message"
+    " FROM ledger.post_each(%s, %s, %s, %s, %s, %s, %s, %s)"
+)
 _STATUS = {status.value: status for status in EntryStatus}
 _NO_ACCOUNT = 0
 BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position in the batch
@@ -221,7 +225,32 @@ def post_legs(
     rows = conn.execute(
         _POST_LEGS, (book_id, source_id, keys, dates, descriptions, references, *columns, mode)
     ).fetchall()
-    found: list[tuple[int | None, int | None, str, str | None, str | None]] = rows  # type: ignore[assignment]
+    return _outcomes(entries, legs, rows)  # type: ignore[arg-type]
+
+
+def post_each(conn: Connection, *, book_id: int, entries: Sequence[NewEntry], legs: Legs) -> tuple[EntryOutcome, ...]:
+    """Like `post_legs` with ``independent``, and cheaper when all entries are new.
+
+    Raises psycopg's errors as they come.
+    """
+    rows = conn.execute(_POST_EACH, (book_id, *entry_parameters(legs))).fetchall()
+    base = rows[0][0]
+    if base is None:
+        return _outcomes(entries, legs, [row[1:] for row in rows])  # type: ignore[misc]
+    assert isinstance(base, int)
+    first = dict(zip(reversed(legs.leg_entry), range(base + len(legs.leg_entry) - 1, base - 1, -1), strict=True))
+    return tuple(
+        EntryOutcome(entry.key, EntryStatus.POSTED, base + n, first[n + 1], None, None)
+        for n, entry in enumerate(entries)
+    )
+
+
+def _outcomes(
+    entries: Sequence[NewEntry],
+    legs: Legs,
+    rows: Sequence[tuple[int | None, int | None, str, str | None, str | None]],
+) -> tuple[EntryOutcome, ...]:
+    """From rows of (entry id, first posting id, status, constraint, message), one an entry, in order."""
     unknown: dict[int, str] = {}
     if _NO_ACCOUNT in legs.leg_account:
         legs_of = zip(legs.leg_entry, legs.leg_account, (p.account for e in entries for p in e.postings), strict=True)
@@ -236,7 +265,7 @@ def post_legs(
             f"There is no account {unknown[n]}." if n in unknown and constraint == "posting_account" else message,
         )
         for n, (entry, (entry_id, posting_id, status, constraint, message)) in enumerate(
-            zip(entries, found, strict=True), start=1
+            zip(entries, rows, strict=True), start=1
         )
     )
 

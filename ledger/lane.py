@@ -14,7 +14,7 @@ import psycopg
 
 from ledger.db import Connection
 from ledger.errors import NostroError, OutcomeUnknownError, UnavailableError, error_from_postgres
-from ledger.journal import EntryOutcome, EntryStatus, NewEntry, columns_of, first_accounts, known_accounts, post_legs
+from ledger.journal import EntryOutcome, EntryStatus, NewEntry, columns_of, first_accounts, known_accounts, post_each
 
 Answer = EntryOutcome | Exception
 
@@ -78,7 +78,7 @@ class Lane:
         held: tuple[EntryOutcome, ...] | None = None
         try:
             legs = columns_of(entries, self._account_ids(conn, book_id, entries))
-            held = post_legs(conn, book_id=book_id, source_id=None, entries=entries, legs=legs, mode="independent")
+            held = post_each(conn, book_id=book_id, entries=entries, legs=legs)
             conn.commit()
             return held
         except psycopg.Error as error:

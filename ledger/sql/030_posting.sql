@@ -168,9 +168,16 @@ BEGIN
             HINT = 'Give one date (and text) a key, and one account and amount a posting.';
     END IF;
 
-    -- A large batch is expected to be new, and its postings in order: plain inserts, in key order, so that a repeated
+    -- Limited balances first, then keys, then the other balances, each in one order: so does everybody who posts, and
+    -- two batches that share a key and a limited account cannot wait for each other in a ring.
+    IF EXISTS (SELECT FROM ledger.balance b WHERE b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL) THEN
+        PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_leg_account) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
+          ORDER BY b.account_id FOR NO KEY UPDATE;
+    END IF;
+
+    -- A batch is expected to be new, and its postings in order: plain inserts, in key order, so that a repeated
     -- file fails at once. Its columns of one width are read by position; a NULL would make each such read a search.
-    IF v_count > 64 AND num_nulls(array_position(p_leg_entry, NULL), array_position(p_leg_account, NULL), array_position(p_leg_amount, NULL)) = 3 THEN
+    IF num_nulls(array_position(p_leg_entry, NULL), array_position(p_leg_account, NULL), array_position(p_leg_amount, NULL)) = 3 THEN
         SELECT array_agg(n) FILTER (WHERE entry_n > before) INTO v_start
           FROM (SELECT n, p_leg_entry[n] AS entry_n, coalesce(p_leg_entry[n - 1], 0) AS before FROM generate_series(1, v_legs) AS g (n) OFFSET 0) l
         HAVING bool_and(entry_n - before IN (0, 1)) AND max(entry_n) = v_count;

@@ -287,4 +287,49 @@ BEGIN
     END IF;
 END $$;
 
-GRANT EXECUTE ON FUNCTION ledger.post_batch(int, bigint, text[], date[], text[], text[], int[], int[], int[], bigint[], text) TO :app;
+-- What the batcher calls: independent, and brief when the whole batch is new, as it nearly always is. Then it answers
+-- with one row, the batch's first id: entry n has id first_id + n - 1, its postings follow likewise. Else a row an
+-- entry, as post_batch does.
+CREATE FUNCTION ledger.post_each(
+    p_book_id int, p_keys text[], p_dates date[], p_descriptions text[], p_references text[],
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[])
+RETURNS TABLE (first_id bigint, entry_id bigint, first_posting_id bigint, status text, constraint_name text, message text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_batch bigint; v_new int;
+    v_limited boolean := EXISTS (SELECT FROM ledger.balance b WHERE b.account_id = ANY (p_leg_account)
+                                    AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL));
+BEGIN
+    PERFORM ledger.require_book(p_book_id);
+    BEGIN  -- where a limit stands against an entry, trying all of them would be for nothing
+        IF NOT v_limited OR NOT EXISTS (SELECT FROM ledger.limit_refusals(p_book_id, p_keys, array_fill(false, ARRAY[coalesce(cardinality(p_keys), 0)]),
+                                                                          p_leg_entry, p_leg_account, p_leg_amount)) THEN
+            SELECT c.batch_id, c.new_count INTO v_batch, v_new
+              FROM ledger.post_core(p_book_id, NULL, NULL, p_keys, p_dates, p_descriptions, p_references, NULL, NULL,
+                                    p_leg_entry, p_leg_account, p_leg_amount) c;
+            IF v_new = cardinality(p_keys) THEN
+                first_id := v_batch << 20;
+                RETURN NEXT;
+                RETURN;
+            END IF;
+        END IF;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        v_batch := NULL;
+    END;
+    IF v_batch IS NULL THEN
+        RETURN QUERY
+        SELECT NULL::bigint, i.entry_id, i.first_posting_id, i.status, i.constraint_name, i.message
+          FROM ledger.post_independent(p_book_id, NULL, p_keys, p_dates, p_descriptions, p_references, NULL,
+                                       p_leg_entry, p_leg_account, p_leg_amount) i ORDER BY i.entry_ordinal;
+    ELSE
+        RETURN QUERY
+        SELECT NULL::bigint, e.entry_id, e.first_posting_id,
+               CASE WHEN e.entry_id = (v_batch << 20) + k.n - 1 THEN 'posted' ELSE 'replayed' END, NULL::text, NULL::text
+          FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)
+         CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key LIMIT 1) e
+         ORDER BY k.n;
+    END IF;
+END $$;
+
+GRANT EXECUTE ON FUNCTION ledger.post_each, ledger.post_batch(int, bigint, text[], date[], text[], text[], int[], int[], int[], bigint[], text) TO :app;

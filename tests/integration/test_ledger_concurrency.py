@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,12 +16,14 @@ import pytest
 from ledger import (
     ClosedPeriodError,
     Connection,
+    EntryStatus,
     FloorError,
     IdempotencyConflictError,
     NewEntry,
     NostroError,
     close_period,
     post_batch,
+    post_independent,
     request_close_override,
     reverse,
     verify,
@@ -61,7 +64,7 @@ def together(books: Books, work: Callable[[Connection, int], T], workers: int = 
         return list(pool.map(run, range(workers)))
 
 
-@pytest.mark.parametrize("size", [15, 80])  # the careful way, and the one that expects new keys
+@pytest.mark.parametrize("size", [1, 15, 80])
 def test_same_keys_in_different_orders_make_each_entry_once(books: Books, size: int) -> None:
     entries = [entry(f"k{n:03}", "assets:cash", "income:sales", n + 1, description=f"sale {n}") for n in range(240)]
 
@@ -123,6 +126,38 @@ def test_long_transactions_that_do_deadlock_say_it_is_safe_to_retry(books: Books
     with books.db.app() as conn:
         found = conn.execute("SELECT count(*) FROM ledger.entry WHERE book_id = %s", (books.book,)).fetchone()
         assert found == (2 * 2 * 2,)
+
+
+def test_one_key_and_one_limited_account_at_once_never_deadlock(books: Books) -> None:
+    """The first holds its key and waits for the book before it moves the wallet; the second wants both."""
+    sale = entry("sale", "assets:cash", "income:sales", 5)
+    fund = entry("fund", "assets:cash", "liabilities:wallet:W1", 100)
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+
+    def post(name: str, work: Callable[[Connection], T]) -> T:
+        with books.db.app() as conn:
+            conn.execute("SELECT set_config('application_name', %s, false)", (name,))
+            conn.commit()
+            return work(conn)
+
+    with books.db.owner() as closing, books.db.admin() as admin, ThreadPoolExecutor(2) as pool:
+        closing.execute("SELECT FROM ledger.book WHERE book_id = %s FOR UPDATE", (books.book,))
+        whole = pool.submit(post, "whole", lambda conn: post_batch(conn, book_id=books.book, entries=[sale, fund]))
+        wait_until(admin, waiting, "whole")
+        each = pool.submit(post, "each", lambda conn: post_independent(conn, book_id=books.book, entries=[fund]))
+        wait_until(admin, waiting, "each")
+        closing.rollback()
+        assert [one.is_new for one in whole.result(timeout=30)] == [True, True]
+        assert [one.status for one in each.result(timeout=30)] == [EntryStatus.REPLAYED]
+
+
+def wait_until(conn: Connection, statement: str, *parameters: object) -> None:
+    """Until that statement finds something."""
+    deadline = time.monotonic() + 20
+    while conn.execute(statement.encode(), parameters).fetchone() is None:
+        assert time.monotonic() < deadline, "it does not come about"
+        conn.rollback()
+        time.sleep(0.01)
 
 
 def test_a_wallet_drained_by_many_never_crosses_its_floor(books: Books) -> None:

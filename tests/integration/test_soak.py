@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.soak import Soak, differences
+from benchmarks.history import differences
+from benchmarks.soak import Soak
 from ledger import NewEntry, NewPosting, reverse
 from nostro.database import Database
 from tests.ledger_books import DAY
@@ -23,7 +24,16 @@ def test_a_short_soak_has_every_kind_of_step_and_no_finding(soak: Soak) -> None:
     assert result.findings == ()
     figures = result.figures
     assert figures["deadlocks"] == 0
-    for happened in ("batches", "repeats", "holds", "publications", "seals", "drain_rounds", "backends_killed"):
+    for happened in (
+        "batches",
+        "races",
+        "repeats",
+        "holds",
+        "publications",
+        "seals",
+        "drain_rounds",
+        "backends_killed",
+    ):
         assert figures[happened] > 0, (happened, figures)
     assert figures["drain_refused"] > 0 and figures["entries"] > figures["batches"]
 
