@@ -246,6 +246,55 @@ def bench_verify_command(
     _print_result(run(entries=50_000 if small else entries, repeats=repeats, batch=batch).to_json(), as_json)
 
 
+@bench_app.command("reconbench")
+def bench_reconbench_command(
+    tier: Annotated[str, typer.Option("--tier", help="Rows a side: S 10,000, M 1 million, L 10 million.")] = "S",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Data sets.")] = 5,
+    first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="Seed of the first one.")] = 1,
+    holdout: Annotated[bool, typer.Option("--holdout", help="Other narrations, other unknown anomalies.")] = False,
+    shuffles: Annotated[int, typer.Option("--shuffles", min=0, help="Row orders tried on the first data set.")] = 20,
+    page: Annotated[Path, typer.Option("--page", file_okay=False, help="Folder for reconbench.html.")] = Path(),
+    keep: Annotated[
+        Path | None, typer.Option("--keep", file_okay=False, help="Keep inputs, truth and answers in this folder.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the matcher clears rightly, wrongly and not at all, on made-up bank lines with known truth.
+
+    Writes reconbench.html, and ends with status 5 when a line of the acceptance does not hold. docs/reconbench.md
+    says what is in the data and what the figures mean.
+
+    Example: `nostro bench reconbench --tier S --seeds 5 --json`
+    """
+    from benchmarks.reconbench.harness import run
+    from benchmarks.reconbench.page import write_page
+    from benchmarks.reconbench.report import acceptance_lines, to_json
+    from benchmarks.reconbench.spec import Tier
+
+    if tier not in set(Tier):
+        raise typer.BadParameter(f"{tier} is not a tier; there are {', '.join(Tier)}.", param_hint="--tier")
+    with progress("reconbench", quiet=as_json) as report:
+        found = run(
+            tier=tier,
+            rows=Tier(tier).rows,
+            seeds=range(first_seed, first_seed + seeds),
+            holdout=holdout,
+            shuffles=shuffles,
+            keep=keep,
+            on_progress=report,
+        )
+    path = write_page(found, page)
+    if as_json:
+        sys.stdout.write(json.dumps(to_json(found)) + "\n")
+    else:
+        for line in acceptance_lines(found):
+            console.print(line)
+        console.print(f"page: {path}")
+    missed = [name for name, *_, held in found.acceptance() if not held]
+    if missed:
+        raise CheckFailedError(f"not reached: {', '.join(missed)}; {path.name} says where.")
+
+
 @soak_app.command("ledger")
 def soak_ledger_command(
     minutes: Annotated[float, typer.Option("--minutes", min=0.02, help="How long.")] = 10,
