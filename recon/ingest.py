@@ -31,6 +31,7 @@ from recon.formats import (
     unpacked,
 )
 from recon.model import ProofReason, ProofState, Statement, StatementFile
+from recon.pages import join_pages, waits_for_pages
 from recon.records import (
     Delivery,
     add_finding,
@@ -197,6 +198,7 @@ def _accept(
     delivery.read[file_id] = parsed
     quarantine(delivery, file_id, parsed)
     results = [_record(delivery, file_id, statement, account) for statement, account in placed]
+    _join(delivery, file_id, placed)
     is_end_of_day = any(statement.is_end_of_day for statement in parsed.statements)
     if is_end_of_day:
         results = _booked(delivery, file_id, results, {account.code: account for _, account in placed})
@@ -266,9 +268,11 @@ def _record(delivery: Delivery, file_id: int, statement: Statement, account: Ban
     closing = closing_date_of(statement)
     known = delivery.conn.execute(
         "SELECT s.content_sha256 = %s, b.statement_id IS NOT NULL FROM recon.statement s"
-        " LEFT JOIN recon.statement_booking b USING (statement_id)"
-        " WHERE s.bank_account_id = %s AND s.kind = %s AND s.stmt_id = %s",
-        (statement.content_sha256, account.bank_account_id, kind, statement.id),
+        " LEFT JOIN recon.statement_page p ON p.page_statement_id = s.statement_id"
+        " LEFT JOIN recon.statement_booking b ON b.statement_id = coalesce(p.statement_id, s.statement_id)"
+        " WHERE s.bank_account_id = %s AND s.kind = %s AND s.stmt_id = %s AND s.page IS NOT DISTINCT FROM %s"
+        " AND s.ordinal > 0",
+        (statement.content_sha256, account.bank_account_id, kind, statement.id, statement.page),
     ).fetchall()
     if any(same for same, _ in known):
         message = f"statement {statement.id} was delivered again with the same content; it counts once"
@@ -283,11 +287,21 @@ def _record(delivery: Delivery, file_id: int, statement: Statement, account: Ban
         message = f"statement {statement.id} is booked and came again with other content; nothing of it is booked"
         add_finding(delivery, account, file_id, statement_id, "STATEMENT_REVISED", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "revised", statement.row_count, message)
-    if fault is not None:
+    if fault is not None and not waits_for_pages(statement):
         message = f"statement {statement.id}: {fault}; nothing of it is booked"
         add_finding(delivery, account, file_id, statement_id, "STATEMENT_IMBALANCE", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "unproven", statement.row_count, message)
     return StatementResult(statement.id, account.code, closing, "waiting", statement.row_count)
+
+
+def _join(delivery: Delivery, file_id: int, placed: Sequence[tuple[Statement, BankAccount]]) -> None:
+    """Make statements of the pages that are complete now; the others say what they wait for."""
+    for statement, account in {(s.id, a.code): (s, a) for s, a in placed if waits_for_pages(s)}.values():
+        fault = join_pages(delivery, account, statement.kind, statement.id)
+        if fault is not None:
+            code, why = fault
+            message = f"statement {statement.id} of {account.code} is not booked: {why}"
+            add_finding(delivery, account, file_id, None, code, statement.id, message, closing_date_of(statement))
 
 
 def _own_proof(statement: Statement, account: BankAccount) -> tuple[ProofState, str | None]:

@@ -80,7 +80,7 @@ def add_statement(
     single = statement.proof
     sequence = statement.electronic_sequence
     row = delivery.conn.execute(
-        "SELECT recon.add_statement(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT recon.add_statement(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             delivery.book_id,
             account.bank_account_id,
@@ -89,6 +89,7 @@ def add_statement(
             kind,
             statement.id,
             sequence if sequence is not None else statement.legal_sequence,
+            statement.page,
             statement.from_date,
             closing_date_of(statement),
             single.opening_minor,

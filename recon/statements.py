@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from ledger import Connection, format_amount
 from recon.accounts import BankAccount
 from recon.formats import read_statement_file
@@ -27,6 +29,7 @@ class StoredStatement:
     ordinal: int
     stmt_id: str
     sequence: int | None
+    page: int | None
     from_date: dt.date | None
     closing_date: dt.date
     opening_minor: int
@@ -38,7 +41,9 @@ class ChainEnd:
     """The last booked statement of an account."""
 
     statement_id: int
+    stmt_id: str
     sequence: int | None
+    page: int | None
     closing_date: dt.date
     closing_minor: int
 
@@ -65,6 +70,9 @@ def chain_fault(statement: StoredStatement, last: ChainEnd | None, account: Bank
 
 def _sequence_fault(statement: StoredStatement, last: ChainEnd, account: BankAccount) -> str | None:
     if statement.sequence is not None and last.sequence is not None:
+        next_page = (last.stmt_id, last.sequence, (last.page or 0) + 1)
+        if last.page is not None and (statement.stmt_id, statement.sequence, statement.page) == next_page:
+            return None
         new_year = statement.sequence == 1 and statement.closing_date.year > last.closing_date.year
         if statement.sequence == last.sequence + 1 or new_year:
             return None
@@ -93,7 +101,7 @@ class _Money:
 def chain_end(conn: Connection, account: BankAccount) -> ChainEnd | None:
     """The end of the account's chain of booked statements."""
     row = conn.execute(
-        "SELECT b.statement_id, s.sequence, b.closing_date, b.closing_minor"
+        "SELECT b.statement_id, s.stmt_id, s.sequence, s.page, b.closing_date, b.closing_minor"
         " FROM recon.statement_booking b JOIN recon.statement s USING (statement_id)"
         " WHERE b.bank_account_id = %s AND NOT EXISTS (SELECT FROM recon.statement_booking n"
         "   WHERE n.previous_id = b.statement_id)",
@@ -101,11 +109,13 @@ def chain_end(conn: Connection, account: BankAccount) -> ChainEnd | None:
     ).fetchone()
     if row is None:
         return None
-    statement_id, sequence, closing_date, closing_minor = row
+    statement_id, stmt_id, sequence, page, closing_date, closing_minor = row
     assert isinstance(closing_date, dt.date)
     return ChainEnd(
         statement_id=int(str(statement_id)),
+        stmt_id=str(stmt_id),
         sequence=None if sequence is None else int(str(sequence)),
+        page=None if page is None else int(str(page)),
         closing_date=closing_date,
         closing_minor=int(str(closing_minor)),
     )
@@ -114,12 +124,13 @@ def chain_end(conn: Connection, account: BankAccount) -> ChainEnd | None:
 def waiting(conn: Connection, account: BankAccount) -> list[StoredStatement]:
     """Proven statements of the account that are not booked, oldest first; none that revises a booked one."""
     rows = conn.execute(
-        "SELECT s.statement_id, s.file_id, s.ordinal, s.stmt_id, s.sequence, s.from_date, s.closing_date,"
+        "SELECT s.statement_id, s.file_id, s.ordinal, s.stmt_id, s.sequence, s.page, s.from_date, s.closing_date,"
         " s.opening_minor, s.closing_minor"
         " FROM recon.statement s WHERE s.bank_account_id = %s AND s.kind IN ('camt.053', 'mt940', 'bai2')"
         " AND s.proof = 'proven'"
         " AND NOT EXISTS (SELECT FROM recon.statement_booking b JOIN recon.statement o USING (statement_id)"
-        "   WHERE o.bank_account_id = s.bank_account_id AND o.kind = s.kind AND o.stmt_id = s.stmt_id)"
+        "   WHERE o.bank_account_id = s.bank_account_id AND o.kind = s.kind AND o.stmt_id = s.stmt_id"
+        "     AND o.page IS NOT DISTINCT FROM s.page)"
         " ORDER BY s.closing_date, s.sequence NULLS FIRST, s.statement_id",
         (account.bank_account_id,),
     ).fetchall()
@@ -144,12 +155,33 @@ def book_ready(
 
 
 def _book(conn: Connection, statement: StoredStatement, read: Mapping[int, StatementFile]) -> int:
-    file = read.get(statement.file_id) or stored_file(conn, statement.file_id)
-    lines = file.lines_of(file.statements[statement.ordinal - 1]).drop("statement_ordinal")
-    stage(conn, "stage_line", lines)
+    stage(conn, "stage_line", _lines(conn, statement, read).drop("statement_ordinal"))
     row = conn.execute("SELECT recon.book_statement(%s)", (statement.statement_id,)).fetchone()
     assert row is not None
     return int(str(row[0]))
+
+
+def _lines(conn: Connection, statement: StoredStatement, read: Mapping[int, StatementFile]) -> pl.DataFrame:
+    """Its rows; of a statement in pages, those of all pages, numbered through."""
+    if statement.ordinal > 0:
+        file = read.get(statement.file_id) or stored_file(conn, statement.file_id)
+        return file.lines_of(file.statements[statement.ordinal - 1])
+    pages = conn.execute(
+        "SELECT s.file_id, s.ordinal FROM recon.statement_page p"
+        " JOIN recon.statement s ON s.statement_id = p.page_statement_id"
+        " WHERE p.statement_id = %s ORDER BY p.page",
+        (statement.statement_id,),
+    ).fetchall()
+    frames, before = [], 0
+    for file_id, ordinal in pages:
+        file = read.get(int(str(file_id))) or stored_file(conn, int(str(file_id)))
+        page = file.statements[int(str(ordinal)) - 1]
+        rows = file.lines_of(page).with_columns(pl.col("line_ordinal") + pl.lit(before, dtype=pl.Int32))
+        if file_id != statement.file_id:  # a line number of another file than the one that is named
+            rows = rows.with_columns(source_line=pl.lit(None, dtype=pl.Int32))
+        frames.append(rows)
+        before += page.entry_count
+    return pl.concat(frames)
 
 
 def stored_bytes(conn: Connection, file_id: int) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -47,6 +48,43 @@ def read_raw_statement(content: bytes, *, ordinal: int, exponent: int) -> RawSta
 
     Raises `ReconCheckError` when it has no single opening and closing balance.
     """
+    page = _read_raw_page(content, ordinal=ordinal, exponent=exponent)
+    return RawStatement(page.stmt_id, page.opening(), page.closing(), page.lines_minor, page.booked)
+
+
+def join_raw_pages(pages: Sequence[tuple[bytes, int]], *, exponent: int) -> RawStatement:
+    """One statement of these pages (bytes of the file, ordinal in it), in order.
+
+    Raises `ReconCheckError` when the first has no opening or the last no closing balance.
+    """
+    read = [_read_raw_page(content, ordinal=ordinal, exponent=exponent) for content, ordinal in pages]
+    if len({page.stmt_id for page in read}) != 1:
+        raise ReconCheckError("pages of different statements were joined.")
+    lines_minor, booked = sum(page.lines_minor for page in read), sum(page.booked for page in read)
+    return RawStatement(read[0].stmt_id, read[0].opening(), read[-1].closing(), lines_minor, booked)
+
+
+@dataclass(frozen=True, slots=True)
+class _RawPage:
+    stmt_id: str
+    balances: dict[str, set[int]]
+    lines_minor: int
+    booked: int
+
+    def opening(self) -> int:
+        return self._only("OPBD") if "OPBD" in self.balances else self._only("PRCD")
+
+    def closing(self) -> int:
+        return self._only("CLBD")
+
+    def _only(self, kind: str) -> int:
+        found = self.balances.get(kind, set())
+        if len(found) != 1:
+            raise ReconCheckError(f"statement {self.stmt_id} of the file has no single opening and closing balance.")
+        return next(iter(found))
+
+
+def _read_raw_page(content: bytes, *, ordinal: int, exponent: int) -> _RawPage:
     lines_minor = booked = seen = 0
     balances: dict[str, set[int]] = {}
     stmt_id = ""
@@ -73,11 +111,7 @@ def read_raw_statement(content: bytes, *, ordinal: int, exponent: int) -> RawSta
             kind = _text(element, "Tp", "CdOrPrtry", "Cd") or ""
             balances.setdefault(kind, set()).add(_signed_minor(element, exponent))
         element.clear()
-    opening = balances.get("OPBD") or balances.get("PRCD") or set()
-    closing = balances.get("CLBD") or set()
-    if len(opening) != 1 or len(closing) != 1:
-        raise ReconCheckError(f"statement {ordinal} of the file has no single opening and closing balance.")
-    return RawStatement(stmt_id, opening.pop(), closing.pop(), lines_minor, booked)
+    return _RawPage(stmt_id, balances, lines_minor, booked)
 
 
 def _text(element: etree._Element, *path: str) -> str | None:
@@ -114,9 +148,11 @@ def prove_account(
     ).fetchone()
     if head is None or not isinstance(head[0], bytes):
         raise ReconCheckError(f"statement {statement_id} is not one of bank account {bank_account_id}.")
-    content = zlib.decompress(head[0])
-    reader = {"mt940": read_raw_mt940, "bai2": read_raw_bai2}.get(str(head[6]), read_raw_statement)
-    raw = reader(content, ordinal=_int(head[1]), exponent=_int(head[2]))
+    if _int(head[1]) < 0:
+        raw = join_raw_pages(_pages(conn, statement_id), exponent=_int(head[2]))
+    else:
+        reader = {"mt940": read_raw_mt940, "bai2": read_raw_bai2}.get(str(head[6]), read_raw_statement)
+        raw = reader(zlib.decompress(head[0]), ordinal=_int(head[1]), exponent=_int(head[2]))
     nostro = _balance(conn, _int(head[3]), bank_account_id, business_date)
     transit = _balance(conn, _int(head[4]), bank_account_id, business_date)
     open_row = conn.execute(
@@ -139,6 +175,22 @@ def prove_account(
         open_count=_int(open_row[1]),
         cleared_set_count=cleared,
     )
+
+
+def _pages(conn: Connection, statement_id: int) -> list[tuple[bytes, int]]:
+    """Bytes and ordinal of each page of a joined statement, in order."""
+    rows = conn.execute(
+        "SELECT f.content_zlib, s.ordinal FROM recon.statement_page p"
+        " JOIN recon.statement s ON s.statement_id = p.page_statement_id JOIN recon.source_file f USING (file_id)"
+        " WHERE p.statement_id = %s ORDER BY p.page",
+        (statement_id,),
+        binary=True,
+    ).fetchall()
+    found = []
+    for content, ordinal in rows:
+        assert isinstance(content, bytes)
+        found.append((zlib.decompress(content), _int(ordinal)))
+    return found
 
 
 # A posting counts from its effective date; a bank line, and what policy answered to it, from its statement's.

@@ -47,10 +47,11 @@ CREATE TABLE recon.statement (
     book_id         int    NOT NULL REFERENCES ledger.book,
     bank_account_id int    NOT NULL REFERENCES settlement.bank_account_root,
     file_id         bigint NOT NULL REFERENCES recon.source_file,
-    ordinal         int    NOT NULL CHECK (ordinal > 0),
+    ordinal         int    NOT NULL CHECK (ordinal <> 0),
     kind            text   NOT NULL CHECK (kind IN ('camt.052', 'camt.053', 'camt.054', 'mt940', 'mt942', 'bai2', 'bai2.intraday')),
     stmt_id         text   NOT NULL,
     sequence        bigint,
+    page            int,
     from_date       date,
     closing_date    date,
     opening_minor   bigint,
@@ -63,6 +64,16 @@ CREATE TABLE recon.statement (
     CONSTRAINT statement_file UNIQUE (file_id, ordinal)
 );
 COMMENT ON TABLE recon.statement IS 'End-of-day statements (camt.053, mt940, bai2), reports and notifications (informative), one row for each content.';
+COMMENT ON COLUMN recon.statement.ordinal IS
+    'Its place in the file; negative: joined from pages, the last of which stands at that place (recon.statement_page).';
+
+CREATE TABLE recon.statement_page (
+    page_statement_id bigint PRIMARY KEY REFERENCES recon.statement,
+    statement_id      bigint NOT NULL REFERENCES recon.statement,
+    page              int    NOT NULL CHECK (page > 0),
+    CONSTRAINT statement_page_once UNIQUE (statement_id, page)
+);
+COMMENT ON TABLE recon.statement_page IS 'Pages that prove and book only together, and the statement they make.';
 
 -- The chain: closing(d) = opening(d+1) is a foreign key, and a statement has at most one successor.
 CREATE TABLE recon.statement_booking (
@@ -394,7 +405,7 @@ CREATE UNLOGGED TABLE recon.stage_receipt (
 );
 
 SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
-    'recon.source_file', 'recon.source_outcome', 'recon.ingest_attempt', 'recon.statement',
+    'recon.source_file', 'recon.source_outcome', 'recon.ingest_attempt', 'recon.statement', 'recon.statement_page',
     'recon.statement_booking', 'recon.statement_line', 'recon.quarantine', 'recon.statement_finding',
     'recon.finding_resolution', 'recon.expected_receipt', 'recon.routine_posting', 'recon.run',
     'recon.run_attempt', 'recon.finding_seen', 'recon.match_set', 'recon.match_leg', 'recon.unmatch',

@@ -31,17 +31,45 @@ $$;
 
 CREATE FUNCTION recon.add_statement(
     p_book_id int, p_bank_account_id int, p_file_id bigint, p_ordinal int, p_kind text, p_stmt_id text, p_sequence bigint,
-    p_from_date date, p_closing_date date, p_opening_minor bigint, p_closing_minor bigint, p_proof text,
+    p_page int, p_from_date date, p_closing_date date, p_opening_minor bigint, p_closing_minor bigint, p_proof text,
     p_entry_count int, p_row_count int, p_content_sha256 text)
 RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book(p_book_id);
-    INSERT INTO recon.statement (book_id, bank_account_id, file_id, ordinal, kind, stmt_id, sequence, from_date, closing_date,
+    INSERT INTO recon.statement (book_id, bank_account_id, file_id, ordinal, kind, stmt_id, sequence, page, from_date, closing_date,
                                  opening_minor, closing_minor, proof, entry_count, row_count, content_sha256)
-    VALUES (p_book_id, p_bank_account_id, p_file_id, p_ordinal, p_kind, p_stmt_id, p_sequence, p_from_date, p_closing_date,
+    VALUES (p_book_id, p_bank_account_id, p_file_id, p_ordinal, p_kind, p_stmt_id, p_sequence, p_page, p_from_date, p_closing_date,
             p_opening_minor, p_closing_minor, p_proof, p_entry_count, p_row_count, p_content_sha256)
     RETURNING statement_id
 $$;
+
+-- One statement of these pages, given in order: opens with the first, closes with the last, whose file it names.
+CREATE FUNCTION recon.join_pages(p_pages bigint[], p_opening_minor bigint, p_closing_minor bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_last recon.statement;
+    v_head record;
+    v_id   bigint;
+BEGIN
+    SELECT * INTO v_last FROM recon.statement s WHERE s.statement_id = p_pages[cardinality(p_pages)];
+    PERFORM ledger.require_book(v_last.book_id);
+    SELECT count(*) AS pages, min(s.from_date) AS from_date, sum(s.entry_count) AS entries, sum(s.row_count) AS rows,
+           encode(sha256(convert_to(string_agg(s.content_sha256, E'\n' ORDER BY p.n), 'UTF8')), 'hex') AS content_sha256,
+           bool_and((s.bank_account_id, s.kind, s.stmt_id, s.page) = (v_last.bank_account_id, v_last.kind, v_last.stmt_id, p.n)) AS in_order
+      INTO v_head FROM unnest(p_pages) WITH ORDINALITY AS p (statement_id, n) JOIN recon.statement s USING (statement_id);
+    IF (v_head.pages = cardinality(p_pages) AND v_head.pages > 1 AND v_head.in_order) IS NOT TRUE THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'statement_page_order',
+            MESSAGE = format('Statements %s are not the pages 1 to %s of one statement.', p_pages, cardinality(p_pages));
+    END IF;
+    INSERT INTO recon.statement (book_id, bank_account_id, file_id, ordinal, kind, stmt_id, sequence, from_date, closing_date,
+                                 opening_minor, closing_minor, proof, entry_count, row_count, content_sha256)
+    VALUES (v_last.book_id, v_last.bank_account_id, v_last.file_id, -v_last.ordinal, v_last.kind, v_last.stmt_id, v_last.sequence,
+            v_head.from_date, v_last.closing_date, p_opening_minor, p_closing_minor, 'proven', v_head.entries, v_head.rows, v_head.content_sha256)
+    RETURNING statement_id INTO v_id;
+    INSERT INTO recon.statement_page (page_statement_id, statement_id, page)
+    SELECT p.statement_id, v_id, p.n FROM unnest(p_pages) WITH ORDINALITY AS p (statement_id, n);
+    RETURN v_id;
+END $$;
 
 CREATE FUNCTION recon.add_quarantine(
     p_file_id bigint, p_statement_ordinals int[], p_line_ordinals int[], p_rules text[], p_messages text[],
@@ -236,6 +264,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO recon.finding_resolution (finding_id, reason) VALUES (p_finding_id, p_reason) ON CONFLICT DO NOTHING
 $$;
 
-GRANT EXECUTE ON FUNCTION recon.keep_file, recon.set_outcome, recon.log_ingest, recon.add_statement, recon.add_quarantine,
+GRANT EXECUTE ON FUNCTION recon.keep_file, recon.set_outcome, recon.log_ingest, recon.add_statement, recon.join_pages, recon.add_quarantine,
     recon.add_finding, recon.book_statement, recon.expect_receipts TO :app;
 GRANT EXECUTE ON FUNCTION recon.resolve_finding TO :approver;

@@ -61,8 +61,10 @@ SELECT s.book_id, a.code AS bank_account, c.code AS currency, s.kind, s.stmt_id,
   JOIN settlement.bank_account_root a USING (bank_account_id)
   JOIN ledger.currency c USING (currency_id)
   JOIN recon.source_file f USING (file_id)
-  LEFT JOIN recon.statement_booking b USING (statement_id);
-COMMENT ON VIEW recon.statement_status IS 'Every statement, report and notification: proven, booked, and what is wrong with it.';
+  LEFT JOIN recon.statement_booking b USING (statement_id)
+ WHERE NOT EXISTS (SELECT FROM recon.statement_page p WHERE p.page_statement_id = s.statement_id);
+COMMENT ON VIEW recon.statement_status IS
+    'Every statement, report and notification: proven, booked, and what is wrong with it. Pages that were joined are one.';
 
 CREATE VIEW recon.certificate_current AS
 SELECT DISTINCT ON (c.bank_account_id, c.business_date) c.book_id, a.code AS bank_account, cc.code AS currency, c.business_date,
