@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,14 @@ from nostro.users import add_user
 
 SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 _numbers = count()
+
+
+def pytest_configure() -> None:
+    """Temporary folders of this checkout's own: a second run elsewhere closes the shared one to Postgres' user."""
+    mark = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
+    root = Path(tempfile.gettempdir()) / f"nostro-pytest-{mark}"
+    root.mkdir(exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(root))
 
 
 @pytest.fixture(scope="session")
