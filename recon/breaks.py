@@ -12,11 +12,11 @@ from datetime import date
 
 import polars as pl
 
-from recon.codes import ITEM_CODES, BreakCode, CodeRule
+from recon.codes import BreakCode
 from recon.explain import Proposal, explain
+from recon.matching.coding import code_groups, components, taxonomy_digest_parts
 from recon.matching.engine import Engine
 from recon.matching.items import ITEM_SCHEMA, LINE, Item, Tolerances, items_from_frame
-from recon.matching.rules import rule_sql
 
 CLEARED_LINE_SCHEMA: dict[str, pl.DataType] = {
     name: ITEM_SCHEMA[name]
@@ -32,6 +32,7 @@ CLEARED_LINE_SCHEMA: dict[str, pl.DataType] = {
         "batch_count",
     )
 }
+__all__ = ["Break", "Classification", "classify", "components", "taxonomy_digest_parts"]
 ACQUIRER_SCHEMA: dict[str, pl.DataType] = {"name": pl.String(), "iban": pl.String()}
 OPEN_SCHEMA: dict[str, pl.DataType] = {
     "item_id": pl.Int64(),
@@ -84,50 +85,16 @@ def classify(
     `open_items` has `ITEM_SCHEMA`; `cleared_lines` (`CLEARED_LINE_SCHEMA`) are lines that cleared, in this run
     or before, and may be repeated by an open one; `acquirers` has `ACQUIRER_SCHEMA`. Row order is irrelevant.
     """
-    engine = Engine(open_items, tolerances=tolerances, threads=threads)
+    engine = Engine.of_frame(open_items, tolerances=tolerances, threads=threads)
     try:
+        engine.without_first_pass()
         engine.add_table("cleared_line", cleared_lines.select(list(CLEARED_LINE_SCHEMA)))
         engine.add_table("acquirer", acquirers.select(list(ACQUIRER_SCHEMA)))
-        engine.run("views_breaks")
-        coded = [_coded(engine, rule) for rule in ITEM_CODES]
+        groups = code_groups(engine)
     finally:
         engine.close()
-    groups = pl.concat(coded)
     breaks = tuple(sorted(_breaks(open_items, groups, tolerances), key=_anchor_order))
     return Classification(breaks=breaks, open_items=_open_rows(open_items, breaks))
-
-
-def taxonomy_digest_parts() -> tuple[str, ...]:
-    """What the digest of a run's rules covers besides the passes: every code with its query."""
-    shared = (rule_sql("views"), rule_sql("views_breaks"))
-    return shared + tuple(f"{rule.code}\x1f{rule_sql(rule.query)}" for rule in ITEM_CODES if rule.query)
-
-
-def _coded(engine: Engine, rule: CodeRule) -> pl.DataFrame:
-    assert rule.query is not None
-    if rule.code is BreakCode.AMBIGUOUS:
-        groups = components(engine.pairs(rule.query))
-    else:
-        groups = engine.groups(rule.query, merge=True)
-    engine.take(groups)
-    return groups.with_columns(pl.lit(rule.code.value).alias("code"))
-
-
-def components(pairs: Iterable[tuple[int, int]]) -> pl.DataFrame:
-    """Connected components of a graph, as (group_id, item_id); a group is named by its smallest item."""
-    parent: dict[int, int] = {}
-
-    def root(item: int) -> int:
-        while parent.setdefault(item, item) != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for left, right in pairs:
-        low, high = sorted((root(left), root(right)))
-        parent[high] = low
-    rows = sorted((root(item), item) for item in parent)
-    return pl.DataFrame(rows, schema={"group_id": pl.Int64(), "item_id": pl.Int64()}, orient="row")
 
 
 def _breaks(open_items: pl.DataFrame, groups: pl.DataFrame, tolerances: Tolerances) -> Iterable[Break]:

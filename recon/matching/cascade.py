@@ -1,7 +1,7 @@
 """The deterministic cascade: items in, cleared sets and open items out.
 
-Lives here: running the rules in order. Must not live here: databases, files, clocks. What is not unique
-stays open; a person decides.
+Lives here: running the rules in order over an engine, and what each set proves. Must not live here: databases,
+files, clocks. What is not unique stays open; a person decides.
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ SET_SCHEMA: dict[str, pl.DataType] = {
     "rule_version": pl.Int32(),
     "item_id": pl.Int64(),
 }
+LEG_SCHEMA: dict[str, pl.DataType] = {
+    "position": pl.Int32(),  # of the rule, from 0
+    "group_id": pl.Int64(),
+    "item_id": pl.Int64(),
+    "rivals": pl.Int32(),  # open items that could have stood in for a member
+    "margin": pl.Int32(),  # points between this set and the next best, where sets are scored
+    "explained_code": pl.String(),  # what the difference is that policy lets clear with the set
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +43,71 @@ def clear(items: pl.DataFrame, *, tolerances: Tolerances, threads: int = 1) -> C
 
     `items` has `ITEM_SCHEMA`, one row a posting, in any order. The result depends on its rows alone.
     """
-    engine = Engine(items, tolerances=tolerances, threads=threads)
+    engine = Engine.of_frame(items, tolerances=tolerances, threads=threads)
     try:
-        found: list[pl.DataFrame] = []
-        for rule in RULES:
-            parameters = {"rule": rule.code} if rule.is_routine else None
-            groups = engine.groups(rule.query, parameters)
-            if groups.height:
-                engine.take(groups)
-                found.append(_sets(groups, rule))
-        return Cascade(sets=_numbered(found), open_items=engine.open_items())
+        engine.first_pass()
+        legs = pl.concat([_first_pass_legs(engine), run_rules(engine)])
+        return Cascade(sets=_numbered(legs), open_items=engine.open_items())
     finally:
         engine.close()
 
 
-def _sets(groups: pl.DataFrame, rule: Rule) -> pl.DataFrame:
-    return groups.with_columns(
-        pl.lit(rule.code).alias("rule"),
-        pl.lit(rule.version, dtype=pl.Int32).alias("rule_version"),
-        pl.col("item_id").min().over("group_id").alias("first_item"),
+def run_rules(engine: Engine) -> pl.DataFrame:
+    """Every rule in order over what is open: legs (`LEG_SCHEMA`) of the sets, which are taken from the engine."""
+    found = [pl.DataFrame(schema=LEG_SCHEMA)]
+    for position, rule in enumerate(RULES):
+        groups = _groups(engine, rule)
+        if groups.height:
+            found.append(_legs(engine, rule, position, groups))
+            engine.take(groups)
+    return pl.concat(found)
+
+
+def _groups(engine: Engine, rule: Rule) -> pl.DataFrame:
+    return engine.groups(rule.query, rule.parameters)
+
+
+def _legs(engine: Engine, rule: Rule, position: int, groups: pl.DataFrame) -> pl.DataFrame:
+    rivals = engine.rivals(groups, rule.key)
+    missing = [pl.lit(None).alias(name) for name in ("margin", "explained_code") if name not in groups.columns]
+    return (
+        groups.with_columns(missing)
+        .join(rivals, on="group_id", how="left")
+        .with_columns(pl.lit(position, dtype=pl.Int32).alias("position"), pl.col("rivals").fill_null(0))
+        .select([pl.col(name).cast(kind) for name, kind in LEG_SCHEMA.items()])
     )
 
 
-def _numbered(found: list[pl.DataFrame]) -> pl.DataFrame:
-    if not found:
-        return pl.DataFrame(schema=SET_SCHEMA)
-    ranked = [
-        frame.with_columns(pl.lit(position, dtype=pl.Int32).alias("position")) for position, frame in enumerate(found)
+def _first_pass_legs(engine: Engine) -> pl.DataFrame:
+    """What the first pass cleared, as legs of the rules that it works for."""
+    pairs = engine.rows("exact_sets")
+    places = {rule.wide: position for position, rule in enumerate(RULES) if rule.wide is not None}
+    is_receipt = pl.col("is_receipt")
+    position = pl.when(is_receipt).then(pl.lit(places["RECEIPT"])).otherwise(pl.lit(places["INSTRUCTION"]))
+    shaped = pairs.with_columns(
+        position.cast(pl.Int32).alias("position"),
+        pl.lit(0, dtype=pl.Int32).alias("rivals"),
+        pl.lit(None, dtype=pl.Int32).alias("margin"),
+        pl.lit(None, dtype=pl.String).alias("explained_code"),
+        pl.col("expected_id").alias("group_id"),
+    )
+    sides = [
+        shaped.with_columns(pl.col(side).alias("item_id")).select(list(LEG_SCHEMA))
+        for side in ("line_id", "expected_id")
     ]
+    return pl.concat(sides)
+
+
+def _numbered(legs: pl.DataFrame) -> pl.DataFrame:
+    rules = pl.DataFrame(
+        {"position": range(len(RULES)), "rule": [r.code for r in RULES], "rule_version": [r.version for r in RULES]},
+        schema={"position": pl.Int32(), "rule": pl.String(), "rule_version": pl.Int32()},
+    )
     return (
-        pl.concat(ranked)
+        legs.with_columns(pl.col("item_id").min().over("position", "group_id").alias("first_item"))
         .sort("position", "first_item", "item_id")
         .with_columns(pl.struct("position", "first_item").rle_id().cast(pl.Int32).alias("set_ordinal") + 1)
+        .join(rules, on="position", how="left", maintain_order="left")
         .select(list(SET_SCHEMA))
         .cast(dict(SET_SCHEMA))  # type: ignore[arg-type]
     )

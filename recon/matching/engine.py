@@ -1,61 +1,154 @@
 """A DuckDB connection that holds items and answers the queries of this folder.
 
-Lives here: loading frames, running a named query, the views every query may use. Must not live here:
-any rule. Results never depend on the order of input rows or on the number of threads: queries use set
-operations and total orders only, and every frame handed out is sorted.
+Lives here: taking items from a frame or from Parquet files, the first pass over everything, running a named query,
+what is still open. Must not live here: any rule. Results never depend on the order of input rows or on the number
+of threads: queries use set operations and total orders only, and every frame handed out is sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from recon.matching.items import ITEM_SCHEMA, Tolerances
+from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
 from recon.matching.rules import rule_sql
 
 GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
 
 
 class Engine:
-    """Items, the ones still open, and the parameters of a run, in memory."""
+    """Items, the ones still open, and the parameters of a run.
 
-    def __init__(self, items: pl.DataFrame, *, tolerances: Tolerances, threads: int) -> None:
-        self._left = items.height  # open items no query has taken; with none left there is nothing to ask
+    Made of a frame or of Parquet files; `first_pass` clears what two keys prove over everything at once and makes
+    the tables that all later queries read.
+    """
+
+    def __init__(
+        self, *, tolerances: Tolerances, threads: int, memory_limit_gb: int | None = None, scratch: Path | None = None
+    ) -> None:
+        self._left = 0  # open items no query has taken; with none left there is nothing to ask
         self._db = duckdb.connect(":memory:")
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET preserve_insertion_order = false")
-        self._amounts = items.select("item_id", "account", "currency", "amount_minor")
-        self._load("item", items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()]))
-        self._db.execute("CREATE TABLE parameter (window_days INTEGER, rounding_minor BIGINT)")
-        self._db.execute("INSERT INTO parameter VALUES (?, ?)", [tolerances.window_days, tolerances.rounding_minor])
-        self._db.execute("CREATE TABLE taken (item_id BIGINT)")
-        self._db.execute(rule_sql("views"))
+        if memory_limit_gb is not None:
+            self._db.execute(f"SET memory_limit = '{int(memory_limit_gb)}GB'")
+        if scratch is not None:
+            self._db.execute("SET temp_directory = ?", [str(scratch)])
+        self._tolerances = tolerances
+        self.exact_key_count = 0  # keys that one line and one expectation carry, as the first pass counted them
 
-    def _load(self, name: str, frame: pl.DataFrame) -> None:
-        self._db.from_arrow(frame.to_arrow()).create(name)
+    @classmethod
+    def of_frame(cls, items: pl.DataFrame, *, tolerances: Tolerances, threads: int) -> Engine:
+        """An engine over a frame with `ITEM_SCHEMA`."""
+        engine = cls(tolerances=tolerances, threads=threads)
+        shaped = items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()])
+        is_bank = pl.col("kind").is_in(list(BANK_KINDS))
+        engine.add_table("raw_bank", shaped.filter(is_bank))
+        engine.add_table("raw_ledger", shaped.filter(~is_bank))
+        engine._prepare()
+        return engine
+
+    @classmethod
+    def of_parquet(
+        cls,
+        bank: Path,
+        ledger: Path,
+        *,
+        tolerances: Tolerances,
+        threads: int,
+        memory_limit_gb: int,
+        scratch: Path,
+    ) -> Engine:
+        """An engine over two Parquet files with `ITEM_SCHEMA`, which are read as often as needed and never stored.
+
+        Raises `ValueError` when a file lacks a column or has it with another type.
+        """
+        engine = cls(tolerances=tolerances, threads=threads, memory_limit_gb=memory_limit_gb, scratch=scratch)
+        for name, path in (("raw_bank", bank), ("raw_ledger", ledger)):
+            _check_schema(path)
+            relation = engine._db.read_parquet(str(path))
+            relation.select(*[duckdb.ColumnExpression(column) for column in ITEM_SCHEMA]).create_view(name)
+        engine._prepare()
+        return engine
+
+    def _prepare(self) -> None:
+        self.run("source")
+        self._db.execute(
+            "INSERT INTO parameter VALUES (?, ?, ?)",
+            [self._tolerances.window_days, self._tolerances.rounding_minor, self._tolerances.fx_band_ppm],
+        )
+
+    def first_pass(self) -> int:
+        """Clear what EndToEndId and amount prove over everything, and load what is left. Returns the pairs cleared."""
+        self.run("exact")
+        self._drop_what_is_not_unique()
+        self._load_rest()
+        return self.count("exact_pair")
+
+    def without_first_pass(self) -> None:
+        """Load every item as open."""
+        self.run("exact")
+        self._db.execute("DELETE FROM exact_pair")
+        self._load_rest()
+
+    def _drop_what_is_not_unique(self) -> None:
+        """Take pairs out of which a member has another partner too, and pairs that something speaks against."""
+        pairs = _frame(self._db.sql("SELECT line_id, expected_id FROM exact_pair").to_arrow_table())
+        repeated = [_repeated(pairs[side].to_numpy()) for side in ("line_id", "expected_id")]
+        doubtful = pl.DataFrame({"item_id": np.concatenate(repeated)}, schema={"item_id": pl.Int64()})
+        self._db.register("doubtful", doubtful.to_arrow())
+        self._db.execute(
+            "DELETE FROM exact_pair WHERE line_id IN (SELECT item_id FROM doubtful)"
+            " OR expected_id IN (SELECT item_id FROM doubtful)"
+        )
+        self._db.unregister("doubtful")
+        self.exact_key_count = self.count("exact_pair")
+        self._db.execute("DELETE FROM exact_pair WHERE NOT agrees")
+
+    def _load_rest(self) -> None:
+        self.run("residual")
+        self.run("views")
+        self._left = self.count("open_item")
 
     def add_table(self, name: str, frame: pl.DataFrame) -> None:
         """Make a frame visible to the queries as table `name` (a literal of this package, never input)."""
         if not name.isidentifier():
             raise ValueError(f"{name!r} is not a table name")
-        self._load(name, frame)
+        self._db.from_arrow(frame.to_arrow()).create(name)
 
     def run(self, query: str) -> None:
         """Execute a named script of this folder, e.g. more views."""
         self._db.execute(rule_sql(query))
 
+    def count(self, table: str) -> int:
+        """Rows of a table of this engine (a literal of this package)."""
+        return int(self._db.table(table).count("*").fetchall()[0][0])
+
+    def rows(self, query: str, parameters: Mapping[str, str | int] | None = None) -> pl.DataFrame:
+        """The rows of a named query, as they come: the query orders them totally or the caller sorts."""
+        return _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
+
+    def write(self, query: str, path: Path, parameters: Mapping[str, str | int] | None = None) -> int:
+        """Write the rows of a named query as Parquet. Returns their number."""
+        relation = self._db.sql(rule_sql(query), params=dict(parameters or {}))
+        relation.write_parquet(str(path), compression="zstd", row_group_size=1_000_000)
+        return int(self._db.read_parquet(str(path)).count("*").fetchall()[0][0])
+
     def groups(self, query: str, parameters: Mapping[str, str] | None = None, *, merge: bool = False) -> pl.DataFrame:
         """Rows (group_id, item_id) that a query finds among the open items, sorted, each item once.
 
         An item that two groups claim proves that neither is unique. Clearing drops both, and any group that is
-        not zero on one account; breaks (`merge`)
-        keep the item in the group with the smallest id, because every open item needs one place.
+        not zero on one account; breaks (`merge`) keep the item in the group with the smallest id, because every
+        open item needs one place.
         """
         if self._left == 0:
             return pl.DataFrame(schema=GROUP_SCHEMA)
-        found = _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
+        found = self.rows(query, parameters)
         found = found.select(pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64))
         if merge:
             return (
@@ -64,21 +157,24 @@ class Engine:
                 .select("group_id", "item_id")
                 .sort("group_id", "item_id")
             )
-        return self._provable(found.unique()).sort("group_id", "item_id")
+        return self.provable(found)
 
-    def _provable(self, found: pl.DataFrame) -> pl.DataFrame:
+    def provable(self, found: pl.DataFrame) -> pl.DataFrame:
         """Groups whose items nobody else claims and that are zero on one account: the last word over queries."""
-        contested = found.group_by("item_id").len().filter(pl.col("len") > 1)
-        sums = (
-            found.join(self._amounts, on="item_id", how="left")
-            .group_by("group_id")
-            .agg(pl.col("amount_minor").sum(), pl.col("account", "currency").n_unique())
-        )
-        wrong = sums.filter((pl.col("amount_minor") != 0) | (pl.col("account") != 1) | (pl.col("currency") != 1))
-        dropped = pl.concat(
-            [found.join(contested, on="item_id", how="semi").select("group_id"), wrong.select("group_id")]
-        )
-        return found.join(dropped, on="group_id", how="anti")
+        found = found.select("group_id", "item_id").unique()
+        if found.is_empty():
+            return pl.DataFrame(schema=GROUP_SCHEMA)
+        self._db.register("found", found.to_arrow())
+        kept = self.rows("provable")
+        self._db.unregister("found")
+        return kept.cast(dict(GROUP_SCHEMA)).sort("group_id", "item_id")  # type: ignore[arg-type]
+
+    def rivals(self, groups: pl.DataFrame, key: str | None) -> pl.DataFrame:
+        """(group_id, rivals): how many open items could stand in for a member, by the rule's key or by date."""
+        self._db.register("found", groups.select("group_id", "item_id").to_arrow())
+        counted = self.rows("rivals", {"key": key or "day"})
+        self._db.unregister("found")
+        return counted
 
     def pairs(self, query: str) -> list[tuple[int, int]]:
         """Rows of a query that gives two items each."""
@@ -90,18 +186,42 @@ class Engine:
         """Remove the items of these groups from the open ones."""
         if groups.is_empty():
             return
-        self._left -= groups["item_id"].n_unique()
-        self._db.register("incoming", groups.select("item_id").to_arrow())
-        self._db.execute("INSERT INTO taken SELECT item_id FROM incoming")
+        self._db.register("incoming", groups.select("item_id").unique().to_arrow())
+        self._db.execute("DELETE FROM open_item WHERE item_id IN (SELECT item_id FROM incoming)")
         self._db.unregister("incoming")
+        self._left = self.count("open_item")
+
+    def keep_rest(self) -> None:
+        """Keep what is open now as table `rest`, whatever is taken afterwards."""
+        self._db.execute("CREATE TABLE rest AS SELECT * FROM open_item")
 
     def open_items(self) -> pl.DataFrame:
-        """Items that no query has taken yet, sorted by id."""
+        """Items that no query has taken yet (`ITEM_SCHEMA`), sorted by id."""
         found = _frame(self._db.sql("SELECT * FROM open_item").to_arrow_table())
-        return found.cast(dict(ITEM_SCHEMA)).sort("item_id")  # type: ignore[arg-type]
+        return found.select(list(ITEM_SCHEMA)).cast(dict(ITEM_SCHEMA)).sort("item_id")  # type: ignore[arg-type]
 
     def close(self) -> None:
         self._db.close()
+
+
+def _repeated(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Ids that occur more than once, ascending. Counts by position while ids are dense, by sorting otherwise."""
+    if len(ids) == 0:
+        return ids
+    low, high = int(ids.min()), int(ids.max())
+    if high - low < 8 * len(ids) + 1024:
+        counts = np.bincount(ids - low)
+        return (np.flatnonzero(counts > 1) + low).astype(np.int64)
+    found, counts = np.unique(ids, return_counts=True)
+    return found[counts > 1]
+
+
+def _check_schema(path: Path) -> None:
+    """Raises `ValueError` when a Parquet file does not have the columns of `ITEM_SCHEMA`."""
+    have = pl.read_parquet_schema(path)
+    wrong = [name for name, kind in ITEM_SCHEMA.items() if have.get(name) != kind]
+    if wrong:
+        raise ValueError(f"{path.name}: columns missing or of another type than an item's: {', '.join(wrong)}.")
 
 
 def _frame(table: object) -> pl.DataFrame:

@@ -24,6 +24,7 @@ ROUTINE = "ROUTINE"  # the other leg of a line posted by policy (return, charge,
 OTHER = "OTHER"  # an adjusting entry on T
 PENDING = "PENDING"  # a line that the bank announces and has not booked; it never clears
 
+BANK_KINDS: tuple[str, ...] = (LINE, PENDING)
 KINDS: tuple[str, ...] = (LINE, PENDING, INSTRUCTION, RECEIPT, REJECT, ROUTINE, OTHER)
 
 ITEM_SCHEMA: dict[str, pl.DataType] = {
@@ -67,10 +68,18 @@ ITEM_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """What still counts as equal. `window_days` in business days, `rounding_minor` in minor units."""
+    """What still counts as equal, and which explained differences may clear.
+
+    `window_days` in business days; `rounding_minor` in minor units for each member; `fx_band_ppm` how far the bank's
+    rate may be from ours, in millionths. `may_clear`: break codes (FEE_DIFF, RESERVE_HELD, CHARGEBACK, FX_DIFF,
+    ROUNDING) whose sets clear together with the difference they explain; by default none does, because the
+    difference needs an entry of its own first.
+    """
 
     window_days: int = 1
     rounding_minor: int = 1
+    fx_band_ppm: int = 10_000
+    may_clear: frozenset[str] = frozenset()
 
 
 def empty_items() -> pl.DataFrame:

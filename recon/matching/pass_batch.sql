@@ -18,6 +18,7 @@ pair AS (
      AND (m.payment_information_id = l.payment_information_id
           OR (l.payment_information_id IS NULL AND m.msg_id = l.msg_id))
     WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND l.amount_minor > 0
+      AND coalesce(l.msg_id = m.msg_id, true) AND is_plain(l.return_reason, l.is_reversal, l.bank_tx_code)
 )
 SELECT line_id AS group_id, unnest(list_append(item_ids, line_id)) AS item_id
 FROM pair CROSS JOIN parameter p

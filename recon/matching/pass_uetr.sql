@@ -11,9 +11,10 @@ WITH pair AS (
     CROSS JOIN parameter p
     WHERE e.kind = 'INSTRUCTION'
       AND abs(l.day - e.day) <= p.window_days
-      AND NOT EXISTS (SELECT 1 FROM item o
-                      WHERE o.kind = 'INSTRUCTION' AND o.end_to_end_id = l.end_to_end_id
-                        AND o.item_id <> e.item_id)
+      AND is_plain(l.return_reason, l.is_reversal, l.bank_tx_code)
+      AND coalesce(l.party_account = e.party_account, true)
+      AND (l.item_id NOT IN (SELECT item_id FROM naming_line)
+           OR EXISTS (SELECT 1 FROM named n WHERE n.line_id = l.item_id AND n.expected_id = e.item_id))
 )
 SELECT expected_id AS group_id, unnest([expected_id, line_id]) AS item_id
 FROM pair

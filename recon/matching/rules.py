@@ -1,47 +1,59 @@
-"""The clearing rules, as data.
+"""The clearing rules: declared in `rules.yaml`, in order, with their versions.
 
-Lives here: the ordered list of rules with their versions and the DuckDB query that finds their sets.
-Must not live here: the queries themselves (one `.sql` file a pass) or the code that runs them.
+Lives here: reading the declaration, the digest of everything that decides. Must not live here: the queries (one
+`.sql` file a pass), the searches (`recon.matching.search`) or the code that runs them.
 
-A rule's version goes up whenever its query could decide differently on the same rows; the version is
-stored with every set, and the digest of all rules is part of a run's input.
+A rule's version goes up whenever it could decide differently on the same rows; the version is stored with every
+set, and the digest of all rules is part of a run's input.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
+from types import MappingProxyType
+
+import yaml
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One pass of the cascade. `code` is stored with the sets it clears; `query` names its `.sql` file."""
+    """One pass of the cascade.
+
+    `code` is stored with the sets it clears; `query` names its `.sql` file or search. `key` is the column that all
+    members of a set share, None when amount and date are all they need to share. `wide` is the kind of expectation
+    whose sets of this rule are found by the first pass over everything at once. A set of a fungible rule could as
+    well have been paired otherwise, with the same effect.
+    """
 
     code: str
     version: int
     query: str
     evidence: str
+    key: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    wide: str | None = None
+    is_fungible: bool = False
 
     @property
     def is_routine(self) -> bool:
         """Sets of a routine rule are explained items: posted by approved policy, listed apart."""
         return self.code.startswith("routine-")
 
+    @property
+    def is_search(self) -> bool:
+        """Whether it is found by a search rather than by one query."""
+        return self.query.startswith("search_")
 
-RULES: tuple[Rule, ...] = (
-    Rule("own-reject", 1, "pass_own_reject", "The bank's reject undoes our own instruction."),
-    Rule("routine-return", 1, "pass_routine", "The returned payment re-opened its payable."),
-    Rule("routine-charge", 1, "pass_routine", "A charge of the agreed tariff, posted to bank fees."),
-    Rule("routine-interest", 1, "pass_routine", "Interest credited, posted to interest income."),
-    Rule("exact-end-to-end", 1, "pass_end_to_end", "EndToEndId and amount agree, within the window."),
-    Rule("exact-uetr", 1, "pass_uetr", "UETR and amount agree, within the window."),
-    Rule("batch-sum", 1, "pass_batch", "One batch line equals all open instructions of its file."),
-    Rule("receipt-reference", 1, "pass_receipt", "The payout id and the amount agree, within the window."),
-    Rule("receipt-sum", 1, "pass_receipt_sum", "Several lines of one payout id add up to what we expect."),
-    Rule("amount-party", 1, "pass_amount_party", "Amount, date and the other party's account are unique."),
-    Rule("prefix-end-to-end", 1, "pass_prefix", "A truncated EndToEndId fits one open item, amount equal."),
-)
+
+def read_rules(text: str) -> tuple[Rule, ...]:
+    """Rules from their declaration (YAML text). Raises `TypeError` or `ValueError` for one that is not complete."""
+    rules = tuple(Rule(**entry) for entry in yaml.safe_load(text))
+    if len({rule.code for rule in rules}) != len(rules):
+        raise ValueError("two rules have one code")
+    return rules
 
 
 def rule_sql(name: str) -> str:
@@ -49,11 +61,20 @@ def rule_sql(name: str) -> str:
     return resources.files("recon.matching").joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
+def _declaration() -> str:
+    return resources.files("recon.matching").joinpath("rules.yaml").read_text(encoding="utf-8")
+
+
+RULES: tuple[Rule, ...] = read_rules(_declaration())
+SHARED: tuple[str, ...] = ("source", "exact", "residual", "views")
+
+
 def rules_sha256(codes: tuple[str, ...] = ()) -> str:
-    """Digest of every rule, its version and its query, plus `codes` (the taxonomy's own version marks)."""
-    digest = hashlib.sha256()
-    for rule in RULES:
-        digest.update(f"{rule.code}\x1f{rule.version}\x1f{rule_sql(rule.query)}\x1e".encode())
+    """Digest of the declaration and of every query, plus `codes` (the taxonomy's own version marks)."""
+    digest = hashlib.sha256(_declaration().encode())
+    queries = {rule.query for rule in RULES if not rule.is_search}
+    for name in (*SHARED, *sorted(queries)):
+        digest.update(f"{name}\x1f{rule_sql(name)}\x1e".encode())
     for code in codes:
         digest.update(code.encode() + b"\x1e")
     return digest.hexdigest()

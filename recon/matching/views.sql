@@ -1,7 +1,6 @@
--- What the passes and the break queries read. Everything is a view over `item`, so a query sees at once
--- what an earlier one has taken.
-CREATE VIEW open_item AS
-SELECT i.* FROM item i ANTI JOIN taken t ON t.item_id = i.item_id;
+-- What the passes read. `open_item` loses the items of each set as it is taken, so a query sees at once what an
+-- earlier one took; the tables of keys are made once and joined with what is still open.
+CREATE MACRO norm(text) AS upper(regexp_replace(text, '[^A-Za-z0-9]', '', 'g'));
 
 CREATE VIEW line AS
 SELECT * FROM open_item WHERE kind = 'LINE';
@@ -10,33 +9,91 @@ SELECT * FROM open_item WHERE kind = 'LINE';
 CREATE VIEW expected AS
 SELECT * FROM open_item WHERE kind IN ('INSTRUCTION', 'RECEIPT');
 
--- Every text on an incoming line that could name a payout: exact references, and the words of the
--- remittance text. Receipts only, so that nothing is split into words without need.
-CREATE VIEW receipt_key AS
-SELECT DISTINCT l.item_id, k.key
-FROM line l,
-     unnest(list_concat(
-         [l.end_to_end_id, l.structured_ref],
-         regexp_extract_all(coalesce(l.remittance, ''), '[A-Za-z0-9][A-Za-z0-9_./-]*[A-Za-z0-9]')
-     )) AS k(key)
-WHERE l.amount_minor < 0 AND k.key IS NOT NULL;
+-- Lines of the bank's own, or about another booking: they are no payment and no receipt of their own.
+CREATE MACRO is_plain(return_reason, is_reversal, bank_tx_code) AS
+    return_reason IS NULL AND NOT is_reversal
+    AND NOT regexp_matches(coalesce(bank_tx_code, ''), '/(CHRG|INTR|COMM|FEES|SWEP|CHBK)$');
 
-CREATE VIEW receipt_line AS
-SELECT r.item_id AS receipt_id, r.account AS receipt_account, r.currency AS receipt_currency,
-       r.amount_minor AS expected_minor, r.day AS due_day, l.*
-FROM expected r
-JOIN receipt_key k ON k.key = r.end_to_end_id
-JOIN line l ON l.item_id = k.item_id
-WHERE r.kind = 'RECEIPT';
+-- Every text on a line that could be a reference: the fields, and the words of the narration, cut in each of the
+-- ways in which banks pack references (EREF+…, /ROC/…//, REF:…;). A word counts only when it is a reference of ours.
+CREATE TABLE line_key AS
+WITH text AS (
+    SELECT item_id, 'field' AS source, end_to_end_id AS word FROM line WHERE end_to_end_id IS NOT NULL
+    UNION ALL
+    SELECT item_id, 'structured', structured_ref FROM line WHERE structured_ref IS NOT NULL
+    UNION ALL
+    SELECT item_id, 'text', unnest(list_concat(
+               regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'),
+               regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_-]*[A-Za-z0-9]'),
+               regexp_extract_all(remittance, '/[A-Z]{3,4}/(.+?)(?://|$)', 1),
+               regexp_extract_all(remittance, '\b[A-Z]{2,6}:([^;, ]+)', 1)))
+    FROM line WHERE remittance IS NOT NULL
+)
+SELECT item_id, norm(word) AS key, min(source) AS source
+FROM text
+WHERE source <> 'text' OR (regexp_matches(word, '[0-9]') AND length(norm(word)) >= 3)
+GROUP BY item_id, norm(word);
 
--- Lines that nobody named: no EndToEndId (or the beginning of one), not a batch, not the bank's own.
+CREATE TABLE expected_key AS
+SELECT DISTINCT item_id, norm(word) AS key
+FROM (SELECT item_id, end_to_end_id AS word FROM open_item WHERE kind IN ('INSTRUCTION', 'RECEIPT', 'OTHER')
+      UNION ALL
+      SELECT item_id, structured_ref FROM open_item WHERE kind IN ('INSTRUCTION', 'RECEIPT', 'OTHER'))
+WHERE norm(word) IN (SELECT key FROM line_key);
+
+-- Accounts of parties that we know from our own books: money from one of them is not somebody else's.
+CREATE TABLE known_party AS
+SELECT DISTINCT party_account FROM raw_ledger
+WHERE party_account IN (SELECT party_account FROM line);
+
+-- Lines and the expectations that they name, one row a pair. `agrees`: nothing that both state speaks against it.
+-- A key that very many lines and very many expectations share names nothing; it is left out here.
+CREATE TABLE named AS
+WITH crowd AS (
+    SELECT key FROM (SELECT key, count(*) AS lines FROM line_key GROUP BY key) l
+    JOIN (SELECT key, count(*) AS expectations FROM expected_key GROUP BY key) e USING (key)
+    WHERE least(lines, expectations) > 1 AND lines * expectations > 10000
+),
+pair AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id, min(l.key) AS key, min(l.source) AS source
+    FROM line_key l JOIN expected_key e USING (key)
+    WHERE l.key NOT IN (SELECT key FROM crowd)
+    GROUP BY l.item_id, e.item_id
+)
+SELECT p.*, e.kind, l.account = e.account AS same_account, l.currency = e.currency AS same_currency,
+       l.amount_minor AS line_minor, e.amount_minor AS expected_minor, l.day - e.day AS days,
+       is_plain(l.return_reason, l.is_reversal, l.bank_tx_code)
+           AND coalesce(l.uetr = e.uetr, true)
+           AND (coalesce(l.party_account = e.party_account, true)
+                OR e.kind <> 'INSTRUCTION' AND k.party_account IS NULL)
+           AND coalesce(l.payment_information_id = e.payment_information_id, true)
+           AND coalesce(l.msg_id = e.msg_id, true) AS agrees
+FROM pair p
+JOIN open_item l ON l.item_id = p.line_id
+JOIN open_item e ON e.item_id = p.expected_id
+LEFT JOIN known_party k ON k.party_account = l.party_account;
+
+-- References of ours that a line could mean and that the first pass has cleared already.
+CREATE TABLE cleared_reference AS
+SELECT DISTINCT end_to_end_id AS reference
+FROM raw_ledger
+WHERE end_to_end_id IN (SELECT end_to_end_id FROM line UNION SELECT structured_ref FROM line
+                        UNION SELECT unnest(regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'))
+                              FROM line)
+  AND item_id IN (SELECT expected_id FROM exact_pair);
+
+-- Lines that name a reference of ours, whole.
+CREATE TABLE naming_line AS
+SELECT DISTINCT line_id AS item_id FROM named
+UNION
+SELECT item_id FROM line_key WHERE key IN (SELECT norm(reference) FROM cleared_reference);
+
+-- Lines that nobody named: no reference of ours (or the beginning of one), not a batch, not the bank's own.
 CREATE VIEW nameless_line AS
 SELECT * FROM line l
 WHERE coalesce(l.batch_count, 1) <= 1
-  AND l.return_reason IS NULL AND NOT l.is_reversal
-  AND NOT regexp_matches(coalesce(l.bank_tx_code, ''), '/(CHRG|INTR|COMM|FEES)$')
-  AND NOT EXISTS (SELECT 1 FROM item o
-                  WHERE o.kind IN ('INSTRUCTION', 'RECEIPT') AND o.end_to_end_id = l.end_to_end_id);
+  AND is_plain(l.return_reason, l.is_reversal, l.bank_tx_code)
+  AND l.item_id NOT IN (SELECT item_id FROM naming_line);
 
 -- Lines that could be an expectation by amount and date alone, and say nothing against it.
 CREATE VIEW weak_candidate AS

@@ -1,18 +1,17 @@
 -- What the break queries read, on top of views.sql: lines and expectations that name each other.
 CREATE VIEW reference_pair AS
-WITH named AS (
-    SELECT e.item_id AS expected_id, l.item_id AS line_id
-    FROM expected e JOIN line l ON l.end_to_end_id = e.end_to_end_id
-    WHERE e.kind = 'INSTRUCTION'
+WITH naming AS (
+    SELECT line_id, expected_id FROM named WHERE kind IN ('INSTRUCTION', 'RECEIPT')
     UNION
-    SELECT e.item_id, l.item_id
+    SELECT l.item_id, e.item_id
     FROM expected e JOIN line l ON l.uetr = e.uetr
     WHERE e.kind = 'INSTRUCTION'
-    UNION
-    SELECT receipt_id, item_id FROM receipt_line
 ),
 rated AS (
-    SELECT *, count(*) OVER (PARTITION BY line_id) AS rivals FROM named
+    SELECT n.*, count(*) OVER (PARTITION BY line_id) AS rivals
+    FROM naming n
+    JOIN expected e ON e.item_id = n.expected_id
+    JOIN line l ON l.item_id = n.line_id
 )
 SELECT n.expected_id, n.line_id,
        e.kind, e.account = l.account AS same_account, e.currency = l.currency AS same_currency,

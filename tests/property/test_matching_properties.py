@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +18,20 @@ REFERENCES = st.sampled_from(
 
 @st.composite
 def worlds(draw: st.DrawFn) -> pl.DataFrame:
+    """Up to ten small worlds, each on accounts of its own: one run answers for all of them, and what names an item of
+    another world is on another account of ours."""
+    return frame(*[row for place in range(draw(st.integers(1, 10))) for row in draw(_world(place))])
+
+
+@st.composite
+def _world(draw: st.DrawFn, place: int) -> list[dict[str, object]]:
     """A few items that share amounts, references and parties often enough to get in each other's way."""
     rows = []
-    for number in range(1, draw(st.integers(1, 14)) + 1):
+    first = place * 100
+    for number in range(first + 1, first + draw(st.integers(1, 14)) + 1):
         kind = draw(st.sampled_from(["line", "line", "line", "instruction", "instruction", "receipt", "reject"]))
         amount, day = draw(AMOUNTS), draw(st.integers(7, 10))
-        account = draw(st.sampled_from(["a", "a", "b"]))
+        account = draw(st.sampled_from(["a", "a", "b"])) + (str(place) if place else "")
         if kind == "line":
             sign = draw(st.sampled_from([1, 1, -1]))
             rows.append(
@@ -47,8 +54,9 @@ def worlds(draw: st.DrawFn) -> pl.DataFrame:
         elif kind == "receipt":
             rows.append(receipt(number, amount, draw(st.sampled_from(["PO-1", "PO-2"])), day=day, account=account))
         else:
-            rows.append(item(number, "REJECT", amount, day=day, account=account, corrects_id=draw(st.integers(1, 6))))
-    return frame(*rows)
+            corrects_id = first + draw(st.integers(1, 6))
+            rows.append(item(number, "REJECT", amount, day=day, account=account, corrects_id=corrects_id))
+    return rows
 
 
 def outcome(items: pl.DataFrame, threads: int = 1) -> tuple[Cascade, Classification]:
@@ -64,7 +72,7 @@ def outcome(items: pl.DataFrame, threads: int = 1) -> tuple[Cascade, Classificat
     return cascade, found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(items=worlds())
 def test_nothing_is_lost_and_every_set_is_zero(items: pl.DataFrame) -> None:
     cascade, found = outcome(items)
@@ -83,7 +91,7 @@ def test_nothing_is_lost_and_every_set_is_zero(items: pl.DataFrame) -> None:
     assert all(sum(leg.amount_minor for leg in b.proposal.legs) == 0 for b in found.breaks)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(items=worlds(), seed=st.integers(0, 10_000), threads=st.sampled_from([1, 2]))
 def test_order_of_rows_and_threads_never_change_the_result(items: pl.DataFrame, seed: int, threads: int) -> None:
     cascade, found = outcome(items)
@@ -93,9 +101,7 @@ def test_order_of_rows_and_threads_never_change_the_result(items: pl.DataFrame, 
     assert found_again.open_items.equals(found.open_items)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_thousand_payments_shuffled(seed: int, threads: int) -> None:
+def test_a_thousand_payments_shuffled() -> None:
     rows = [instruction(n, 100 + n % 7) for n in range(1, 1001)]
     rows += [
         line(
@@ -108,10 +114,11 @@ def test_a_thousand_payments_shuffled(seed: int, threads: int) -> None:
     ]
     items = frame(*rows)
     cascade, found = outcome(items)
-    again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed), threads)
-    assert again.sets.equals(cascade.sets)
-    assert found_again.breaks == found.breaks
     assert cascade.sets.height == 2 * sum(1 for n in range(1, 1001) if n % 3 or n % 5)
+    for seed, threads in ((0, 1), (1, 2)):
+        again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed), threads)
+        assert again.sets.equals(cascade.sets)
+        assert found_again.breaks == found.breaks
 
 
 @given(edges=st.lists(st.tuples(st.integers(0, 8), st.integers(20, 28)), max_size=15), seed=st.integers(0, 99))

@@ -82,7 +82,7 @@ def test_payout_in_parts_clears_when_all_parts_are_there():
             line(3, -500, remittance="PO-77 2/2"),
         )
     )
-    assert outcome.sets == {frozenset({1, 2, 3}): "receipt-sum"}
+    assert outcome.sets == {frozenset({1, 2, 3}): "reference-sum"}
 
 
 def test_amount_and_party_clear_when_unique():

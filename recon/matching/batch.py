@@ -1,0 +1,201 @@
+"""The batch entry point: two Parquet files in; matches, breaks, proofs and a certificate out.
+
+Lives here: the order of the steps, the files written, the manifest. Must not live here: any rule; the cascade and the
+taxonomy are those of the nightly run. Memory is bounded: wide rows are read only for what the first pass leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from recon.codes import BreakCode
+from recon.errors import ReconCheckError
+from recon.matching.cascade import run_rules
+from recon.matching.coding import code_groups, taxonomy_digest_parts
+from recon.matching.crosscheck import exact_keys
+from recon.matching.engine import Engine
+from recon.matching.items import Tolerances
+from recon.matching.rules import RULES, rules_sha256
+
+FORMAT = "nostro-batch/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What a batch run found. `rules` and `codes` count items; `exact_key_count` is equal in both engines.
+
+    `result_sha256` covers every row of matches, proofs, breaks and certificate and does not depend on the order of
+    input rows or on the number of threads.
+    """
+
+    bank_items: int
+    ledger_items: int
+    set_count: int
+    cleared_items: int
+    open_items: int
+    break_count: int
+    exact_key_count: int
+    rules: dict[str, int]
+    codes: dict[str, int]
+    result_sha256: str
+
+
+def reconcile_parquet(
+    bank: Path,
+    ledger: Path,
+    out: Path,
+    *,
+    tolerances: Tolerances | None = None,
+    as_of: date,
+    threads: int = 2,
+    memory_limit_gb: int = 4,
+) -> BatchResult:
+    """Reconcile two Parquet files with `ITEM_SCHEMA` as of a day (their `age_days` count to it).
+
+    Writes `matches.parquet` (one row a leg), `proofs.parquet` (one row a set), `breaks.parquet` (one row an open
+    item, TIMING included), `certificate.parquet` (one row an account and currency) and `manifest.json` under `out`.
+    Raises `ValueError` for files of another shape and `ReconCheckError` when the certificate's residual is not 0 or
+    the engines disagree; nothing is left under `out` then. `memory_limit_gb` bounds the database; about 1.5 GB more
+    are used beside it.
+    """
+    tolerances = tolerances or Tolerances()
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            digests = [pool.submit(_file_sha256, path) for path in (bank, ledger)]
+            engine = Engine.of_parquet(
+                bank,
+                ledger,
+                tolerances=tolerances,
+                threads=threads,
+                memory_limit_gb=memory_limit_gb,
+                scratch=part / "scratch",
+            )
+            try:
+                result = _run(engine, bank, ledger, part)
+            finally:
+                engine.close()
+            _manifest(part, result, digests, tolerances, as_of)
+        shutil.rmtree(part / "scratch", ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return result
+
+
+def _run(engine: Engine, bank: Path, ledger: Path, out: Path) -> BatchResult:
+    engine.first_pass()
+    counted = exact_keys(bank, ledger)
+    if counted != engine.exact_key_count:
+        raise ReconCheckError(
+            f"two engines count the exact keys differently, {engine.exact_key_count} and {counted};"
+            " nothing was written."
+        )
+    legs = run_rules(engine)
+    engine.run("batch_context")
+    engine.keep_rest()
+    groups = code_groups(engine)
+    _load_results(engine, legs, groups)
+    engine.run("batch_results")
+    _refuse_residual(engine)
+    written = {name: engine.write(f"batch_{name}", out / f"{name}.parquet") for name in _FILES}
+    return _result(engine, written)
+
+
+_FILES = ("matches", "proofs", "breaks", "certificate")
+
+
+def _load_results(engine: Engine, legs: pl.DataFrame, groups: pl.DataFrame) -> None:
+    """The tables `rule`, `leg` and `coded` that the results are views of."""
+    engine.add_table(
+        "rule",
+        pl.DataFrame(
+            {
+                "position": list(range(len(RULES))),
+                "code": [rule.code for rule in RULES],
+                "version": [rule.version for rule in RULES],
+                "wide": [rule.wide for rule in RULES],
+                "is_fungible": [rule.is_fungible for rule in RULES],
+            },
+            schema_overrides={"position": pl.Int32, "version": pl.Int32},
+        ),
+    )
+    engine.add_table(
+        "leg", legs.with_columns(pl.col("item_id").min().over("position", "group_id").alias("set_ordinal"))
+    )
+    engine.add_table("grouped", groups)
+    engine.run("batch_codes")
+
+
+def _refuse_residual(engine: Engine) -> None:
+    wrong = engine.rows("batch_certificate").filter(pl.col("residual_minor") != 0)
+    if wrong.height:
+        first = wrong.row(0, named=True)
+        raise ReconCheckError(
+            f"{first['account']} {first['currency']} does not add up: residual {first['residual_minor']}; nothing was"
+            " written."
+        )
+
+
+def _result(engine: Engine, written: dict[str, int]) -> BatchResult:
+    summary = engine.rows("batch_summary")
+    places = {rule.wide: rule.code for rule in RULES if rule.wide is not None}
+    rules = dict.fromkeys((rule.code for rule in RULES), 0)
+    codes: dict[str, int] = {}
+    breaks = 0
+    for what, name, items, groups, _ in summary.iter_rows():
+        if what == "code":
+            codes[name] = items
+            breaks += groups if name != BreakCode.TIMING else 0
+        else:
+            rules[places[name] if what == "first" else name] += items
+    certificate = engine.rows("batch_certificate")
+    digest = hashlib.sha256(engine.rows("batch_digest").write_csv().encode()).hexdigest()
+    return BatchResult(
+        bank_items=int(certificate["bank_items"].sum()),
+        ledger_items=int(certificate["ledger_items"].sum()),
+        set_count=written["proofs"],
+        cleared_items=written["matches"],
+        open_items=written["breaks"],
+        break_count=breaks,
+        exact_key_count=engine.exact_key_count,
+        rules={name: count for name, count in rules.items() if count},
+        codes=codes,
+        result_sha256=digest,
+    )
+
+
+def _manifest(out: Path, result: BatchResult, digests: list[Future[str]], tolerances: Tolerances, as_of: date) -> None:
+    body = {
+        "format": FORMAT,
+        "as_of": as_of.isoformat(),
+        "inputs": {"bank": digests[0].result(), "ledger": digests[1].result()},
+        "tolerances": asdict(tolerances) | {"may_clear": sorted(tolerances.may_clear)},
+        "rules_sha256": rules_sha256(taxonomy_digest_parts()),
+        "rules": [
+            {"code": rule.code, "version": rule.version, "key": rule.key, "is_fungible": rule.is_fungible}
+            for rule in RULES
+        ],
+        "row_hash": f"duckdb {duckdb.__version__} hash",
+        "result": asdict(result),
+    }
+    text = json.dumps(body, indent=2, sort_keys=True) + "\n"
+    (out / "manifest.json").write_text(text, encoding="utf-8")
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,57 @@
+"""Codes for what stays open: the ordered taxonomy over an engine, as groups of items.
+
+Lives here: running the queries of `recon.codes` in order, components. Must not live here: what a code means to a
+person (`recon.explain`), records of breaks (`recon.breaks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from recon.codes import ITEM_CODES, BreakCode, CodeRule
+from recon.matching.engine import Engine
+from recon.matching.rules import rule_sql
+
+
+def code_groups(engine: Engine) -> pl.DataFrame:
+    """Every break among what an engine has open, as (group_id, item_id, code), an item once; the items are taken.
+
+    The engine has the tables `cleared_line` and `acquirer`. What is left open afterwards is in flight.
+    """
+    engine.run("views_breaks")
+    return pl.concat([_coded(engine, rule) for rule in ITEM_CODES])
+
+
+def taxonomy_digest_parts() -> tuple[str, ...]:
+    """What the digest of a run's rules covers besides the passes: every code with its query."""
+    shared = (rule_sql("views_breaks"),)
+    return shared + tuple(f"{rule.code}\x1f{rule_sql(rule.query)}" for rule in ITEM_CODES if rule.query)
+
+
+def _coded(engine: Engine, rule: CodeRule) -> pl.DataFrame:
+    assert rule.query is not None
+    if rule.code is BreakCode.AMBIGUOUS:
+        groups = components(engine.pairs(rule.query))
+    else:
+        groups = engine.groups(rule.query, merge=True)
+    engine.take(groups)
+    return groups.with_columns(pl.lit(rule.code.value).alias("code"))
+
+
+def components(pairs: Iterable[tuple[int, int]]) -> pl.DataFrame:
+    """Connected components of a graph, as (group_id, item_id); a group is named by its smallest item."""
+    parent: dict[int, int] = {}
+
+    def root(item: int) -> int:
+        while parent.setdefault(item, item) != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for left, right in pairs:
+        low, high = sorted((root(left), root(right)))
+        parent[high] = low
+    rows = sorted((root(item), item) for item in parent)
+    return pl.DataFrame(rows, schema={"group_id": pl.Int64(), "item_id": pl.Int64()}, orient="row")
