@@ -205,6 +205,15 @@ def merkle_root(leaves: Iterable[bytes]) -> bytes:
     return level[0]
 
 
+def packed_root(digests: bytes) -> bytes:
+    """The same root over leaf hashes that lie one after the other, 32 bytes each."""
+    if len(digests) <= 32:
+        return merkle_root([digests] if digests else [])
+    whole = len(digests) // 64 * 64
+    above = [sha256(b"\x01" + digests[at : at + 64]).digest() for at in range(0, whole, 64)]
+    return merkle_root([*above, digests[whole:]] if whole < len(digests) else above)
+
+
 def merkle_path(leaves: Iterable[bytes], index: int) -> tuple[tuple[str, bytes], ...]:
     """What the leaf at ``index`` is joined with on its way up: (`left` or `right`, hash) each."""
     level, path = list(leaves), []
