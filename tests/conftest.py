@@ -40,10 +40,18 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """Superuser conninfo of a throw-away Postgres with full durability."""
+    """Superuser conninfo of a throw-away Postgres, with the settings of a real one but for fsync.
+
+    Creating and dropping a database a test flushes all of it each time: most of the suite's time. Durability is
+    tested on servers of its own (tests/cluster.py), which are killed.
+    """
     with tempfile.TemporaryDirectory(prefix="nostro-test-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        yield start_embedded(Path(folder))
+        conninfo = start_embedded(Path(folder))
+        with psycopg.connect(conninfo, autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET fsync = off")
+            admin.execute("SELECT pg_reload_conf()")
+        yield conninfo
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +74,8 @@ def db(template: Database) -> Iterator[Database]:
     """A fresh database of its own for one test."""
     name = f"nostro_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(template.admin_conninfo, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nostro_template").format(sql.Identifier(name)))
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE nostro_template STRATEGY file_copy").format(sql.Identifier(name))
+        )
         yield replace(template, name=name)
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -51,7 +51,9 @@ def open_account(
 def fresh_database(template: Database, name: str) -> Iterator[Database]:
     """A database of its own for a whole test module, copied from the migrated template."""
     with psycopg.connect(template.admin_conninfo, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE nostro_template").format(sql.Identifier(name)))
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE nostro_template STRATEGY file_copy").format(sql.Identifier(name))
+        )
         try:
             yield replace(template, name=name)
         finally:
