@@ -44,6 +44,10 @@ FIGURES: Final[tuple[tuple[str, str], ...]] = (
     ("conservation_residual_minor", "both sides − cleared − open, all accounts, minor units"),
     ("items_not_in_one_place", "items in no place or in two"),
     ("result_digests", "different results over row shuffles with 1 and 2 threads (first seed)"),
+    ("file_anomalies", "files delivered twice, revised or missing"),
+    ("files_misjudged", "of those not found, or found where there are none"),
+    ("statements_unproven", "balances that our readers could not tie"),
+    ("line_amounts_changed", "lines that came back from the files with another amount, date or account"),
     ("exposure_retired_by_top_10_percent", "open value a person has seen after the largest tenth of the breaks"),
     ("late_line_decisions_changed", "decisions about other items that one late line changed"),
     ("late_line_wall_ratio", "time of the whole run with it ÷ without it"),
@@ -102,7 +106,22 @@ def page(run: Run) -> str:
 
 def text(name: str, value: float) -> str:
     """A figure as people read it; shares keep six places, because 0.9999 is the question."""
-    if name.endswith(("_per_s", "_mb", "_items", "_minor", "_sets", "_cleared", "_place", "_changed", "_digests")):
+    if name.endswith(
+        (
+            "_per_s",
+            "_mb",
+            "_items",
+            "_minor",
+            "_sets",
+            "_cleared",
+            "_place",
+            "_changed",
+            "_digests",
+            "_anomalies",
+            "_misjudged",
+            "_unproven",
+        )
+    ):
         return f"{value:,.0f}"
     return f"{value:.6f}"
 

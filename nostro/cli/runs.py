@@ -252,6 +252,9 @@ def bench_reconbench_command(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Data sets.")] = 5,
     first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="Seed of the first one.")] = 1,
     holdout: Annotated[bool, typer.Option("--holdout", help="Other narrations, other unknown anomalies.")] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="Write the bank's side as camt.053, MT940 and BAI2 files and read it back.")
+    ] = False,
     shuffles: Annotated[int, typer.Option("--shuffles", min=0, help="Row orders tried on the first data set.")] = 20,
     page: Annotated[Path, typer.Option("--page", file_okay=False, help="Folder for reconbench.html.")] = Path(),
     keep: Annotated[
@@ -281,6 +284,7 @@ def bench_reconbench_command(
             holdout=holdout,
             shuffles=shuffles,
             keep=keep,
+            through_files=files,
             on_progress=report,
         )
     path = write_page(found, page)
