@@ -8,6 +8,9 @@ ReconError
 ├── ReconCheckError          a proof did not hold: conservation, certificate, lines against postings
 ├── NoRunError               this day has not been reconciled
 ├── BreakUnknownError        no such break
+├── BreakStateError          a break's state does not allow this, or it changed since somebody looked
+├── AdjustmentError          a proposal does not balance, does not close its break, or cannot be posted
+├── FourEyesError            a second person must do this, in their own name
 └── TraceUnknownError        nothing to trace by this name
 """
 
@@ -54,6 +57,18 @@ class BreakUnknownError(ReconError, RefusedError):
     """The run has no break of this id."""
 
 
+class BreakStateError(ReconError, RefusedError):
+    """A break's state does not allow this step, or the break changed since somebody looked."""
+
+
+class AdjustmentError(ReconError, RefusedError):
+    """A proposal does not balance, does not close its break, or cannot be posted as it is."""
+
+
+class FourEyesError(ReconError, RefusedError):
+    """Another person must do this step, each in their own name."""
+
+
 class TraceUnknownError(ReconError, RefusedError):
     """No posting, payment or bank line of the book has this name."""
 
@@ -80,6 +95,38 @@ register_constraint_errors(
         "match_set_zero": SetNotZeroError,
         "unmatch_whole_set": SetNotZeroError,
         "unmatch_leg": SetNotZeroError,
+        "unmatch_four_eyes": FourEyesError,
+        "unmatch_live": RefusedError,
+        "recon_own_name": FourEyesError,
+        "finding_resolution_once": BreakStateError,
+        "break_known": BreakUnknownError,
+        "break_event_once": BreakStateError,
+        "break_event_chain": BreakStateError,
+        "break_event_first": BreakStateError,
+        "break_event_transition": BreakStateError,
+        "break_event_words": BreakStateError,
+        "break_event_owner": BreakStateError,
+        "break_owner_known": RefusedError,
+        "break_closed": BreakStateError,
+        "break_there": BreakStateError,
+        "break_unchanged": BreakStateError,
+        "severity_threshold_says": RefusedError,
+        "severity_threshold_currency": RefusedError,
+        "policy_four_eyes": FourEyesError,
+        "adjustment_known": RefusedError,
+        "adjustment_leg_once": AdjustmentError,
+        "adjustment_own_name": FourEyesError,
+        "adjustment_four_eyes": FourEyesError,
+        "adjustment_policy_covers": AdjustmentError,
+        "adjustment_stands": BreakStateError,
+        "adjustment_items_open": BreakStateError,
+        "adjustment_closes": AdjustmentError,
+        "adjustment_entry": AdjustmentError,
+        "adjustment_entry_once": AdjustmentError,
+        "adjustment_balances": AdjustmentError,
+        "adjustment_kind": AdjustmentError,
+        "adjustment_account": AdjustmentError,
+        "rule_status_once": RefusedError,
         "run_once": ExclusiveLegError,
         "run_conserves": ReconCheckError,
         "open_item_one_code": ReconCheckError,

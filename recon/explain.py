@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ledger import currency, format_amount
 from recon.codes import BreakCode
 from recon.matching.items import INSTRUCTION, LINE, Item, Tolerances
+from recon.templates import compile_entry, templates_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Proposal:
 class Case:
     """A break's items, parted: bank lines, what we expected, and the difference on T (debit +)."""
 
+    code: BreakCode
     items: Sequence[Item]
     anchor: Item
     tolerances: Tolerances
@@ -59,24 +61,16 @@ class Case:
         known = currency(self.anchor.currency)
         return f"{format_amount(abs(amount_minor), known.exponent)} {known.code}"
 
-    def account(self, prefix: str) -> str:
-        return f"{prefix}:{self.anchor.currency.lower()}"
-
-    def closing_entry(self, text: str, other: str) -> Proposal:
-        """Post the residual from T to another account; T per bank account, so each is cleared by itself."""
-        transit: dict[str, int] = {}
-        for item in self.items:
-            transit[item.account] = transit.get(item.account, 0) + item.amount_minor
-        legs = [Leg(f"assets:transit:{code}", -total) for code, total in sorted(transit.items()) if total]
-        rest = -sum(leg.amount_minor for leg in legs)
-        if rest:
-            legs.append(Leg(other, rest))
-        return Proposal(text, tuple(legs))
+    def closing_entry(self, text: str) -> Proposal:
+        """The usual entry of the break's code: what is left on T goes to the template's account."""
+        template = templates_for(self.code, self.residual_minor)[0]
+        legs = compile_entry(self.items, template)
+        return Proposal(text, tuple(Leg(leg.account, leg.amount_minor) for leg in legs))
 
 
 def explain(code: BreakCode, items: Sequence[Item], anchor: Item, tolerances: Tolerances) -> tuple[str, Proposal]:
     """The explanation and the proposal of one break."""
-    return _EXPLAIN[code](Case(items, anchor, tolerances))
+    return _EXPLAIN[code](Case(code, items, anchor, tolerances))
 
 
 def explain_statement(code: BreakCode, message: str) -> tuple[str, Proposal]:
@@ -99,7 +93,7 @@ def _dup_bank(case: Case) -> tuple[str, Proposal]:
         f"The bank booked {line.end_to_end_id or line.payment_information_id or line.reference} a second time"
         f" ({case.money(line.amount_minor)}); the first booking cleared. It closes when the bank reverses it."
     )
-    return text, case.closing_entry("Claim the second booking back from the bank.", case.account("assets:claims"))
+    return text, case.closing_entry("Claim the second booking back from the bank.")
 
 
 def _date_out_of_window(case: Case) -> tuple[str, Proposal]:
@@ -115,12 +109,12 @@ def _date_out_of_window(case: Case) -> tuple[str, Proposal]:
 def _fee_diff(case: Case) -> tuple[str, Proposal]:
     fee = case.money(case.residual_minor)
     text = f"Short by {fee}, exactly the charges on the bank's line: a fee of {fee} would close it."
-    return text, case.closing_entry("Book the charges as bank fees.", case.account("expenses:bank-fees"))
+    return text, case.closing_entry("Book the charges as bank fees.")
 
 
 def _rounding(case: Case) -> tuple[str, Proposal]:
     text = f"Off by {case.money(case.residual_minor)}, within the rounding tolerance."
-    return text, case.closing_entry("Write the rounding difference off.", case.account("expenses:rounding"))
+    return text, case.closing_entry("Write the rounding difference off.")
 
 
 def _partial(case: Case) -> tuple[str, Proposal]:
@@ -133,16 +127,14 @@ def _partial(case: Case) -> tuple[str, Proposal]:
 
 def _overpayment(case: Case) -> tuple[str, Proposal]:
     text = f"A known payer sent {case.money(case.residual_minor)} more than its report said."
-    return text, case.closing_entry("Book the excess as owed to the payer.", case.account("liabilities:unallocated"))
+    return text, case.closing_entry("Book the excess as owed to the payer.")
 
 
 def _amount_mismatch(case: Case) -> tuple[str, Proposal]:
     residual = abs(case.residual_minor)
     hint = " Divisible by 9: digits may be transposed." if residual % 9 == 0 else ""
     text = f"The reference agrees; bank and books differ by {case.money(residual)}, and nothing explains it.{hint}"
-    return text, case.closing_entry(
-        "Book the difference to suspense and ask the bank.", case.account("assets:suspense")
-    )
+    return text, case.closing_entry("Book the difference to suspense and ask the bank.")
 
 
 def _wrong_account(case: Case) -> tuple[str, Proposal]:
@@ -151,9 +143,7 @@ def _wrong_account(case: Case) -> tuple[str, Proposal]:
         f"Expected on {expected.account}, booked on {case.anchor.account}:"
         f" it clears when {case.money(case.anchor.amount_minor)} moves between the two."
     )
-    return text, case.closing_entry(
-        "Carry the amount between the two transit accounts and move the money.", case.account("assets:suspense")
-    )
+    return text, case.closing_entry("Carry the amount between the two transit accounts and move the money.")
 
 
 def _currency_mismatch(case: Case) -> tuple[str, Proposal]:
@@ -179,8 +169,7 @@ def _batch_residual(case: Case) -> tuple[str, Proposal]:
     side = "less" if residual < 0 else "more"
     text = f"The batch is {case.money(residual)} {side} than its open members.{counted}{named}"
     return text, case.closing_entry(
-        "Clear the batch, leave the difference in suspense until the bank names the payment.",
-        case.account("assets:suspense"),
+        "Clear the batch, leave the difference in suspense until the bank names the payment."
     )
 
 
@@ -189,9 +178,7 @@ def _returned(case: Case) -> tuple[str, Proposal]:
         f"{case.money(case.anchor.amount_minor)} came back (reason {case.anchor.return_reason or 'not given'})"
         " for a payment we do not know as open to return."
     )
-    return text, case.closing_entry(
-        "Book it as owed again once the payee is known.", case.account("liabilities:unallocated")
-    )
+    return text, case.closing_entry("Book it as owed again once the payee is known.")
 
 
 def _reversal(case: Case) -> tuple[str, Proposal]:
@@ -206,8 +193,7 @@ def _bank_originated(case: Case) -> tuple[str, Proposal]:
         f"The bank {what} {case.money(case.anchor.amount_minor)} ({case.anchor.bank_tx_code}), which the tariff does"
         " not have: adding it there would close it from now on."
     )
-    prefix = "income:interest" if earned else "expenses:bank-fees"
-    return text, case.closing_entry("Book it if it is right; claim it back if not.", case.account(prefix))
+    return text, case.closing_entry("Book it if it is right; claim it back if not.")
 
 
 def _missing_ledger(case: Case) -> tuple[str, Proposal]:
@@ -215,17 +201,13 @@ def _missing_ledger(case: Case) -> tuple[str, Proposal]:
         f"{case.anchor.party_name or 'A known payer'} paid {case.money(case.anchor.amount_minor)}"
         " and no report announced it: the report of this payout would close it."
     )
-    return text, case.closing_entry(
-        "Get the report; book the payout against the receivable.", case.account("liabilities:unallocated")
-    )
+    return text, case.closing_entry("Get the report; book the payout against the receivable.")
 
 
 def _unidentified_receipt(case: Case) -> tuple[str, Proposal]:
     payer = case.anchor.party_name or "an unnamed payer"
     text = f"{case.money(case.anchor.amount_minor)} from {payer}, whom we do not know."
-    return text, case.closing_entry(
-        "Book as unallocated receipt until the payer is known.", case.account("liabilities:unallocated")
-    )
+    return text, case.closing_entry("Book as unallocated receipt until the payer is known.")
 
 
 def _unauthorised_debit(case: Case) -> tuple[str, Proposal]:
@@ -233,7 +215,7 @@ def _unauthorised_debit(case: Case) -> tuple[str, Proposal]:
         f"{case.money(case.anchor.amount_minor)} left the account and we gave no such instruction"
         f" ({case.anchor.end_to_end_id or 'no reference'}). Escalate today."
     )
-    return text, case.closing_entry("Claim it back from the bank.", case.account("assets:claims"))
+    return text, case.closing_entry("Claim it back from the bank.")
 
 
 def _missing_bank(case: Case) -> tuple[str, Proposal]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ledger import Connection, currency, format_amount, transaction
 from recon.accounts import bank_accounts
 from recon.certificate import SignOff
-from recon.errors import BreakUnknownError, NoRunError
+from recon.errors import NoRunError
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,54 +117,6 @@ class RunReport:
             yield f"  {done.account:<20} {said}"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenItemRow:
-    """One item of a break. `amount_minor` in T's sign, debit +."""
-
-    posting_id: int
-    kind: str
-    bank_account: str
-    reference: str
-    item_date: dt.date
-    age_days: int
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedLeg:
-    """One leg of a proposed adjusting entry, debit +."""
-
-    account: str
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class BreakDetail:
-    """A break with its items and the entry that would close it."""
-
-    head: BreakRow
-    business_date: dt.date
-    items: tuple[OpenItemRow, ...]
-    legs: tuple[ProposedLeg, ...]
-
-    def render(self) -> Iterator[str]:
-        """The break as text lines: what it is, its items, what to do."""
-        head = self.head
-        left = _money(head.amount_minor, head.currency)
-        yield f"{head.break_id} {head.code} {head.item_ref} {left} ({self.business_date})"
-        yield head.explanation
-        for item in self.items[:_ITEMS_SHOWN]:
-            amount = _money(item.amount_minor, head.currency)
-            yield f"  {item.kind:<12} {item.reference:<36} {item.item_date} {amount:>18} {item.age_days} days"
-        if len(self.items) > _ITEMS_SHOWN:
-            yield f"  … and {len(self.items) - _ITEMS_SHOWN} more"
-        yield f"Proposed: {head.proposal}"
-        for leg in self.legs:
-            side = "Dr" if leg.amount_minor > 0 else "Cr"
-            yield f"  {side} {leg.account:<40} {_money(abs(leg.amount_minor), head.currency)}"
-
-
-_ITEMS_SHOWN = 20
 _BREAK_COLUMNS = (
     "b.break_id, b.code, b.item_ref, a.code, b.currency, b.amount_minor, b.item_count, b.first_date, b.age_days,"
     " b.explanation, b.proposal"
@@ -172,14 +124,19 @@ _BREAK_COLUMNS = (
 
 
 def run_report(
-    conn: Connection, *, book_id: int, business_date: dt.date | None = None, is_new: bool = False
+    conn: Connection,
+    *,
+    book_id: int,
+    business_date: dt.date | None = None,
+    is_new: bool = False,
+    known_at: dt.datetime | None = None,
 ) -> RunReport:
-    """The latest run of a day (of the last reconciled day when none is given).
+    """The latest run of a day (of the last reconciled day when none is given), as known at a moment.
 
     Raises `NoRunError` when that day has not been reconciled.
     """
     with transaction(conn):
-        run_id, date, digest = _run_of(conn, book_id, business_date)
+        run_id, date, digest = run_of(conn, book_id, business_date, known_at)
         return RunReport(
             run_id=run_id,
             book_id=book_id,
@@ -194,60 +151,24 @@ def run_report(
         )
 
 
-def breaks_list(
-    conn: Connection, *, book_id: int, business_date: dt.date | None = None, code: str | None = None
-) -> list[BreakRow]:
-    """The breaks of a day's latest run, of one code when given, by account and reference."""
-    with transaction(conn):
-        run_id, _, _ = _run_of(conn, book_id, business_date)
-        return [found for found in _breaks(conn, run_id) if code is None or found.code == code]
+def run_of(
+    conn: Connection, book_id: int, business_date: dt.date | None, known_at: dt.datetime | None = None
+) -> tuple[int, dt.date, str]:
+    """Id, day and digest of a day's latest run (of the last day that was reconciled when none is given).
 
-
-def break_show(conn: Connection, *, book_id: int, break_id: str, business_date: dt.date | None = None) -> BreakDetail:
-    """One break with its items and proposed entry.
-
-    Raises `BreakUnknownError` when the run has no such break.
+    `known_at`: of the runs recorded by then. Raises `NoRunError` when there is none.
     """
-    with transaction(conn):
-        run_id, date, _ = _run_of(conn, book_id, business_date)
-        head = next((found for found in _breaks(conn, run_id) if found.break_id == break_id), None)
-        if head is None:
-            raise BreakUnknownError(f"the run for {date} has no break {break_id!r}; see `nostro breaks list`.")
-        items = conn.execute(
-            "SELECT o.posting_id, o.kind, a.code, coalesce(o.reference, ''), o.item_date, o.age_days, o.amount_minor"
-            " FROM recon.open_item o JOIN settlement.bank_account_root a USING (bank_account_id)"
-            " WHERE o.run_id = %s AND o.break_id = %s ORDER BY o.kind DESC, o.reference, o.posting_id",
-            (run_id, break_id),
-        ).fetchall()
-        legs = conn.execute(
-            "SELECT l ->> 'account', (l ->> 'amount_minor')::bigint FROM recon.break_run b,"
-            " jsonb_array_elements(b.proposal_legs) l WHERE b.run_id = %s AND b.break_id = %s",
-            (run_id, break_id),
-        ).fetchall()
-    return BreakDetail(
-        head=head,
-        business_date=date,
-        items=tuple(OpenItemRow(*row) for row in items),  # type: ignore[arg-type]
-        legs=tuple(ProposedLeg(*row) for row in legs),  # type: ignore[arg-type]
-    )
-
-
-def break_explain(conn: Connection, *, book_id: int, break_id: str, business_date: dt.date | None = None) -> str:
-    """Why the break is open, the smallest change that would close it, and what to do, as one paragraph."""
-    head = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date).head
-    return f"{head.code}: {head.explanation} {head.proposal}"
-
-
-def _run_of(conn: Connection, book_id: int, business_date: dt.date | None) -> tuple[int, dt.date, str]:
     row = conn.execute(
-        "SELECT run_id, business_date, input_sha256 FROM recon.run_current"
-        " WHERE book_id = %(book)s AND business_date = coalesce(%(date)s::date, (SELECT max(business_date)"
-        "   FROM recon.run WHERE book_id = %(book)s))",
-        {"book": book_id, "date": business_date},
+        "SELECT run_id, business_date, input_sha256 FROM recon.run"
+        " WHERE book_id = %(book)s AND (%(date)s::date IS NULL OR business_date = %(date)s)"
+        " AND recorded_at <= coalesce(%(known)s::timestamptz, 'infinity')"
+        " ORDER BY business_date DESC, run_id DESC LIMIT 1",
+        {"book": book_id, "date": business_date, "known": known_at},
     ).fetchone()
     if row is None:
         day = business_date or "any day"
-        raise NoRunError(f"{day} has not been reconciled; run `nostro recon run` first.")
+        by = f" by {known_at}" if known_at else ""
+        raise NoRunError(f"{day} has not been reconciled{by}; run `nostro recon run` first.")
     assert isinstance(row[1], dt.date)
     return int(str(row[0])), row[1], str(row[2])
 

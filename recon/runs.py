@@ -18,13 +18,14 @@ from psycopg import sql
 
 from ledger import Connection, transaction
 from recon.accounts import BankAccount, bank_accounts, tolerances
-from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, classify, taxonomy_digest_parts
+from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, taxonomy_digest_parts
 from recon.certificate import certify, write_certificates
 from recon.codes import BreakCode
+from recon.deciding import DECIDED_SCHEMA, ClearedLines, Members, RunInputs, decide
 from recon.errors import NoRunError
 from recon.explain import explain_statement
-from recon.matching import ITEM_SCHEMA, Tolerances, clear, rules_sha256
-from recon.matching.items import RECEIPT
+from recon.matching import ITEM_SCHEMA, Tolerances, rules_sha256
+from recon.matching.items import LINE, RECEIPT
 from recon.report import RunReport, run_report
 from recon.staging import fetch, stage
 
@@ -68,9 +69,12 @@ def _refuse_before_opening(conn: Connection, book_id: int, business_date: dt.dat
 
 
 def _input_sha256(conn: Connection, book_id: int, business_date: dt.date, rules: str) -> str:
-    row = conn.execute("SELECT recon.run_input(%s, %s)", (book_id, business_date)).fetchone()
+    row = conn.execute(
+        "SELECT recon.run_input(%(book)s, %(date)s), recon.decisions_input(%(book)s, %(date)s)",
+        {"book": book_id, "date": business_date},
+    ).fetchone()
     assert row is not None
-    return hashlib.sha256(f"{rules}\n{row[0]}".encode()).hexdigest()
+    return hashlib.sha256(f"{rules}\n{row[0]}\n{row[1]}".encode()).hexdigest()
 
 
 def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: str) -> int | None:
@@ -83,29 +87,59 @@ def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: s
 
 def _publish(conn: Connection, book_id: int, business_date: dt.date, digest: str, rules: str, threads: int) -> int:
     accounts = bank_accounts(conn, book_id)
-    allowed = tolerances(conn, book_id)
-    items, cleared_later = open_items(conn, book_id, business_date, accounts, allowed)
-    cascade = clear(items, tolerances=allowed, threads=threads)
-    still_open = pl.concat([cascade.open_items, cleared_later])
-    found = classify(
-        still_open,
-        cleared_lines=_cleared_lines(conn, book_id, business_date, items, cascade.sets, still_open),
-        acquirers=fetch(conn, _ACQUIRERS, (book_id,), ACQUIRER_SCHEMA),
-        tolerances=allowed,
-        threads=threads,
-    )
+    inputs = read_inputs(conn, book_id, business_date, accounts)
+    found = decide(inputs, cleared_lines(conn, book_id, business_date), threads=threads)
     breaks = [*found.breaks, *_statement_breaks(conn, book_id, business_date, accounts)]
-    _stage(conn, cascade.sets, breaks, found.open_items)
+    _stage(conn, found.sets, breaks, found.open_rows)
     row = conn.execute("SELECT recon.publish_run(%s, %s, %s, %s)", (book_id, business_date, digest, rules)).fetchone()
     assert row is not None
     run_id = int(str(row[0]))
     conn.execute("SELECT recon.mark_files(%s)", (book_id,))
     for account in accounts:
         certify(conn, run_id=run_id, business_date=business_date, account=account)
+    conn.execute("SELECT recon.follow_breaks(%s)", (run_id,))
     return run_id
 
 
+def read_inputs(
+    conn: Connection, book_id: int, business_date: dt.date, accounts: Sequence[BankAccount] | None = None
+) -> RunInputs:
+    """Everything that a run for this day would decide from, as the books are now."""
+    allowed = tolerances(conn, book_id)
+    items, later = open_items(conn, book_id, business_date, accounts or bank_accounts(conn, book_id), allowed)
+    return RunInputs(
+        items=items,
+        later=later,
+        decided=fetch(conn, _DECIDED, (book_id, business_date), DECIDED_SCHEMA),
+        denied=_denied(conn, book_id),
+        suggested=_suggested(conn, book_id),
+        acquirers=fetch(conn, _ACQUIRERS, (book_id,), ACQUIRER_SCHEMA),
+        tolerances=allowed,
+    )
+
+
+def _denied(conn: Connection, book_id: int) -> dict[Members, str]:
+    """Sets that people took back, by their members."""
+    members: dict[int, list[int]] = {}
+    reasons: dict[int, str] = {}
+    for set_id, posting, said_by, reason in conn.execute(
+        "SELECT match_set_id, posting_id, said_by, reason FROM recon.denied_sets(%s)", (book_id,)
+    ).fetchall():
+        members.setdefault(int(str(set_id)), []).append(int(str(posting)))
+        reasons[int(str(set_id))] = f"{said_by} had just this set taken back: {reason}."
+    return {tuple(sorted(postings)): reasons[set_id] for set_id, postings in members.items()}
+
+
+def _suggested(conn: Connection, book_id: int) -> dict[str, str]:
+    """Rules that only suggest, and why."""
+    rows = conn.execute(
+        "SELECT rule, reason FROM recon.rule_status_current WHERE book_id = %s AND status = 'suggest'", (book_id,)
+    ).fetchall()
+    return {str(rule): f"It only suggests: {reason}." for rule, reason in rows}
+
+
 _ACQUIRERS = sql.SQL("SELECT name, iban FROM settlement.acquirer WHERE book_id = {} ORDER BY code")
+_DECIDED = sql.SQL("SELECT decision, rule, account_id, posting_id FROM recon.decided_sets({}, {})")
 _CLEARED = sql.SQL("SELECT * FROM recon.cleared_lines({}, {}, {}, {}, {}, {})")
 
 
@@ -147,23 +181,20 @@ def _ages(frame: pl.DataFrame, accounts: Sequence[BankAccount], business_date: d
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _cleared_lines(
-    conn: Connection,
-    book_id: int,
-    business_date: dt.date,
-    items: pl.DataFrame,
-    sets: pl.DataFrame,
-    still_open: pl.DataFrame,
-) -> pl.DataFrame:
-    """Lines that cleared now or before, which an open line may repeat."""
-    now = items.join(sets.select("item_id"), on="item_id", how="semi").filter(pl.col("kind") == "LINE")
-    lines = still_open.filter(pl.col("kind") == "LINE")
-    keys = [
-        lines[name].drop_nulls().unique().sort().to_list()
-        for name in ("end_to_end_id", "uetr", "servicer_ref", "payment_information_id")
-    ]
-    before = fetch(conn, _CLEARED, (book_id, business_date, *keys), CLEARED_LINE_SCHEMA)
-    return pl.concat([now.select(list(CLEARED_LINE_SCHEMA)), before])
+def cleared_lines(conn: Connection, book_id: int, business_date: dt.date) -> ClearedLines:
+    """How to find the lines that cleared now or before, which an open line may repeat."""
+
+    def look_up(items: pl.DataFrame, sets: pl.DataFrame, still_open: pl.DataFrame) -> pl.DataFrame:
+        now = items.join(sets.select("item_id"), on="item_id", how="semi").filter(pl.col("kind") == LINE)
+        lines = still_open.filter(pl.col("kind") == LINE)
+        keys = [
+            lines[name].drop_nulls().unique().sort().to_list()
+            for name in ("end_to_end_id", "uetr", "servicer_ref", "payment_information_id")
+        ]
+        before = fetch(conn, _CLEARED, (book_id, business_date, *keys), CLEARED_LINE_SCHEMA)
+        return pl.concat([now.select(list(CLEARED_LINE_SCHEMA)), before])
+
+    return look_up
 
 
 def _statement_breaks(

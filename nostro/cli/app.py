@@ -13,6 +13,7 @@ from ledger.errors import NostroError
 from nostro.cli import (
     bank,
     books,
+    breaks,
     deployment,
     events,
     exports,
@@ -50,6 +51,7 @@ settle.register(app)
 payees.register(app)
 bank.register(app)
 reconciliation.register(app)
+breaks.register(app)
 exports.register(app)
 events.register(app)
 fx.register(app)

@@ -9,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ledger import format_amount
 from ledger.errors import RefusedError
-from ledger.money import CURRENCIES
 from nostro.cli.common import (
     EXIT_CHECK_FAILED,
     BookOption,
@@ -22,14 +20,9 @@ from nostro.cli.common import (
     parse_date,
     progress,
     session,
-    table,
 )
 from recon import (
-    BreakCode,
     arrived_files,
-    break_explain,
-    break_show,
-    breaks_list,
     build_warehouse,
     check_files,
     ingest_files,
@@ -40,19 +33,16 @@ from recon import (
 from recon.formats import Layout, read_layouts
 
 recon_app = typer.Typer(no_args_is_help=True, help="Prove that the bank did what the books say.")
-breaks_app = typer.Typer(no_args_is_help=True, help="What is open and why.")
 export_app = typer.Typer(no_args_is_help=True, help="The books for other programs.")
 
 DayOption = Annotated[
     str | None, typer.Option("--date", callback=date_text, help="Business date (default: the last reconciled).")
 ]
-BreakArgument = Annotated[str, typer.Argument(help="A break, as `nostro breaks list` names it.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.add_typer(recon_app, name="recon")
-    app.add_typer(breaks_app, name="breaks")
     app.add_typer(export_app, name="export")
 
 
@@ -209,77 +199,6 @@ def report_command(day: DayOption = None, as_json: JsonOption = False, book: Boo
     with session(book=book) as s:
         report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day))
     emit(report, lambda: _print_lines(report.render()), as_json=as_json)
-
-
-def _amount(minor: int, code: str) -> str:
-    return format_amount(minor, CURRENCIES[code].exponent)
-
-
-def _code_text(text: str | None) -> str | None:
-    if text is not None and text not in set(BreakCode):
-        raise typer.BadParameter(f"{text!r} is not a break code; codes are {', '.join(BreakCode)}")
-    return text
-
-
-@breaks_app.command("list")
-def breaks_list_command(
-    day: DayOption = None,
-    code: Annotated[str | None, typer.Option("--code", callback=_code_text, help="Only breaks of this code.")] = None,
-    as_json: JsonOption = False,
-    book: BookOption = None,
-) -> None:
-    """Open breaks, each with exactly one code.
-
-    Example: `nostro breaks list --code MISSING_BANK`
-    """
-    with session(book=book) as s:
-        rows = breaks_list(s.conn, book_id=s.book_id, business_date=parse_date(day), code=code)
-    columns = ("break", "code", "bank account", "reference", "amount", "ccy", "items", "since", "age")
-    cells = [
-        (
-            r.break_id,
-            r.code,
-            r.bank_account,
-            r.item_ref,
-            _amount(r.amount_minor, r.currency),
-            r.currency,
-            r.item_count,
-            r.first_date,
-            r.age_days,
-        )
-        for r in rows
-    ]
-    emit(
-        {"breaks": rows},
-        lambda: table(None, columns, cells, right=(4, 6, 8)) if rows else console.print("no breaks"),
-        as_json=as_json,
-    )
-
-
-@breaks_app.command("show")
-def breaks_show_command(
-    break_id: BreakArgument, day: DayOption = None, as_json: JsonOption = False, book: BookOption = None
-) -> None:
-    """One break: its items, why it is open, the entry that would close it.
-
-    Example: `nostro breaks show B123`
-    """
-    with session(book=book) as s:
-        found = break_show(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
-    emit(found, lambda: _print_lines(found.render()), as_json=as_json)
-
-
-@breaks_app.command("explain")
-def breaks_explain_command(
-    break_id: BreakArgument, day: DayOption = None, as_json: JsonOption = False, book: BookOption = None
-) -> None:
-    """Why a break is open, and the smallest change that would close it.
-
-    Example: `nostro breaks explain B123`
-    """
-    with session(book=book) as s:
-        said = break_explain(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
-    emit({"break": break_id, "explanation": said}, lambda: console.print(said), as_json=as_json)
 
 
 @export_app.command("duckdb")

@@ -178,11 +178,15 @@ COMMENT ON TABLE recon.statement_finding IS
     'Breaks of whole statements. IMBALANCE and GAP end when the statement books; the others when a person resolves them.';
 
 CREATE TABLE recon.finding_resolution (
-    finding_id  bigint PRIMARY KEY REFERENCES recon.statement_finding,
-    reason      text NOT NULL CHECK (length(reason) >= 5),
+    finding_id  bigint NOT NULL REFERENCES recon.statement_finding,
+    ordinal     int  NOT NULL CHECK (ordinal > 0),
+    is_resolved boolean NOT NULL,
+    reason      text NOT NULL CHECK (length(reason) >= 3),
     resolved_by text NOT NULL DEFAULT session_user,
-    resolved_at timestamptz NOT NULL DEFAULT now()
+    resolved_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT finding_resolution_once PRIMARY KEY (finding_id, ordinal)
 );
+COMMENT ON TABLE recon.finding_resolution IS 'A finding that people accepted, or took up again; the last row counts.';
 
 CREATE TABLE recon.expected_receipt (
     receipt_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -272,11 +276,22 @@ CREATE INDEX match_leg_set ON recon.match_leg (match_set_id);
 COMMENT ON TABLE recon.match_leg IS
     'Each T posting is in at most one live set: the key says so. A generation above 0 needs the un-match of the one before.';
 
+CREATE TABLE recon.unmatch_request (
+    request_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    book_id      int    NOT NULL REFERENCES ledger.book,
+    match_set_id bigint NOT NULL REFERENCES recon.match_set,
+    reason       text   NOT NULL CHECK (length(reason) >= 5),
+    requested_by text   NOT NULL DEFAULT session_user,
+    requested_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX unmatch_request_set ON recon.unmatch_request (match_set_id);
+COMMENT ON TABLE recon.unmatch_request IS 'Somebody wants a cleared set taken back; another person does it.';
+
 CREATE TABLE recon.unmatch (
     book_id    int    NOT NULL,
     posting_id bigint NOT NULL,
     generation int    NOT NULL,
-    reason     text   NOT NULL CHECK (length(reason) >= 5),
+    request_id bigint NOT NULL REFERENCES recon.unmatch_request,
     done_by    text   NOT NULL DEFAULT session_user,
     done_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (book_id, posting_id, generation),
@@ -408,7 +423,7 @@ SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
     'recon.source_file', 'recon.source_outcome', 'recon.ingest_attempt', 'recon.statement', 'recon.statement_page',
     'recon.statement_booking', 'recon.statement_line', 'recon.quarantine', 'recon.statement_finding',
     'recon.finding_resolution', 'recon.expected_receipt', 'recon.routine_posting', 'recon.run',
-    'recon.run_attempt', 'recon.finding_seen', 'recon.match_set', 'recon.match_leg', 'recon.unmatch',
+    'recon.run_attempt', 'recon.finding_seen', 'recon.match_set', 'recon.match_leg', 'recon.unmatch_request', 'recon.unmatch',
     'recon.break_run', 'recon.open_item', 'recon.certificate']::regclass[]) t;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA recon TO :app;

@@ -53,12 +53,39 @@ CREATE TRIGGER check_legs AFTER INSERT ON recon.match_leg
     REFERENCING NEW TABLE AS new_leg FOR EACH STATEMENT EXECUTE FUNCTION recon.check_legs();
 ALTER TABLE recon.match_leg ENABLE ALWAYS TRIGGER check_legs;
 
--- A set is un-matched whole.
+-- Who asks, proposes, declares or signs does so in their own name, the owner included. The argument names the column.
+CREATE FUNCTION recon.check_own_name() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_jsonb(NEW) ->> TG_ARGV[0] <> session_user THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recon_own_name',
+            MESSAGE = format('This is signed by the login that writes it (%s), not by %s.', session_user, to_jsonb(NEW) ->> TG_ARGV[0]);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER unmatch_request_name BEFORE INSERT ON recon.unmatch_request
+    FOR EACH ROW EXECUTE FUNCTION recon.check_own_name('requested_by');
+ALTER TABLE recon.unmatch_request ENABLE ALWAYS TRIGGER unmatch_request_name;
+
+-- A set is un-matched whole, by another person than the one who asked.
 CREATE FUNCTION recon.check_unmatch() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_set bigint;
+    v_bad record;
 BEGIN
+    SELECT l.match_set_id, q.requested_by INTO v_bad
+      FROM new_unmatch n JOIN recon.match_leg l USING (book_id, posting_id, generation) JOIN recon.unmatch_request q USING (request_id)
+      JOIN recon.match_set s ON s.match_set_id = l.match_set_id
+     WHERE n.done_by <> session_user OR q.requested_by = n.done_by
+        OR (q.match_set_id <> l.match_set_id AND s.rule <> 'adjustment')  -- a proposal on several accounts goes back whole
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'unmatch_four_eyes',
+            MESSAGE = format('Set %s is taken back in one''s own name, as another person asked (%s did).', v_bad.match_set_id,
+                             settlement.person(v_bad.requested_by)),
+            HINT = 'One person asks with a reason; a member of the approver group does it.';
+    END IF;
     SELECT l.match_set_id INTO v_set
       FROM (SELECT DISTINCT m.match_set_id FROM new_unmatch n
               JOIN recon.match_leg m USING (book_id, posting_id, generation)) t

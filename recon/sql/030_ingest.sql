@@ -258,12 +258,13 @@ BEGIN
     RETURN v_new;
 END $$;
 
+-- Called where an accepted proposal about a finding is approved. Internal.
 CREATE FUNCTION recon.resolve_finding(p_finding_id bigint, p_reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ledger.require_book((SELECT x.book_id FROM recon.statement_finding x WHERE x.finding_id = p_finding_id));
-    INSERT INTO recon.finding_resolution (finding_id, reason) VALUES (p_finding_id, p_reason) ON CONFLICT DO NOTHING
+    INSERT INTO recon.finding_resolution (finding_id, ordinal, is_resolved, reason)
+    SELECT p_finding_id, coalesce(max(r.ordinal), 0) + 1, true, p_reason FROM recon.finding_resolution r WHERE r.finding_id = p_finding_id
+    HAVING coalesce((array_agg(r.is_resolved ORDER BY r.ordinal DESC))[1], false) = false
 $$;
 
 GRANT EXECUTE ON FUNCTION recon.keep_file, recon.set_outcome, recon.log_ingest, recon.add_statement, recon.join_pages, recon.add_quarantine,
     recon.add_finding, recon.book_statement, recon.expect_receipts TO :app;
-GRANT EXECUTE ON FUNCTION recon.resolve_finding TO :approver;

@@ -12,7 +12,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      WHERE f.book_id = p_book_id
        AND coalesce(n.business_date, p_date) <= p_date
        AND (n.finding_id IS NOT NULL OR f.closing_date IS NULL OR f.closing_date <= p_date)
-       AND NOT EXISTS (SELECT FROM recon.finding_resolution r WHERE r.finding_id = f.finding_id)
+       AND NOT coalesce((SELECT r.is_resolved FROM recon.finding_resolution r WHERE r.finding_id = f.finding_id
+                          ORDER BY r.ordinal DESC LIMIT 1), false)
        AND NOT (f.code IN ('STATEMENT_GAP', 'STATEMENT_IMBALANCE')
                 AND EXISTS (SELECT FROM recon.statement_booking k JOIN recon.statement s USING (statement_id)
                              WHERE s.bank_account_id = f.bank_account_id AND s.kind IN ('camt.053', 'mt940', 'bai2') AND s.stmt_id = f.item_ref))
@@ -209,21 +210,6 @@ BEGIN
     RETURN v_run;
 END $$;
 
--- Takes a whole set back. Its postings are open again and may be matched anew, one generation up.
-CREATE FUNCTION recon.unmatch_set(p_match_set_id bigint, p_reason text) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_count int;
-BEGIN
-    PERFORM ledger.require_book((SELECT x.book_id FROM recon.match_set x WHERE x.match_set_id = p_match_set_id));
-    INSERT INTO recon.unmatch (book_id, posting_id, generation, reason)
-    SELECT l.book_id, l.posting_id, l.generation, p_reason FROM recon.match_leg l
-     WHERE l.match_set_id = p_match_set_id ORDER BY l.posting_id
-        ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
-END $$;
-
 -- Files whose T postings have all cleared move on to `reconciled`.
 CREATE FUNCTION recon.mark_files(p_book_id int) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -243,4 +229,3 @@ $$;
 
 GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.transit_items, recon.cleared_lines, recon.log_run,
     recon.publish_run, recon.mark_files TO :app;
-GRANT EXECUTE ON FUNCTION recon.unmatch_set TO :approver;

@@ -15,6 +15,7 @@ from nostro.database import GROUPS, Database
 SCHEMAS = ["ledger", "settlement", "recon"]
 PACKAGES = (settlement.errors, recon.errors)  # importing them registers their constraint names
 _RAISED = re.compile(r"CONSTRAINT\s*=\s*'([a-z0-9_]+)'")
+_REFUSED = re.compile(r"refuse_adjustment\('([a-z0-9_]+)'")
 _THEN = re.compile(r"THEN '([a-z0-9_]+)'")
 
 
@@ -53,6 +54,7 @@ def raised(conn: Connection) -> set[str]:
     """Names that function bodies raise, `CONSTRAINT = 'name'`, and faults handed to ledger.raise_account_fault."""
     bodies = sources(conn)
     found = {name for body in bodies.values() for name in _RAISED.findall(body)}
+    found |= {name for body in bodies.values() for name in _REFUSED.findall(body)}
     return found | set(_THEN.findall(bodies["ledger.check_accounts"]))
 
 

@@ -322,23 +322,15 @@ def test_certificate_with_a_residual_is_impossible(world: World, bank: BankBook)
     assert isinstance(error, ReconCheckError)
 
 
-def test_unmatched_set_is_matched_again_one_generation_up(world: World, bank: BankBook) -> None:
-    _, match_set = cleared(world, bank)
-    world.bob.execute("SELECT recon.unmatch_set(%s, 'cleared by mistake')", (match_set,))
-    world.bob.commit()
-    assert "may not do that" in str(refused(world.alice, "SELECT recon.unmatch_set(%s, 'not mine to do')", match_set))
-    run = bank.reconcile()
-    assert run.is_new
-    assert rules(run) == {"exact-end-to-end": 1}
-    assert world.rows("SELECT DISTINCT generation FROM recon.live_leg") == [(1,)]
-
-
 def test_half_a_set_cannot_be_unmatched(world: World, bank: BankBook) -> None:
-    posting, _ = cleared(world, bank)
+    posting, match_set = cleared(world, bank)
+    world.alice.execute("SELECT recon.request_unmatch(%s, 'half of it')", (match_set,))
+    world.alice.commit()
     with world.db.owner() as owner:
         error = refused(
             owner,
-            "INSERT INTO recon.unmatch (book_id, posting_id, generation, reason) VALUES (1, %s, 0, 'half of it')",
+            "INSERT INTO recon.unmatch (book_id, posting_id, generation, request_id)"
+            " SELECT 1, %s, 0, max(request_id) FROM recon.unmatch_request",
             posting,
         )
     assert error.constraint == "unmatch_whole_set"

@@ -27,6 +27,7 @@ REVISIONS = (
     "0028",
     "0030",
     "0032",
+    "0046",
 )
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,

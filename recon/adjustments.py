@@ -1,0 +1,394 @@
+"""Proposals that close a break: compiled, tried out on the real reconciliation, approved by a second person, posted.
+
+Lives here: composing a proposal and its dry run, approvals, policies. Must not live here: who may and what balances
+(Postgres refuses), the accounts of a code (`recon.templates`), deciding (`recon.deciding`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from ledger import Connection, transaction
+from recon.board import BoardRow, BreakDetail, OpenItemRow, break_show
+from recon.codes import BreakCode
+from recon.deciding import DECIDED_SCHEMA, Decisions, RunInputs, decide
+from recon.errors import AdjustmentError, BreakStateError
+from recon.matching.items import ITEM_SCHEMA, OTHER
+from recon.report import run_of
+from recon.runs import cleared_lines, read_inputs
+from recon.templates import TEMPLATES, TRANSIT, EntryLeg, compile_entry, off_balance, templates_for, transit_legs
+
+MATCH, ACCEPT, CUSTOM = "match", "accept", "custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How somebody wants to close a break; nothing given: by the usual template of its code.
+
+    `template` of `TEMPLATES`; `legs` of an entry of their own (accounts other than cash in transit: those legs
+    follow); `match` clears the items with each other; `items` only these postings of the break.
+    """
+
+    template: str | None = None
+    legs: tuple[EntryLeg, ...] = ()
+    match: bool = False
+    items: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A composed proposal: kind (entry, match, accept), template, what it closes, its legs, its day."""
+
+    break_id: str
+    sha256: str
+    kind: str
+    template: str
+    effective_date: dt.date
+    item_ids: tuple[int, ...]
+    legs: tuple[EntryLeg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What the reconciliation of the plan's day would find with the plan carried out.
+
+    `closes`: every item it names clears, and the entry balances. `still_open`: items of the break that stay open, with
+    their code; `new_breaks`: breaks that are there only with the plan; `off_balance`: minor units a currency.
+    """
+
+    closes: bool
+    still_open: tuple[tuple[int, str], ...]
+    new_breaks: tuple[str, ...]
+    off_balance: dict[str, int]
+
+    def sentence(self) -> str:
+        """The answer to "will this close it?"."""
+        if self.off_balance:
+            off = ", ".join(f"{amount} minor units of {code}" for code, amount in self.off_balance.items())
+            return f"It does not balance: it is off by {off}."
+        if not self.closes:
+            left = ", ".join(f"{item} ({code})" for item, code in self.still_open[:5])
+            return f"It would not close it; still open would be: {left}."
+        more = f" New breaks: {', '.join(self.new_breaks)}." if self.new_breaks else ""
+        rest = f" {len(self.still_open)} other items of the break stay open." if self.still_open else ""
+        return f"It closes {'what it names' if self.still_open else 'it'}.{rest}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A plan with its dry run, and the number it got (None: it was only tried out)."""
+
+    plan: Plan
+    dry_run: DryRun
+    adjustment_id: int | None
+    state: str
+    entry_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A routine class: breaks of `code` up to `maximum_minor` are closed by `template` without a person each time."""
+
+    policy_id: int
+    code: str
+    template: str
+    currency: str
+    maximum_minor: int
+    reason: str
+    declared_by: str
+    approved_by: str | None
+    state: str
+
+
+def propose(
+    conn: Connection,
+    *,
+    book_id: int,
+    break_id: str,
+    wish: Wish,
+    reason: str,
+    day: dt.date | None = None,
+    only_try: bool = False,
+) -> Proposed:
+    """Compose a proposal, try it out, and record it for a second person.
+
+    Raises `AdjustmentError` when it does not balance or would not close what it names (nothing is recorded then),
+    `BreakStateError` when the break is not open in the last run.
+    """
+    with transaction(conn):
+        detail = break_show(conn, book_id=book_id, break_id=break_id)
+        if not detail.is_open:
+            raise BreakStateError(f"break {break_id} is not in the last run; there is nothing to propose.")
+        plan = _plan(conn, book_id, detail, wish, day)
+        tried = dry_run(conn, book_id=book_id, plan=plan, detail=detail)
+        if only_try:
+            return Proposed(plan, tried, None, "tried")
+        if not tried.closes:
+            raise AdjustmentError(tried.sentence())
+        return Proposed(plan, tried, _record(conn, book_id, plan, reason), "proposed")
+
+
+def _record(conn: Connection, book_id: int, plan: Plan, reason: str) -> int:
+    row = conn.execute(
+        "SELECT recon.propose_adjustment(%s, %s, %s, %s, %s, %s, %s,"
+        " %s::bigint[], %s::text[], %s::text[], %s::bigint[])",
+        (
+            book_id,
+            plan.break_id,
+            plan.sha256,
+            plan.kind,
+            plan.template,
+            plan.effective_date,
+            reason,
+            list(plan.item_ids),
+            [leg.account for leg in plan.legs],
+            [leg.currency for leg in plan.legs],
+            [leg.amount_minor for leg in plan.legs],
+        ),
+    ).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _plan(conn: Connection, book_id: int, detail: BreakDetail, wish: Wish, day: dt.date | None) -> Plan:
+    head = detail.head
+    if head.break_id.startswith("S"):
+        if wish.match or wish.legs or wish.template or wish.items:
+            raise AdjustmentError(f"{head.break_id} is about a statement, not a posting; it can only be accepted.")
+        return Plan(head.break_id, head.sha256, ACCEPT, ACCEPT, day or detail.business_date, (), ())
+    items = _chosen(detail, wish.items)
+    free = _free_day(conn, book_id, items)
+    effective = max(day or free, free, max(item.item_date for item in items))
+    if day is not None and effective > day:
+        raise AdjustmentError(f"{day} is certified, closed, or before its items; the first free day is {effective}.")
+    kind, template, legs = _legs(head, items, wish)
+    return Plan(
+        break_id=head.break_id,
+        sha256=head.sha256,
+        kind=kind,
+        template=template,
+        effective_date=effective,
+        item_ids=tuple(sorted(item.posting_id for item in items)),
+        legs=legs,
+    )
+
+
+def _chosen(detail: BreakDetail, wanted: Sequence[int]) -> tuple[OpenItemRow, ...]:
+    if not wanted:
+        return detail.items
+    unknown = sorted(set(wanted) - {item.posting_id for item in detail.items})
+    if unknown:
+        raise AdjustmentError(f"break {detail.head.break_id} has no posting {unknown[0]}.")
+    return tuple(item for item in detail.items if item.posting_id in set(wanted))
+
+
+def _legs(head: BoardRow, items: Sequence[OpenItemRow], wish: Wish) -> tuple[str, str, tuple[EntryLeg, ...]]:
+    """Kind, template name and legs of what is wished for."""
+    if wish.match:
+        return MATCH, MATCH, ()
+    if wish.legs:
+        control = [leg.account for leg in wish.legs if leg.account.startswith((TRANSIT, "assets:bank:"))]
+        if control:
+            raise AdjustmentError(f"{control[0]} is a control account; its leg follows from the items.")
+        return "entry", CUSTOM, (*transit_legs(items), *wish.legs)
+    code = BreakCode(head.code)
+    usual = templates_for(code, sum(item.amount_minor for item in items))
+    if wish.template is None and (not usual or not transit_legs(items)):
+        return MATCH, MATCH, ()
+    name = wish.template or usual[0].name
+    if name not in TEMPLATES:
+        raise AdjustmentError(f"there is no template {name!r}; there are {', '.join(sorted(TEMPLATES))}.")
+    return "entry", name, compile_entry(items, TEMPLATES[name])
+
+
+def _free_day(conn: Connection, book_id: int, items: Sequence[OpenItemRow]) -> dt.date:
+    row = conn.execute(
+        "SELECT nullif(recon.first_free_day(%s, array(SELECT DISTINCT account_id FROM ledger.posting"
+        " WHERE posting_id = ANY (%s))), '-infinity')",
+        (book_id, [item.posting_id for item in items]),
+    ).fetchone()
+    assert row is not None
+    return row[0] if isinstance(row[0], dt.date) else dt.date.min
+
+
+def dry_run(conn: Connection, *, book_id: int, plan: Plan, detail: BreakDetail) -> DryRun:
+    """Reconcile the plan's day in memory, without and with the plan; nothing is written."""
+    if plan.kind == ACCEPT:
+        return DryRun(True, (), (), {})
+    with transaction(conn):
+        inputs = read_inputs(conn, book_id, plan.effective_date)
+        look_up = cleared_lines(conn, book_id, plan.effective_date)
+        before = decide(inputs, look_up)
+        after = decide(_carried_out(inputs, plan), look_up)
+    return _compared(before, after, plan, detail)
+
+
+def _compared(before: Decisions, after: Decisions, plan: Plan, detail: BreakDetail) -> DryRun:
+    cleared = set(after.sets["item_id"].to_list())
+    codes = dict(after.open_rows.select("item_id", "code").rows())
+    mine = [item.posting_id for item in detail.items]
+    off = off_balance(plan.legs)
+    known = {found.break_id for found in before.breaks}
+    return DryRun(
+        closes=set(plan.item_ids) <= cleared and not off,
+        still_open=tuple((item, codes.get(item, "gone")) for item in mine if item not in cleared),
+        new_breaks=tuple(found.break_id for found in after.breaks if found.break_id not in known),
+        off_balance=off,
+    )
+
+
+def _carried_out(inputs: RunInputs, plan: Plan) -> RunInputs:
+    """The same inputs with the plan's postings on cash in transit, decided as approval would decide them.
+
+    A set that does not add up to zero on its account is not one: it is left out, as the database would refuse it.
+    """
+    highest = inputs.items["item_id"].max()
+    first = int(str(highest or 0)) + 1
+    posted = [leg for leg in plan.legs if leg.account.startswith(TRANSIT)]
+    rows = [
+        {
+            "item_id": first + n,
+            "kind": OTHER,
+            "account": leg.account.removeprefix(TRANSIT),
+            "currency": leg.currency,
+            "amount_minor": leg.amount_minor,
+            "date": plan.effective_date,
+            "day": 0,
+            "age_days": 0,
+            "sla_days": 0,
+            "reference": plan.break_id,
+            "is_reversal": False,
+        }
+        for n, leg in enumerate(posted)
+    ]
+    items = pl.concat([inputs.items, pl.DataFrame(rows, schema=ITEM_SCHEMA)]) if rows else inputs.items
+    members = items.filter(pl.col("item_id").is_in([*plan.item_ids, *range(first, first + len(rows))])).with_columns(
+        pl.col("amount_minor").sum().over("account", "currency").alias("left")
+    )
+    accounts = {code: n for n, code in enumerate(sorted(members["account"].unique().to_list()))}
+    decided = members.filter(pl.col("left") == 0).select(
+        pl.lit("tried").alias("decision"),
+        pl.lit(plan.kind).alias("rule"),
+        pl.col("account").replace_strict(accounts, return_dtype=pl.Int64()).alias("account_id"),
+        pl.col("item_id"),
+    )
+    shaped = decided.select([pl.col(name).cast(kind) for name, kind in DECIDED_SCHEMA.items()])
+    return dataclasses.replace(inputs, items=items, decided=pl.concat([inputs.decided, shaped]))
+
+
+def approve_proposal(conn: Connection, *, book_id: int, adjustment_id: int) -> int | None:
+    """Approve what another person proposed: its entry is posted, in the same transaction; the entry's id.
+
+    Again: the same entry. Raises `FourEyesError`, `BreakStateError` (the break changed), `AdjustmentError`.
+    """
+    with transaction(conn):
+        row = conn.execute("SELECT recon.approve_adjustment(%s, %s)", (book_id, adjustment_id)).fetchone()
+    return None if row is None or row[0] is None else int(str(row[0]))
+
+
+def end_proposal(conn: Connection, *, book_id: int, adjustment_id: int, reason: str) -> str:
+    """Withdraw one's own proposal or reject another person's: `withdrawn` or `rejected`."""
+    with transaction(conn):
+        row = conn.execute("SELECT recon.end_adjustment(%s, %s, %s)", (book_id, adjustment_id, reason)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def open_proposal(conn: Connection, *, book_id: int, break_id: str) -> int:
+    """The number of the proposal that waits for a decision about a break. Raises `BreakStateError` when none does."""
+    with transaction(conn):
+        row = conn.execute(
+            "SELECT max(adjustment_id) FROM recon.adjustment_current"
+            " WHERE book_id = %s AND break_id = %s AND state IN ('proposed', 'approved')",
+            (book_id, break_id),
+        ).fetchone()
+    if row is None or row[0] is None:
+        raise BreakStateError(f"nothing is proposed for break {break_id}; propose with `nostro breaks propose`.")
+    return int(str(row[0]))
+
+
+def declare_policy(
+    conn: Connection, *, book_id: int, code: BreakCode, template: str, currency: str, maximum_minor: int, reason: str
+) -> int:
+    """Declare a routine class; it is in force once another person approved it. Its number."""
+    if template not in {t.name for sign in (1, -1) for t in templates_for(code, sign)}:
+        raise AdjustmentError(f"template {template!r} does not fit breaks of code {code}.")
+    with transaction(conn):
+        row = conn.execute(
+            "SELECT recon.declare_policy(%s, %s, %s, %s, %s, %s)",
+            (book_id, code.value, template, currency, maximum_minor, reason),
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def approve_policy(conn: Connection, *, book_id: int, policy_id: int) -> bool:
+    """Put a policy that another person declared in force; False when it was. Raises `FourEyesError`."""
+    return _flag(conn, "SELECT recon.approve_policy(%s, %s)", book_id, policy_id)
+
+
+def end_policy(conn: Connection, *, book_id: int, policy_id: int, reason: str) -> bool:
+    """End a policy; False when it had ended."""
+    return _flag(conn, "SELECT recon.end_policy(%s, %s, %s)", book_id, policy_id, reason)
+
+
+def policies(conn: Connection, *, book_id: int) -> list[Policy]:
+    """Every policy of the book, by number."""
+    with transaction(conn):
+        rows = conn.execute(
+            "SELECT policy_id, code, template, currency, maximum_minor, reason, settlement.person(declared_by),"
+            " settlement.person(approved_by), state FROM recon.policy_current WHERE book_id = %s ORDER BY policy_id",
+            (book_id,),
+        ).fetchall()
+    return [Policy(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def post_routine_breaks(conn: Connection, *, book_id: int) -> list[Proposed]:
+    """Close every break of the last run that a policy in force covers; each in a transaction of its own.
+
+    Again: nothing, because such breaks are approved then. What would not close is left for a person.
+    """
+    in_force = [policy for policy in policies(conn, book_id=book_id) if policy.state == "in force"]
+    if not in_force:
+        return []
+    with transaction(conn):
+        run_id, _, _ = run_of(conn, book_id, None)
+        rows = conn.execute(
+            "SELECT break_id, code, currency, amount_minor FROM recon.break_board(%s, %s)"
+            " WHERE state IN ('open', 'assigned', 'reopened')",
+            (book_id, run_id),
+        ).fetchall()
+    posted = []
+    for break_id, code, currency, amount in rows:
+        for policy in in_force:
+            fits = (policy.code, policy.currency) == (code, currency) and abs(int(str(amount))) <= policy.maximum_minor
+            done = _by_policy(conn, book_id, str(break_id), policy) if fits else None
+            if done is not None:
+                posted.append(done)
+                break
+    return posted
+
+
+def _by_policy(conn: Connection, book_id: int, break_id: str, policy: Policy) -> Proposed | None:
+    try:
+        with transaction(conn):
+            wish = Wish(template=policy.template)
+            made = propose(conn, book_id=book_id, break_id=break_id, wish=wish, reason=policy.reason)
+            row = conn.execute(
+                "SELECT recon.post_by_policy(%s, %s, %s)", (book_id, made.adjustment_id, policy.policy_id)
+            ).fetchone()
+    except (AdjustmentError, BreakStateError):
+        return None
+    entry = None if row is None or row[0] is None else int(str(row[0]))
+    return dataclasses.replace(made, state="approved", entry_id=entry)
+
+
+def _flag(conn: Connection, query: str, *values: object) -> bool:
+    with transaction(conn):
+        row = conn.execute(query.encode(), values).fetchone()
+    return row is not None and bool(row[0])

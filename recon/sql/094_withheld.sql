@@ -1,0 +1,151 @@
+-- Sets taken back by people, and rules that only suggest: what a run must not clear by itself.
+
+CREATE FUNCTION recon.request_unmatch(p_match_set_id bigint, p_reason text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_book int := (SELECT x.book_id FROM recon.match_set x WHERE x.match_set_id = p_match_set_id);
+    v_id   bigint;
+BEGIN
+    PERFORM ledger.require_book(v_book);
+    IF NOT EXISTS (SELECT FROM recon.live_leg l WHERE l.match_set_id = p_match_set_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'unmatch_live',
+            MESSAGE = format('There is no cleared set %s, or it was taken back already.', p_match_set_id);
+    END IF;
+    INSERT INTO recon.unmatch_request (book_id, match_set_id, reason) VALUES (v_book, p_match_set_id, p_reason) RETURNING request_id INTO v_id;
+    RETURN v_id;
+END $$;
+
+-- Takes a whole set back, as another person asked. Its postings are open again; the same set is not cleared by a rule any
+-- more, a person may. A set that an approved proposal made takes the proposal back whole: its other sets too, and its entry
+-- is reversed on the first free day.
+CREATE FUNCTION recon.unmatch_set(p_match_set_id bigint) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_book    int := (SELECT x.book_id FROM recon.match_set x WHERE x.match_set_id = p_match_set_id);
+    v_request recon.unmatch_request;
+    v_undo    record;
+    v_entry   bigint;
+    v_set     bigint;
+    v_count   int := 0;
+    v_more    int;
+BEGIN
+    PERFORM ledger.require_book(v_book);
+    IF NOT EXISTS (SELECT FROM recon.live_leg l WHERE l.match_set_id = p_match_set_id) THEN RETURN 0; END IF;
+    SELECT * INTO v_request FROM recon.unmatch_request q WHERE q.match_set_id = p_match_set_id
+     ORDER BY (q.requested_by = session_user), q.request_id DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'unmatch_four_eyes',
+            MESSAGE = format('Nobody asked to take set %s back.', p_match_set_id),
+            HINT = 'One person asks: `nostro recon unmatch SET --reason …`; another approves.';
+    END IF;
+    SELECT a.adjustment_id, p.entry_id, e.idempotency_key INTO v_undo
+      FROM recon.adjustment a JOIN recon.adjustment_approval p USING (adjustment_id) JOIN recon.adjustment_item x USING (adjustment_id)
+      JOIN recon.live_leg l ON l.book_id = a.book_id AND l.posting_id = x.posting_id AND l.match_set_id = p_match_set_id
+      LEFT JOIN ledger.entry e ON e.entry_id = p.entry_id
+     WHERE NOT EXISTS (SELECT FROM recon.adjustment_undo u WHERE u.adjustment_id = a.adjustment_id)
+       AND l.rule IN ('adjustment', 'manual-match')
+     LIMIT 1;
+    FOR v_set IN
+        SELECT p_match_set_id UNION
+        SELECT l.match_set_id FROM recon.adjustment_item x JOIN recon.live_leg l ON l.book_id = v_book AND l.posting_id = x.posting_id
+         WHERE x.adjustment_id = v_undo.adjustment_id ORDER BY 1
+    LOOP
+        INSERT INTO recon.unmatch (book_id, posting_id, generation, request_id)
+        SELECT l.book_id, l.posting_id, l.generation, v_request.request_id FROM recon.match_leg l
+         WHERE l.match_set_id = v_set ORDER BY l.posting_id ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS v_more = ROW_COUNT;
+        v_count := v_count + v_more;
+    END LOOP;
+    IF v_undo.adjustment_id IS NOT NULL THEN
+        IF v_undo.entry_id IS NOT NULL THEN
+            v_entry := ledger.reverse_internal(v_book, 'recon', v_undo.idempotency_key, recon.first_free_day(v_book, ARRAY(
+                SELECT DISTINCT p.account_id FROM recon.adjustment_item x JOIN ledger.posting p USING (posting_id)
+                 WHERE x.adjustment_id = v_undo.adjustment_id)), v_request.reason);
+        END IF;
+        INSERT INTO recon.adjustment_undo (adjustment_id, entry_id) VALUES (v_undo.adjustment_id, v_entry);
+    END IF;
+    RETURN v_count;
+END $$;
+
+-- Exact sets that people took back: a rule that finds one again suggests it.
+CREATE FUNCTION recon.denied_sets(p_book_id int) RETURNS TABLE (match_set_id bigint, posting_id bigint, said_by text, reason text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
+    SELECT l.match_set_id, l.posting_id, settlement.person(q.requested_by), q.reason
+      FROM recon.unmatch u JOIN recon.match_leg l USING (book_id, posting_id, generation) JOIN recon.unmatch_request q USING (request_id)
+     WHERE u.book_id = p_book_id ORDER BY l.match_set_id, l.posting_id
+$$;
+
+-- Whether a rule clears by itself or only suggests; the last row of a rule counts, no row: it clears.
+CREATE TABLE recon.rule_status (
+    book_id     int  NOT NULL REFERENCES ledger.book,
+    rule        text NOT NULL,
+    ordinal     int  NOT NULL CHECK (ordinal > 0),
+    status      text NOT NULL CHECK (status IN ('auto', 'suggest')),
+    reason      text NOT NULL CHECK (length(reason) >= 5),
+    reviewed    int  CHECK (reviewed >= 0),
+    wrong       int  CHECK (wrong BETWEEN 0 AND reviewed),
+    lower_ppm   int,
+    upper_ppm   int,
+    target_ppm  int,
+    decided_by  text NOT NULL DEFAULT session_user,
+    decided_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT rule_status_once PRIMARY KEY (book_id, rule, ordinal)
+);
+SELECT ledger.make_append_only('recon.rule_status');
+COMMENT ON TABLE recon.rule_status IS
+    'Rules that fell back to suggestions, or clear by themselves again, with the evidence: reviewed sets, wrong ones, 95 % bounds of the '
+    'precision and the target, in millionths.';
+
+CREATE FUNCTION recon.add_rule_status(
+    p_book_id int, p_rule text, p_status text, p_reason text, p_reviewed int, p_wrong int, p_lower_ppm int, p_upper_ppm int, p_target_ppm int)
+RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH last AS (SELECT max(r.ordinal) AS ordinal, (array_agg(r.status ORDER BY r.ordinal DESC))[1] AS status
+                    FROM recon.rule_status r WHERE r.book_id = p_book_id AND r.rule = p_rule),
+    added AS (
+        INSERT INTO recon.rule_status (book_id, rule, ordinal, status, reason, reviewed, wrong, lower_ppm, upper_ppm, target_ppm)
+        SELECT p_book_id, p_rule, coalesce(l.ordinal, 0) + 1, p_status, p_reason, p_reviewed, p_wrong, p_lower_ppm, p_upper_ppm, p_target_ppm
+          FROM last l WHERE coalesce(l.status, 'auto') <> p_status RETURNING true)
+    SELECT EXISTS (SELECT FROM added)
+$$;
+COMMENT ON FUNCTION recon.add_rule_status IS 'Internal: suggest_rule and trust_rule call it.';
+
+-- Any login may make a rule more careful; only an approver lets it clear by itself again.
+CREATE FUNCTION recon.suggest_rule(
+    p_book_id int, p_rule text, p_reason text, p_reviewed int, p_wrong int, p_lower_ppm int, p_upper_ppm int, p_target_ppm int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM ledger.require_book(p_book_id);
+    RETURN recon.add_rule_status(p_book_id, p_rule, 'suggest', p_reason, p_reviewed, p_wrong, p_lower_ppm, p_upper_ppm, p_target_ppm);
+END $$;
+
+CREATE FUNCTION recon.trust_rule(
+    p_book_id int, p_rule text, p_reason text, p_reviewed int, p_wrong int, p_lower_ppm int, p_upper_ppm int, p_target_ppm int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM ledger.require_book(p_book_id);
+    RETURN recon.add_rule_status(p_book_id, p_rule, 'auto', p_reason, p_reviewed, p_wrong, p_lower_ppm, p_upper_ppm, p_target_ppm);
+END $$;
+
+CREATE VIEW recon.rule_status_current AS
+SELECT DISTINCT ON (r.book_id, r.rule) r.* FROM recon.rule_status r ORDER BY r.book_id, r.rule, r.ordinal DESC;
+COMMENT ON VIEW recon.rule_status_current IS 'What was last decided about each rule; a rule that is not here clears by itself.';
+
+-- What a run depends on beside recon.run_input: what people decided, and rules that only suggest.
+CREATE FUNCTION recon.decisions_input(p_book_id int, p_date date) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
+    SELECT concat_ws(E'\n',
+        (SELECT string_agg(concat_ws(' ', a.adjustment_id, u.adjustment_id), ',' ORDER BY a.adjustment_id)
+           FROM recon.adjustment_approval a JOIN recon.adjustment m USING (adjustment_id)
+           LEFT JOIN recon.adjustment_undo u USING (adjustment_id)
+          WHERE m.book_id = p_book_id AND m.kind <> 'accept' AND a.effective_date <= p_date),
+        (SELECT string_agg(s.rule, ',' ORDER BY s.rule) FROM recon.rule_status_current s WHERE s.book_id = p_book_id AND s.status = 'suggest'))
+$$;
+
+GRANT SELECT ON recon.rule_status, recon.rule_status_current TO :app;
+GRANT SELECT ON recon.rule_status_current TO :analyst;
+GRANT EXECUTE ON FUNCTION recon.denied_sets, recon.decisions_input, recon.suggest_rule TO :app;
+GRANT EXECUTE ON FUNCTION recon.request_unmatch TO :preparer, :approver;
+GRANT EXECUTE ON FUNCTION recon.unmatch_set, recon.trust_rule TO :approver;
