@@ -13,6 +13,7 @@ from ledger.errors import NostroError
 from nostro.cli import (
     bank,
     books,
+    break_rules,
     breaks,
     deployment,
     events,
@@ -24,6 +25,7 @@ from nostro.cli import (
     runs,
     seals,
     settle,
+    sign_off,
 )
 from nostro.cli.common import (
     EXIT_INTERNAL,
@@ -52,6 +54,8 @@ payees.register(app)
 bank.register(app)
 reconciliation.register(app)
 breaks.register(app)
+break_rules.register(app)
+sign_off.register(app)
 exports.register(app)
 events.register(app)
 fx.register(app)

@@ -1,0 +1,198 @@
+"""Commands of standing decisions about breaks: routine classes, severity thresholds, what policies post."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ledger import format_amount, parse_amount_minor
+from ledger.errors import AmountError
+from ledger.money import CURRENCIES
+from nostro.cli.breaks import ReasonOption, breaks_app
+from nostro.cli.common import AsOption, BookOption, JsonOption, console, emit, progress, session, table
+from recon import (
+    TEMPLATES,
+    BreakCode,
+    Policy,
+    Threshold,
+    approve_policy,
+    declare_policy,
+    end_policy,
+    policies,
+    post_routine_breaks,
+    set_severity,
+    severity_thresholds,
+)
+
+PolicyArgument = Annotated[int, typer.Argument(help="Its number, as `nostro breaks policies` lists it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """The commands are in `nostro breaks`, which is added by itself."""
+
+
+def _money(text: str, code: str) -> int:
+    try:
+        return parse_amount_minor(text, CURRENCIES[code].exponent)
+    except AmountError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _currency(text: str) -> str:
+    if text not in CURRENCIES:
+        raise typer.BadParameter(f"{text!r} is not a currency")
+    return text
+
+
+@breaks_app.command("routine")
+def routine_command(as_json: JsonOption = False, book: BookOption = None, person: AsOption = None) -> None:
+    """Close what approved policies cover: their entries are posted; the next run clears the breaks. Again: nothing.
+
+    Example: `nostro breaks routine --as alice`
+    """
+    with session(person, book) as s, progress("posting", quiet=as_json):
+        posted = post_routine_breaks(s.conn, book_id=s.book_id)
+
+    def text() -> None:
+        for each in posted:
+            console.print(f"{each.plan.break_id} closed by {each.plan.template}: adjustment:{each.adjustment_id}")
+        console.print(f"{len(posted)} breaks closed by policy")
+
+    emit({"posted": posted}, text, as_json=as_json)
+
+
+@breaks_app.command("policies")
+def policies_command(as_json: JsonOption = False, book: BookOption = None) -> None:
+    """Routine classes: which breaks are closed by which template, up to what amount, and who approved that.
+
+    Example: `nostro breaks policies`
+    """
+    with session(book=book) as s:
+        found = policies(s.conn, book_id=s.book_id)
+    columns = ("policy", "code", "template", "up to", "ccy", "state", "declared by", "approved by", "reason")
+
+    def cells(p: Policy) -> tuple[object, ...]:
+        amount = format_amount(p.maximum_minor, CURRENCIES[p.currency].exponent)
+        return (
+            *(p.policy_id, p.code, p.template, amount, p.currency, p.state),
+            *(p.declared_by, p.approved_by, p.reason),
+        )
+
+    emit(
+        {"policies": found},
+        lambda: table(None, columns, [cells(p) for p in found], right=(0, 3)) if found else console.print("none"),
+        as_json=as_json,
+    )
+
+
+@breaks_app.command("policy")
+def policy_command(
+    code: Annotated[str, typer.Argument(help="The code of the breaks.")],
+    template: Annotated[str, typer.Argument(help="How they are booked.")],
+    maximum: Annotated[str, typer.Option("--max", help="Up to this amount a break, like 5.00.")],
+    reason: ReasonOption,
+    currency: Annotated[str, typer.Option("--currency", callback=_currency, help="Of which currency.")] = "EUR",
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Declare a routine class; it is in force once another person approved it.
+
+    Example: `nostro breaks policy FEE_DIFF bank-fee --max 5.00 --reason "small fees are ours" --as alice`
+    """
+    if code not in set(BreakCode):
+        raise typer.BadParameter(f"{code!r} is not a break code; codes are {', '.join(BreakCode)}")
+    if template not in TEMPLATES:
+        raise typer.BadParameter(f"{template!r} is not a template; there are {', '.join(TEMPLATES)}")
+    amount = _money(maximum, currency)
+    with session(person, book) as s:
+        number = declare_policy(
+            s.conn,
+            book_id=s.book_id,
+            code=BreakCode(code),
+            template=template,
+            currency=currency,
+            maximum_minor=amount,
+            reason=reason,
+        )
+    said = f"policy {number} is declared; another person approves: nostro breaks policy-approve {number} --as NAME"
+    emit({"policy": number}, lambda: console.print(said), as_json=as_json)
+
+
+@breaks_app.command("policy-approve")
+def policy_approve_command(
+    policy_id: PolicyArgument, as_json: JsonOption = False, book: BookOption = None, person: AsOption = None
+) -> None:
+    """Put a policy in force that another person declared.
+
+    Example: `nostro breaks policy-approve 1 --as bob`
+    """
+    with session(person, book) as s:
+        is_new = approve_policy(s.conn, book_id=s.book_id, policy_id=policy_id)
+    said = f"policy {policy_id} is in force{'' if is_new else ' already, or not known'}"
+    emit({"policy": policy_id, "is_new": is_new}, lambda: console.print(said), as_json=as_json)
+
+
+@breaks_app.command("policy-end")
+def policy_end_command(
+    policy_id: PolicyArgument,
+    reason: ReasonOption,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """End a policy; what it would have covered waits for people again.
+
+    Example: `nostro breaks policy-end 1 --reason "the fees have changed" --as bob`
+    """
+    with session(person, book) as s:
+        is_new = end_policy(s.conn, book_id=s.book_id, policy_id=policy_id, reason=reason)
+    said = f"policy {policy_id} has ended{'' if is_new else ' before, or is not known'}"
+    emit({"policy": policy_id, "is_new": is_new}, lambda: console.print(said), as_json=as_json)
+
+
+def _threshold(text: str) -> Threshold:
+    """One line like ``high:EUR:10000.00``, ``medium:age:2`` or ``critical:code:DUP_BANK``."""
+    severity, _, rest = text.partition(":")
+    kind, _, value = rest.partition(":")
+    if severity in ("critical", "high", "medium") and value:
+        if kind == "age" and value.isdigit():
+            return Threshold(severity=severity, age_days=int(value))
+        if kind == "code" and value in set(BreakCode):
+            return Threshold(severity=severity, code=value)
+        if kind in CURRENCIES:
+            return Threshold(severity=severity, currency=kind, amount_minor=_money(value, kind))
+    raise typer.BadParameter(f"{text!r} is not like high:EUR:10000.00, medium:age:2 or critical:code:DUP_BANK")
+
+
+@breaks_app.command("thresholds")
+def thresholds_command(
+    lines: Annotated[
+        list[str] | None, typer.Option("--set", help="high:EUR:10000.00, medium:age:2 or critical:code:DUP_BANK.")
+    ] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """From what amount, age or code on a break is critical, high or medium; `--set` declares all of them anew.
+
+    Example: `nostro breaks thresholds --set high:EUR:10000.00 --set high:age:5 --as alice`
+    """
+    wanted = [_threshold(line) for line in lines or ()]
+    with session(person, book) as s:
+        if wanted:
+            set_severity(s.conn, book_id=s.book_id, thresholds=wanted)
+        found = severity_thresholds(s.conn, book_id=s.book_id)
+
+    def text() -> None:
+        for line in found:
+            amount = ""
+            if line.amount_minor is not None and line.currency is not None:
+                amount = f"{format_amount(line.amount_minor, CURRENCIES[line.currency].exponent)} {line.currency}"
+            age = f"{line.age_days} business days" if line.age_days is not None else ""
+            console.print(f"{line.severity}: {line.code or amount or age}")
+        if not found:
+            console.print("the built-in thresholds hold; docs/breaks.md lists them")
+
+    emit({"thresholds": found}, text, as_json=as_json)
