@@ -120,6 +120,7 @@ def _stored(statement: Statement) -> StoredStatement:
         ordinal=statement.ordinal,
         stmt_id=statement.id,
         sequence=statement.electronic_sequence,
+        page=None,
         from_date=None,
         closing_date=_day(statement),
         opening_minor=statement.opening.amount_minor,
@@ -128,7 +129,14 @@ def _stored(statement: Statement) -> StoredStatement:
 
 
 def _end(stored: StoredStatement) -> ChainEnd:
-    return ChainEnd(stored.statement_id, stored.sequence, stored.closing_date, stored.closing_minor)
+    return ChainEnd(
+        statement_id=stored.statement_id,
+        stmt_id=stored.stmt_id,
+        sequence=stored.sequence,
+        page=stored.page,
+        closing_date=stored.closing_date,
+        closing_minor=stored.closing_minor,
+    )
 
 
 def _lines(file: StatementFile, statement: Statement) -> pl.DataFrame:

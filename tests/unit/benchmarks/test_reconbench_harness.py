@@ -38,7 +38,8 @@ def test_worst_and_mean_are_over_the_seeds():
 
 def test_a_matcher_that_does_little_misses_what_is_asked_and_the_run_says_where():
     held = {name: held for name, *_, held in small_run().acceptance()}
-    assert set(held) == {name for name, *_ in ACCEPTANCE}
+    of_files = {"files_misjudged", "statements_unproven", "line_amounts_changed"}
+    assert set(held) == {name for name, *_ in ACCEPTANCE} - of_files
     assert not held["coverage"] and not held["break_macro_f1"] and not held["precision"]
     assert held["result_digests"] and held["items_not_in_one_place"] and held["conservation_residual_minor"]
     assert any("NOT REACHED" in line for line in acceptance_lines(small_run()))
