@@ -1,6 +1,6 @@
 """The process in which the product's matcher answers: it is handed a folder of inputs and a folder to write to.
 
-Lives here: calling the matcher and saying what it took. Must not live here: anything that
+Lives here: calling `recon.matching.reconcile_parquet` and saying what it took. Must not live here: anything that
 knows the truth (`blindfold.py`).
 
 Usage: python -m benchmarks.reconbench.answer INPUTS OUT AS_OF THREADS MEMORY_GB
@@ -9,7 +9,6 @@ Usage: python -m benchmarks.reconbench.answer INPUTS OUT AS_OF THREADS MEMORY_GB
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import sys
 import time
@@ -21,29 +20,20 @@ from benchmarks.result import peak_rss_mb
 
 def answer(inputs: Path, out: Path, *, as_of: dt.date, threads: int, memory_gb: int) -> dict[str, object]:
     """Run the matcher once; seconds, memory, and the digest of its result."""
-    import polars as pl
-
-    from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, classify
-    from recon.matching import Tolerances, clear
+    from recon.matching import Tolerances, reconcile_parquet
 
     started, cpu = time.perf_counter(), time.process_time()
-    items = pl.concat([pl.read_parquet(inputs / f"{side}.parquet") for side in ("bank", "ledger")])
-    cascade = clear(items, tolerances=Tolerances(), threads=threads)
-    lines = items.filter(pl.col("kind") == "LINE").join(cascade.sets.select("item_id"), on="item_id", how="semi")
-    found = classify(
-        cascade.open_items,
-        cleared_lines=lines.select(list(CLEARED_LINE_SCHEMA)),
-        acquirers=pl.DataFrame(schema=ACQUIRER_SCHEMA),
+    result = reconcile_parquet(
+        inputs / "bank.parquet",
+        inputs / "ledger.parquet",
+        out,
         tolerances=Tolerances(),
+        as_of=as_of,
         threads=threads,
+        memory_limit_gb=memory_gb,
     )
-    cascade.sets.write_parquet(out / "matches.parquet")
-    found.open_items.with_columns(pl.col("break_id").fill_null(pl.format("T{}", "item_id"))).write_parquet(
-        out / "breaks.parquet"
-    )
-    digest = hashlib.sha256(cascade.sets.write_csv().encode() + found.open_items.write_csv().encode()).hexdigest()
     return {
-        "result_sha256": digest,
+        "result_sha256": result.result_sha256,
         "wall_s": time.perf_counter() - started,
         "cpu_s": time.process_time() - cpu,
         "peak_mb": peak_rss_mb(),
