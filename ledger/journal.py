@@ -22,6 +22,7 @@ from ledger.arrays import (
 from ledger.db import Connection
 from ledger.errors import RefusedError, UnknownAccountError, constraint_errors, translate_errors
 from ledger.transactions import transaction
+from ledger.wire import PreparedCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,19 @@ _POST_LEGS = (
     " FROM ledger.post_batch(%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s) ORDER BY entry_ordinal"
 )
 _POST_EACH = (
-    "SELECT first_id, entry_id, first_posting_id, status, constraint_name, message"
-    " FROM ledger.post_each(%s, %s, %s, %s, %s, %s, %s, %s)"
+    b"SELECT first_id, entry_id, first_posting_id, status, constraint_name, message"
+    b" FROM ledger.post_each($1, $2, $3, $4, $5, $6, $7, $8)"
 )
+_POST_EACH_TYPES = (
+    23,
+    1009,
+    1182,
+    1009,
+    1009,
+    1007,
+    1007,
+    1016,
+)  # int, text[], date[], text[] twice, int[] twice, bigint[]
 _STATUS = {status.value: status for status in EntryStatus}
 _NO_ACCOUNT = 0
 BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position in the batch
@@ -228,20 +239,36 @@ def post_legs(
     return _outcomes(entries, legs, rows)  # type: ignore[arg-type]
 
 
-def post_each(conn: Connection, *, book_id: int, entries: Sequence[NewEntry], legs: Legs) -> tuple[EntryOutcome, ...]:
-    """Like `post_legs` with ``independent``, and cheaper when all entries are new.
+def prepare_post_each(conn: Connection) -> PreparedCall:
+    """What `post_each` calls, once a connection."""
+    return PreparedCall(conn, name=b"nostro_post_each", statement=_POST_EACH, types=_POST_EACH_TYPES)
+
+
+def post_each(call: PreparedCall, *, book_id: int, entries: Sequence[NewEntry], legs: Legs) -> tuple[EntryOutcome, ...]:
+    """Like `post_legs` with ``independent``, and cheaper when all entries are new. The caller commits.
 
     Raises psycopg's errors as they come.
     """
-    rows = conn.execute(_POST_EACH, (book_id, *entry_parameters(legs))).fetchall()
-    base = rows[0][0]
-    if base is None:
-        return _outcomes(entries, legs, [row[1:] for row in rows])  # type: ignore[misc]
-    assert isinstance(base, int)
+    columns = [None if column is None else column.data for column in entry_parameters(legs)]
+    rows = call.rows([book_id.to_bytes(4, "big"), *columns])
+    if rows[0][0] is None:
+        return _outcomes(entries, legs, [_from_binary(row) for row in rows])
+    base = int.from_bytes(rows[0][0], "big")
     first = dict(zip(reversed(legs.leg_entry), range(base + len(legs.leg_entry) - 1, base - 1, -1), strict=True))
     return tuple(
         EntryOutcome(entry.key, EntryStatus.POSTED, base + n, first[n + 1], None, None)
         for n, entry in enumerate(entries)
+    )
+
+
+def _from_binary(row: tuple[bytes | None, ...]) -> tuple[int | None, int | None, str, str | None, str | None]:
+    _, entry_id, posting_id, status, constraint, message = row
+    return (
+        None if entry_id is None else int.from_bytes(entry_id, "big"),
+        None if posting_id is None else int.from_bytes(posting_id, "big"),
+        (status or b"").decode(),
+        None if constraint is None else constraint.decode(),
+        None if message is None else message.decode(),
     )
 
 

@@ -14,7 +14,17 @@ import psycopg
 
 from ledger.db import Connection
 from ledger.errors import NostroError, OutcomeUnknownError, UnavailableError, error_from_postgres
-from ledger.journal import EntryOutcome, EntryStatus, NewEntry, columns_of, first_accounts, known_accounts, post_each
+from ledger.journal import (
+    EntryOutcome,
+    EntryStatus,
+    NewEntry,
+    columns_of,
+    first_accounts,
+    known_accounts,
+    post_each,
+    prepare_post_each,
+)
+from ledger.wire import PreparedCall, commit
 
 Answer = EntryOutcome | Exception
 
@@ -42,6 +52,7 @@ class Lane:
         self._patience_s = patience_s
         self._given_up = given_up
         self._conn: Connection | None = None
+        self._call: PreparedCall | None = None  # of that connection
         self._down_since: float | None = None
         self._accounts: dict[int, dict[str, int]] = {}  # by book; an account keeps its id for ever
 
@@ -78,8 +89,10 @@ class Lane:
         held: tuple[EntryOutcome, ...] | None = None
         try:
             legs = columns_of(entries, self._account_ids(conn, book_id, entries))
-            held = post_each(conn, book_id=book_id, entries=entries, legs=legs)
-            conn.commit()
+            if self._call is None:
+                self._call = prepare_post_each(conn)
+            held = post_each(self._call, book_id=book_id, entries=entries, legs=legs)
+            commit(conn)
             return held
         except psycopg.Error as error:
             if conn.closed:
@@ -102,6 +115,7 @@ class Lane:
     def _connected(self) -> Connection:
         if self._conn is not None and not self._conn.closed:
             return self._conn
+        self._call = None
         self._accounts.clear()  # another server may answer now, restored from a copy
         pause_s, now_s = _PAUSE_MIN_S, time.monotonic()
         self._down_since = down_since = now_s if self._down_since is None else self._down_since
