@@ -21,13 +21,14 @@ from sandbox.bank_behaviour import BankBehaviour, StatementVersion
 from sandbox.book import BankBook, StoredBatch, StoredStatement
 from sandbox.camt import notification_message, stamp, statement_element, statement_message
 from sandbox.camt_versions import version_02
-from sandbox.day_work import RETURN, AccountWork, Arrival, BatchWork, Booking, DayWork, day_lines
+from sandbox.day_work import LATE, RETURN, TAKEN_BACK, AccountWork, Arrival, BatchWork, Booking, DayWork, day_lines
 from sandbox.errors import SandboxError
 from sandbox.fate import Fates, Noise
 from sandbox.faults import Fault, FaultDone, FaultyFolders, read_faults
 from sandbox.folders import Folders
 from sandbox.injection import Injector
 from sandbox.lines import AccountDay, Line, number
+from sandbox.recalls import return_message
 from sandbox.reception import Received, Reception, group_status
 from sandbox.setup_reader import BankAccount, BankProfile, BankSetup, read_setup
 from sandbox.status import BatchStatus
@@ -155,6 +156,7 @@ class Bank:
             injector = Injector(work, self._book, seed=self._seed, window_days=self._setup.window_days)
             injector.inject_all()
         returned = sum(later.kind == RETURN for item in work.accounts.values() for later in item.later)
+        self._announce_returns(work)
         self._schedule_returns(work)
         self._report_executed(work)
         self._deliver_reports(work)
@@ -179,22 +181,23 @@ class Bank:
                 continue
             self._book.close_batch(batch.batch_id, day)
             bookings = [Booking(payment, payment.amount_minor) for payment in self._book.payments(batch.batch_id)]
-            total = sum(booking.amount_minor for booking in bookings)
+            total = sum(booking.amount_minor for booking in bookings) * (-1 if batch.collects else 1)
             if account.floor_minor is not None and available - total < account.floor_minor:
                 self._refuse_for_funds(bank, batch)
                 continue
             available -= total
-            self._meet_fate(bookings)
+            self._meet_fate(bookings, collects=batch.collects)
             work.batches.append(BatchWork(batch, bookings))
         work.later = self._book.take_later(account.code, day)
         self._add_charges(work, day)
         return work
 
-    def _meet_fate(self, bookings: list[Booking]) -> None:
+    def _meet_fate(self, bookings: list[Booking], *, collects: bool) -> None:
         for booking in bookings:
             payment = booking.payment
-            booking.returned = self._fates.returned(payment.end_to_end_id)
-            if booking.returned is None:
+            booking.comebacks = self._fates.comebacks(payment.end_to_end_id, payment.amount_minor, collects=collects)
+            booking.taken = collects  # anomalies are of payments
+            if not booking.comebacks and not collects:
                 booking.noise = self._fates.noise(payment.end_to_end_id)
             if booking.noise is not None and payment.uetr is None:
                 booking.noise = Noise.PARTY_ONLY
@@ -243,16 +246,25 @@ class Bank:
             if work.arrivals and incoming:
                 work.fees.append(Line(-tariff.amount_minor, tariff.code, text="Charge for incoming payments"))
 
+    def _announce_returns(self, work: DayWork) -> None:
+        """Tell by pacs.004 what today's statement will show coming back, where the bank does that."""
+        for item in work.accounts.values():
+            returns = [later for later in item.later if later.kind == RETURN and not later.collects]
+            if returns and self._behaviour.announces_returns:
+                text = return_message(item.account, item.bank, work.day, returns, item.return_charge_minor)
+                self._folders.deliver(item.bank, f"pacs.004_{item.account.iban}_{work.day}.xml", text)
+
     def _schedule_returns(self, work: DayWork) -> None:
         for item in work.accounts.values():
             for booking in item.bookings():
-                if booking.returned is not None and booking.booked:
+                for back in booking.comebacks if booking.booked else ():
                     self._book.add_later(
                         booking.payment,
-                        kind=RETURN,
-                        day=item.bank.calendar.after(work.day, open_days=booking.returned.open_days),
+                        kind=TAKEN_BACK if back.taken_back else RETURN,
+                        day=item.bank.calendar.after(work.day, open_days=back.open_days),
                         account=item.account.code,
-                        reason=booking.returned.reason,
+                        reason=back.reason,
+                        amount_minor=back.amount_minor,
                     )
 
     def _report_executed(self, work: DayWork) -> None:
@@ -328,7 +340,7 @@ class Bank:
         committed = int(self._book.setting("executions_bytes") or "0")
         rows: list[str] = []
         for code, item in work.accounts.items():
-            late = [later.payment for later in item.later if later.kind != RETURN]
+            late = [later.payment for later in item.later if later.kind == LATE]
             booked = [booking.payment for booking in item.bookings() if booking.booked]
             for payment in late + booked:
                 row = {

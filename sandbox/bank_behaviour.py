@@ -29,11 +29,20 @@ class StatementVersion(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankBehaviour:
     """Rates in payments per thousand; `return_charge_minor` is what the bank keeps of a payment that comes back.
-    `statement` is the version of camt.053. `booking` gives the style of single accounts by code; every other
-    account is booked in batches with details or itemised as its bank profile's batch booking says."""
+
+    Of the payments that come back, per thousand: `late_returns` come weeks later, `partial_returns` in part (the rest
+    later, or never), and `taken_back` ones are taken back again. `recalls_refused` are per thousand executed payments
+    that are asked back. `announces_returns`: a pacs.004 comes before the statement. `statement` is the version of
+    camt.053. `booking` gives the style of single accounts by code; every other account is booked in batches with
+    details or itemised as its bank profile's batch booking says."""
 
     rejects_per_mille: int = 0
     returns_per_mille: int = 0
+    late_returns_per_mille: int = 0
+    partial_returns_per_mille: int = 0
+    taken_back_per_mille: int = 0
+    recalls_refused_per_mille: int = 0
+    announces_returns: bool = False
     noise_per_mille: int = 0
     charges: bool = False
     interest: bool = False

@@ -57,16 +57,34 @@ class StoredBatch:
     payment_information_id: str
     account: str
     execution_date: dt.date
+    collects: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LaterBooking:
-    """A return, or a booking that comes late; `reason` is the return reason code."""
+    """A return, a return taken back, or a booking that comes late. `amount_minor` > 0 is what moves; `reason` is the
+    return reason code; `collects` says that the payment was a direct debit."""
 
     payment: StoredPayment
     kind: str
     account: str
+    amount_minor: int
     reason: str | None
+    collects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBack:
+    """A payment as a recall finds it: `closed_on` its batch was executed (None: not yet), `back_minor` is due back or
+    came back of it already."""
+
+    payment: StoredPayment
+    bank: str
+    account: str
+    closed_on: dt.date | None
+    rejected: bool
+    collects: bool
+    back_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +113,20 @@ _PAYMENT = (
 )
 _PAYMENTS_OF = "SELECT " + _PAYMENT + " FROM payment p WHERE p.batch_id = ? AND p.reject_reason IS NULL ORDER BY 1"
 _LATER_ON = (
-    "SELECT " + _PAYMENT + ", l.kind, l.account, l.reason FROM later l JOIN payment p USING (payment_id)"
-    " WHERE l.account = ? AND l.day <= ? AND l.done = 0 ORDER BY l.kind, p.payment_id"
+    "SELECT " + _PAYMENT + ", l.kind, l.account, l.amount_minor, l.reason, b.collects, l.later_id FROM later l"
+    " JOIN payment p USING (payment_id) JOIN batch b USING (batch_id)"
+    " WHERE l.account = ? AND l.day <= ? AND l.done = 0 ORDER BY l.kind, p.payment_id, l.later_id"
+)
+_ASKED_BACK = (
+    "SELECT " + _PAYMENT + ", f.bank, b.account, b.closed_on, p.reject_reason IS NOT NULL, b.collects,"
+    " (SELECT coalesce(sum(CASE l.kind WHEN 'return' THEN l.amount_minor WHEN 'taken_back' THEN -l.amount_minor END),"
+    " 0) FROM later l WHERE l.payment_id = p.payment_id)"
+    " FROM payment p JOIN batch b USING (batch_id) JOIN file f USING (file_id)"
+    " WHERE p.end_to_end_id = ? AND f.bank = ? AND f.accepted"
 )
 _FILE = "f.file_id, f.bank, f.message, f.message_id, f.created, f.payment_count"
 _DUE = (
-    "SELECT " + _FILE + ", b.batch_id, b.payment_information_id, b.account, b.execution_date"
+    "SELECT " + _FILE + ", b.batch_id, b.payment_information_id, b.account, b.execution_date, b.collects"
     " FROM batch b JOIN file f USING (file_id) WHERE b.closed_on IS NULL AND b.account = ? AND f.accepted"
     " ORDER BY b.batch_id"
 )
@@ -180,12 +206,14 @@ class BankBook:
         payment_information_id: str,
         account: str,
         execution_date: dt.date,
+        collects: bool,
         payments: Iterable[tuple[OrderedPayment, str | None]],
     ) -> int:
         """Keep a `PmtInf` and its payments, each with its reject reason or None."""
         batch_id = self._db.execute(
-            "INSERT INTO batch (file_id, payment_information_id, account, execution_date) VALUES (?, ?, ?, ?)",
-            (file.file_id, payment_information_id, account, execution_date.isoformat()),
+            "INSERT INTO batch (file_id, payment_information_id, account, execution_date, collects)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (file.file_id, payment_information_id, account, execution_date.isoformat(), collects),
         ).lastrowid
         assert batch_id is not None
         self._db.executemany(
@@ -217,7 +245,7 @@ class BankBook:
     def due_batches(self, account: str) -> list[StoredBatch]:
         """Batches of an account that were not executed yet, whatever their date."""
         return [
-            StoredBatch(row[6], StoredFile(*row[:6]), row[7], row[8], dt.date.fromisoformat(row[9]))
+            StoredBatch(row[6], StoredFile(*row[:6]), row[7], row[8], dt.date.fromisoformat(row[9]), bool(row[10]))
             for row in self._db.execute(_DUE, (account,))
         ]
 
@@ -242,6 +270,19 @@ class BankBook:
         ).fetchone()
         return int(row[0])
 
+    def asked_back(self, bank: str, end_to_end_id: str) -> AskedBack | None:
+        """The payment of this reference, None when the bank has none or several."""
+        rows = self._db.execute(_ASKED_BACK, (end_to_end_id, bank)).fetchall()
+        if len(rows) != 1:
+            return None
+        (row,) = rows
+        closed = None if row[10] is None else dt.date.fromisoformat(row[10])
+        return AskedBack(StoredPayment(*row[:8]), row[8], row[9], closed, bool(row[11]), bool(row[12]), int(row[13]))
+
+    def reject_payment(self, payment: StoredPayment, reason: str) -> None:
+        """A payment will not be executed."""
+        self._db.execute("UPDATE payment SET reject_reason = ? WHERE payment_id = ?", (reason, payment.payment_id))
+
     def reject_batch(self, batch_id: int, reason: str) -> None:
         """Reject every payment of a batch."""
         self._db.execute("UPDATE payment SET reject_reason = ? WHERE batch_id = ?", (reason, batch_id))
@@ -251,21 +292,27 @@ class BankBook:
         self._db.execute("UPDATE batch SET closed_on = ? WHERE batch_id = ?", (day.isoformat(), batch_id))
 
     def add_later(
-        self, payment: StoredPayment, *, kind: str, day: dt.date, account: str, reason: str | None = None
+        self,
+        payment: StoredPayment,
+        *,
+        kind: str,
+        day: dt.date,
+        account: str,
+        reason: str | None = None,
+        amount_minor: int | None = None,
     ) -> None:
-        """Keep a return or late booking for its day."""
+        """Keep a return or late booking for its day; of the whole payment when no amount is given."""
+        amount = payment.amount_minor if amount_minor is None else amount_minor
         self._db.execute(
-            "INSERT INTO later (payment_id, kind, day, account, reason) VALUES (?, ?, ?, ?, ?)",
-            (payment.payment_id, kind, day.isoformat(), account, reason),
+            "INSERT INTO later (payment_id, kind, day, account, amount_minor, reason) VALUES (?, ?, ?, ?, ?, ?)",
+            (payment.payment_id, kind, day.isoformat(), account, amount, reason),
         )
 
     def take_later(self, account: str, day: dt.date) -> list[LaterBooking]:
         """Returns and late bookings whose day has come; they are then done."""
         rows = self._db.execute(_LATER_ON, (account, day.isoformat())).fetchall()
-        self._db.executemany(
-            "UPDATE later SET done = 1 WHERE payment_id = ? AND kind = ?", [(row[0], row[8]) for row in rows]
-        )
-        return [LaterBooking(StoredPayment(*row[:8]), row[8], row[9], row[10]) for row in rows]
+        self._db.executemany("UPDATE later SET done = 1 WHERE later_id = ?", [(row[13],) for row in rows])
+        return [LaterBooking(StoredPayment(*row[:8]), row[8], row[9], row[10], row[11], bool(row[12])) for row in rows]
 
     # Days ---------------------------------------------------------------------------------------------
 

@@ -159,6 +159,7 @@ class _EntryWriter:
         account = f"<Id><IBAN>{detail.party_iban}</IBAN></Id>" if detail.party_iban else ""
         owner = f"<Pty>{self._owner}</Pty>"
         outgoing = (side == "DBIT") != bool(detail.return_reason)
+        outgoing = outgoing if detail.owner_pays is None else detail.owner_pays
         debtor, debtor_account = (owner, self._owner_account) if outgoing else (other, account)
         creditor, creditor_account = (other, account) if outgoing else (owner, self._owner_account)
         return (

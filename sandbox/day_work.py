@@ -15,12 +15,13 @@ from sandbox.acquirers import Payout
 from sandbox.anomalies import Kind, Truth
 from sandbox.bank_behaviour import BookingStyle
 from sandbox.book import LaterBooking, StoredBatch, StoredPayment, StoredStatement
-from sandbox.fate import Noise, Return
+from sandbox.fate import Comeback, Noise
 from sandbox.lines import Batch, Detail, Line, Mark
 from sandbox.setup_reader import Acquirer, BankAccount, BankProfile
 
 LATE = "late"
 RETURN = "return"
+TAKEN_BACK = "taken_back"
 _CUT = 6  # signs lost from a truncated reference
 
 
@@ -33,14 +34,14 @@ class Booking:
     booked: bool = True
     taken: bool = False
     noise: Noise | None = None
-    returned: Return | None = None
+    comebacks: tuple[Comeback, ...] = ()
     anonymous: bool = False
     mark: Mark | None = None
 
     @property
     def untouched(self) -> bool:
         """Whether neither chance nor an anomaly has bent it."""
-        bent = self.taken or self.noise or self.returned or self.mark
+        bent = self.taken or self.noise or self.comebacks or self.mark
         return self.booked and not bent
 
 
@@ -93,6 +94,11 @@ class AccountWork:
         return f"PMNT/ICDT/{self.transfer_scheme}"
 
     @property
+    def collection_code(self) -> str:
+        """Bank transaction code of a direct debit we collect."""
+        return f"PMNT/IDDT/{'ESDD' if self.account.currency == 'EUR' else 'PMDD'}"
+
+    @property
     def shows_payments(self) -> bool:
         """Whether single payments can be seen on the statement."""
         return self.style is not BookingStyle.BATCH
@@ -140,8 +146,10 @@ def day_lines(work: AccountWork, day: DayWork, rng: random.Random) -> list[Line]
             payment = later.payment
             detail = payment_detail(Booking(payment, payment.amount_minor, mark=mark))
             debits.append(Line(-payment.amount_minor, work.payment_code, [detail]))
-        else:
+        elif (later.kind == RETURN) != later.collects:
             credits.append(_return_line(later, work.return_charge_minor))
+        else:
+            debits.append(_return_line(later, 0))
     rng.shuffle(credits)
     rng.shuffle(debits)
     return [*credits, *_batch_lines(work), *debits, *work.fees]
@@ -150,16 +158,17 @@ def day_lines(work: AccountWork, day: DayWork, rng: random.Random) -> list[Line]
 def _batch_lines(work: AccountWork) -> Iterator[Line]:
     for item in work.batches:
         booked = [booking for booking in item.bookings if booking.booked]
+        side, code = (1, work.collection_code) if item.batch.collects else (-1, work.payment_code)
         total = sum(booking.amount_minor for booking in booked)
         if not booked:
             continue
         if work.style is BookingStyle.ITEMISED:
             for booking in booked:
-                yield Line(-booking.amount_minor, work.payment_code, [payment_detail(booking)])
+                yield Line(side * booking.amount_minor, code, [payment_detail(booking)])
             continue
         batch = Batch(item.batch.file.message_id, item.batch.payment_information_id, len(booked))
         details = [payment_detail(booking) for booking in booked] if work.shows_payments else []
-        yield Line(-total, work.payment_code, details, batch, mark=item.mark)
+        yield Line(side * total, code, details, batch, mark=item.mark)
 
 
 def payment_detail(booking: Booking) -> Detail:
@@ -204,11 +213,11 @@ def _arrival_lines(work: AccountWork, arrival: Arrival) -> Iterator[Line]:
 
 
 def _return_line(later: LaterBooking, charge_minor: int) -> Line:
-    """What comes back, less what the bank keeps of it; a payment smaller than that comes back whole."""
+    """What comes back, less what the bank keeps of it (what is smaller comes back whole), or is taken back."""
     payment = later.payment
-    charge = charge_minor if charge_minor < payment.amount_minor else 0
+    charge = charge_minor if charge_minor < later.amount_minor and later.kind == RETURN and not later.collects else 0
     detail = Detail(
-        amount_minor=payment.amount_minor - charge,
+        amount_minor=later.amount_minor - charge,
         charges_minor=charge,
         end_to_end_id=payment.end_to_end_id,
         instruction_id=payment.instruction_id,
@@ -217,5 +226,8 @@ def _return_line(later: LaterBooking, charge_minor: int) -> Line:
         party_iban=payment.creditor_iban,
         remittance=payment.remittance,
         return_reason=later.reason,
+        owner_pays=not later.collects,
     )
-    return Line(payment.amount_minor - charge, "PMNT/ICDT/RRTN", [detail])
+    incoming = (later.kind == RETURN) != later.collects
+    family = "IDDT" if later.collects else "ICDT"
+    return Line((1 if incoming else -1) * (later.amount_minor - charge), f"PMNT/{family}/RRTN", [detail])

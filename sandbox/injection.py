@@ -176,7 +176,7 @@ class Injector:
             for work in self._work.accounts.values()
             if work.style is BookingStyle.BATCH
             for batch in work.batches
-            if batch.mark is None and len(batch.bookings) >= 3
+            if batch.mark is None and len(batch.bookings) >= 3 and not batch.batch.collects
         ]
         if not candidates:
             return False
@@ -184,7 +184,7 @@ class Injector:
         batch.mark = self._work.mark(Kind.BATCH_RESIDUAL, work.account.code)
         self._rng.choice(batch.bookings).booked = False
         for booking in batch.bookings:
-            booking.returned = None
+            booking.comebacks = ()
         return True
 
     # Acquirer payouts --------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class Detail:
     remittance: str | None = None
     return_reason: str | None = None
     charges_minor: int = 0
+    owner_pays: bool | None = None  # of the transfer itself; None: as the line's side and a return's reason say
     mark: Mark | None = None
     ref: str = ""
 

@@ -35,7 +35,8 @@ class UnreadableOrderError(SandboxError):
 
 @dataclass(frozen=True, slots=True)
 class OrderedPayment:
-    """One credit transfer of an order (`CdtTrfTxInf`). `amount_minor` > 0."""
+    """One credit transfer of an order (`CdtTrfTxInf`), or one direct debit, whose debtor then stands as the creditor:
+    the other party. `amount_minor` > 0."""
 
     instruction_id: str | None
     end_to_end_id: str
@@ -49,7 +50,7 @@ class OrderedPayment:
 
 @dataclass(frozen=True, slots=True)
 class OrderedBatch:
-    """One `PmtInf`: debtor account, execution date, its own totals and its payments."""
+    """One `PmtInf`: the customer's account, execution date, its totals and payments; `collects`: direct debits."""
 
     payment_information_id: str
     debtor_iban: str
@@ -57,11 +58,12 @@ class OrderedBatch:
     stated_count: int | None
     stated_sum: Decimal | None
     payments: tuple[OrderedPayment, ...]
+    collects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A whole pain.001: group header and batches."""
+    """A whole pain.001, or pain.008: group header and batches."""
 
     message: str
     message_id: str
@@ -94,7 +96,7 @@ def read_order(content: bytes) -> Order:
     Raises `UnreadableOrderError` when the XML is broken, of another message or version, or misses what the
     message requires.
     """
-    message = _message(content)
+    message = message_name(content, _VERSIONS)
     model = import_module(f"pyiso20022.pain.{message.replace('.', '_')}")
     parser = XmlParser(context=_CONTEXT, handler=XmlEventHandler, config=ParserConfig(fail_on_converter_warnings=True))
     try:
@@ -107,8 +109,8 @@ def read_order(content: bytes) -> Order:
 _CONTEXT = XmlContext()
 
 
-def _message(content: bytes) -> str:
-    """The message name from the root's namespace; refuses a DOCTYPE and anything that is not pain.001."""
+def message_name(content: bytes, known: tuple[str, ...]) -> str:
+    """The message name from the root's namespace; refuses a DOCTYPE and any message that does not begin like these."""
     try:
         events = etree.iterparse(_Bytes(content), events=("start",), resolve_entities=False, no_network=True)
         _, root = next(iter(events))
@@ -118,8 +120,8 @@ def _message(content: bytes) -> str:
         raise UnreadableOrderError("a document type declaration is not accepted")
     namespace = etree.QName(root).namespace or ""
     message = namespace.removeprefix(_NAMESPACE)
-    if message not in _VERSIONS:
-        raise UnreadableOrderError(f"namespace {namespace!r} is none of {', '.join(_VERSIONS)}")
+    if not message.startswith(known):
+        raise UnreadableOrderError(f"namespace {namespace!r} is none of {', '.join(known)}")
     return message
 
 
@@ -183,4 +185,4 @@ def _payments(nodes: list[Any]) -> Iterator[OrderedPayment]:
         )
 
 
-__all__ = ["Order", "OrderedBatch", "OrderedPayment", "UnreadableOrderError", "read_order", "sum_of"]
+__all__ = ["Order", "OrderedBatch", "OrderedPayment", "UnreadableOrderError", "message_name", "read_order", "sum_of"]

@@ -6,19 +6,24 @@ execution and statements (`sandbox.bank`). Reasons: ISO external status reason c
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.book import BankBook, StoredFile
+from sandbox.debit_orders import DEBITS, read_debits, read_recall
 from sandbox.fate import Fates
 from sandbox.folders import Folders
-from sandbox.orders import Order, OrderedBatch, UnreadableOrderError, read_order, sum_of
+from sandbox.orders import Order, OrderedBatch, UnreadableOrderError, message_name, read_order, sum_of
+from sandbox.recalls import REFUSED, answer_message, decide
 from sandbox.setup_reader import BankAccount, BankProfile, BankSetup
 from sandbox.status import BatchStatus, FileStatus, status_report
 
 _UNREADABLE_CREATED = "1970-01-01T00:00:00Z"
+_RECALLS = ("camt.055.",)
+_KNOWN = ("pain.001.001.03", "pain.001.001.09", "pain.001.001.11", *DEBITS, *_RECALLS)
 _NOT_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -65,8 +70,12 @@ class Reception:
                 yield received
 
     def _take(self, bank: BankProfile, path: Path) -> Received:
+        content = path.read_bytes()
         try:
-            order = read_order(path.read_bytes())
+            message = message_name(content, _KNOWN)
+            if message.startswith(_RECALLS):
+                return self._take_recall(bank, path, content)
+            order = read_debits(content) if message in DEBITS else read_order(content)
         except UnreadableOrderError as fault:
             return self._refuse_unreadable(bank, path, str(fault))
         refusal = self._refusal(bank, order)
@@ -91,6 +100,18 @@ class Reception:
         self.report(bank, file, group_status(statuses, "ACCP"), batches=statuses)
         return Received(bank.code, path.name, order.message_id, order.count, rejected, None)
 
+    def _take_recall(self, bank: BankProfile, path: Path, content: bytes) -> Received:
+        """Answer a recall by camt.029; whether a recall came before is not asked: what is back is refused then."""
+        order = read_recall(content)
+        day = self._book.last_closed_day() or dt.date.min
+        answered = decide(order, bank, self._book, self._fates, day)
+        number = int(self._book.setting(f"recalls/{bank.code}") or "0") + 1
+        self._book.remember(f"recalls/{bank.code}", str(number))
+        name = f"camt.029_{_NOT_AN_ID.sub('-', order.message_id)}_{number:06d}.xml"
+        self._folders.deliver(bank, name, answer_message(order, bank, answered, number=number))
+        refused = sum(each.status == REFUSED for each in answered)
+        return Received(bank.code, path.name, order.message_id, len(answered), refused, None)
+
     def _keep(self, bank: BankProfile, file: StoredFile, batch: OrderedBatch) -> int:
         account = self._debtor(bank, batch)
         assert account is not None  # _refusal saw to it
@@ -99,7 +120,11 @@ class Reception:
             payment_information_id=batch.payment_information_id,
             account=account.code,
             execution_date=batch.execution_date,
-            payments=((payment, self._fates.reject_reason(payment.end_to_end_id)) for payment in batch.payments),
+            collects=batch.collects,
+            payments=(
+                (payment, self._fates.reject_reason(payment.end_to_end_id, collects=batch.collects))
+                for payment in batch.payments
+            ),
         )
 
     def _debtor(self, bank: BankProfile, batch: OrderedBatch) -> BankAccount | None:

@@ -145,6 +145,12 @@ class ComposedFile:
         """``pay`` or ``collect``, as the database calls it."""
         return "pay" if isinstance(self.file, PaymentFile) else "collect"
 
+    @property
+    def execution_date(self) -> dt.date:
+        """When the bank is asked to book it."""
+        file = self.file
+        return file.group.execution_date if isinstance(file, PaymentFile) else file.group.collection_date
+
 
 class Scribe:
     """Writes texts in a bank's characters and keeps what it had to change."""

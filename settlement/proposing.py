@@ -179,7 +179,7 @@ def _record(
     if findings := gate_file(content, composed.file, composed.transfers, composed.totals):
         return findings
     row = conn.execute(
-        "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             frame.run_id,
             part,
@@ -190,6 +190,7 @@ def _record(
             obligation_ids,
             [transfer.end_to_end_id for transfer in composed.transfers],
             [transfer.uetr for transfer in composed.transfers],
+            composed.execution_date,
         ),
         binary=True,
     ).fetchone()

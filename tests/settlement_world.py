@@ -43,7 +43,7 @@ banks:
     uetr: true
     max_transactions: {max_transactions}
     rails: {{SEPA: {{cutoff: "20:00", sla_days: 1, minimum: "0.01", maximum: "999999999.99"}}}}
-    refuses_duplicates: {refuses_duplicates}
+    refuses_duplicates: {refuses_duplicates}{direct_debit}
     tariff: [{{code: "PMNT/ICDT/CHRG", amount: "2.50", currency: EUR}}]
     transport: {transport}
   island:
@@ -123,9 +123,13 @@ def write_setup(
     accounts: Sequence[str] = ("eur", "gbp", "jpy", "kwd"),
     openings: dict[str, str] | None = None,
     transport: str = "{kind: folder, outbox: bank/nordbank/outbox, inbox: bank/nordbank/inbox}",
+    collects: bool = False,
     more: str = "",
 ) -> Path:
-    """Write setup.yaml (`more` at its end) and payees.csv and return the YAML's path."""
+    """Write setup.yaml and payees.csv and return the YAML's path.
+
+    `more` stands at its end; `collects`: nordbank takes direct debits.
+    """
     lines = []
     for name in accounts:
         bank, iban, currency, rail, country, town = _ACCOUNTS[name]
@@ -140,6 +144,7 @@ def write_setup(
         _YAML.format(
             refuses_duplicates=str(refuses_duplicates).lower(),
             max_transactions=max_transactions,
+            direct_debit="\n    direct_debit: {creditor_id: DE98ZZZ09999999999, lead_days: 2}" if collects else "",
             transport=transport,
             bank_accounts="\n".join(lines),
         )

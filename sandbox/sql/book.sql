@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS batch (
     payment_information_id TEXT NOT NULL,
     account TEXT NOT NULL REFERENCES account,
     execution_date TEXT NOT NULL,
+    collects INTEGER NOT NULL DEFAULT 0,  -- a direct debit: money comes in
     closed_on TEXT
 );
 CREATE INDEX IF NOT EXISTS batch_due ON batch (closed_on, account);
@@ -52,16 +53,21 @@ CREATE TABLE IF NOT EXISTS payment (
 CREATE INDEX IF NOT EXISTS payment_batch ON payment (batch_id);
 CREATE INDEX IF NOT EXISTS payment_amount ON payment (amount_minor);
 
--- Returns and late bookings, waiting for their day.
+CREATE INDEX IF NOT EXISTS payment_reference ON payment (end_to_end_id);
+
+-- Returns, returns taken back, and late bookings, waiting for their day.
 CREATE TABLE IF NOT EXISTS later (
+    later_id INTEGER PRIMARY KEY,
     payment_id INTEGER NOT NULL REFERENCES payment,
     kind TEXT NOT NULL,
     day TEXT NOT NULL,
     account TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
     reason TEXT,
-    done INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (payment_id, kind)
-) WITHOUT ROWID;
+    done INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS later_due ON later (done, account, day);
+CREATE INDEX IF NOT EXISTS later_payment ON later (payment_id);
 
 CREATE TABLE IF NOT EXISTS paid_payout (payout_id TEXT PRIMARY KEY, day TEXT NOT NULL) WITHOUT ROWID;
 

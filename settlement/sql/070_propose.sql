@@ -241,9 +241,10 @@ END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.
 -- LATERAL … LIMIT 1 pins each look-up to the primary key; what else must hold stands outside of it.
+-- p_execution_date: when the bank is to book it; a collection's is after its run's.
 CREATE FUNCTION settlement.record_file(
     p_run_id bigint, p_part int, p_direction text, p_msg_id text, p_payment_information_id text, p_content bytea,
-    p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[]) RETURNS bigint
+    p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[], p_execution_date date DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -257,7 +258,7 @@ BEGIN
     END IF;
     INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id, execution_date,
         msg_id, payment_information_id, sha256, instruction_count, total_minor, content)
-    SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id, r.execution_date,
+    SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id, greatest(p_execution_date, r.execution_date),
            p_msg_id, p_payment_information_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
       FROM settlement.run r
       JOIN settlement.bank_account_root b USING (bank_account_id)
@@ -270,7 +271,7 @@ BEGIN
     INSERT INTO settlement.instruction (instruction_id, file_id, ordinal, payee_id, payee_code, payee_name,
         payee_iban, payable_account_id, amount_minor, direction, end_to_end_id, uetr, execution_date)
     SELECT o.obligation_id, v_file, g.n, o.payee_id, y.code, v.name, v.iban, o.account_id, abs(o.pay_minor), p_direction,
-           g.end_to_end_id, g.uetr, r.execution_date
+           g.end_to_end_id, g.uetr, greatest(p_execution_date, r.execution_date)
       FROM unnest(p_obligation_ids, p_end_to_end_ids, p_uetrs) WITH ORDINALITY
            AS g (obligation_id, end_to_end_id, uetr, n)
      CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.obligation_id LIMIT 1) o

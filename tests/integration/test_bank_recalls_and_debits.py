@@ -1,0 +1,155 @@
+"""The simulated bank and the program together: direct debits with every way back, and recalls before and after.
+
+The bank's own book is the oracle: after each day N is what the bank holds, and nothing is open that is not explained.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import verify
+from nostro.database import Database
+from recon import RunReport, arrived_files, ingest_files, reconcile
+from sandbox import Bank, BankBehaviour, read_setup
+from settlement import (
+    approve_recall,
+    poll,
+    recalls,
+    release_hold,
+    request_recall,
+    send_recalls,
+)
+from settlement.business_days import Calendar
+from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
+
+TARGET = Calendar("ECB", "Europe/Berlin")
+ACCOUNT = "eur-payouts"
+PAYEES = [
+    PayeeRow(code="P1"),
+    PayeeRow(code="P2"),
+    PayeeRow(code="D1", negative="debit", mandate="M-1/2025-01-01/CORE/RCUR"),
+    PayeeRow(code="D2", negative="debit", mandate="M-2/2025-01-01/CORE/RCUR"),
+]
+
+
+@pytest.fixture
+def world(db: Database, tmp_path: Path) -> Iterator[World]:
+    made = make_world(db, tmp_path, PAYEES, accounts=("eur",), collects=True)
+    yield made
+    assert verify(made.app, book_id=made.book_id) == ()
+    made.close()
+
+
+def bank_of(world: World, **behaviour: object) -> Bank:
+    return Bank(world.home, read_setup(world.home / "setup.yaml"), seed=5, behaviour=BankBehaviour(**behaviour))  # type: ignore[arg-type]
+
+
+def day_ends(world: World, bank: Bank, day: dt.date) -> RunReport:
+    """The bank takes orders and closes; the company reads what it says and reconciles."""
+    bank.receive()
+    bank.close_day(day)
+    poll(world.app, home=world.home, book_id=world.book_id)
+    arrived = arrived_files(world.app, book_id=world.book_id, home=world.home)
+    ingest_files(world.app, book_id=world.book_id, paths=arrived)
+    run = reconcile(world.app, book_id=world.book_id, business_date=day, home=world.home)
+    assert world.balance(f"assets:bank:{ACCOUNT}") == bank.balance(ACCOUNT)
+    return run
+
+
+def through(world: World, bank: Bank, *, days: int, start: dt.date = DAY) -> dt.date:
+    """Some days without a new payment; the last of them. Nothing is a break."""
+    day = start
+    for _ in range(days):
+        assert day_ends(world, bank, day).breaks == ()
+        day = TARGET.next_open(day)
+    return day
+
+
+def states(world: World) -> dict[str, str]:
+    return {str(p): str(s) for p, s in world.rows("SELECT payee_code, state FROM settlement.instruction_current")}
+
+
+@pytest.mark.parametrize("version", ["pain.008.001.08", "pain.008.001.02"])
+def test_debts_are_collected_and_come_to_the_cent(world: World, version: str) -> None:
+    if version.endswith("02"):
+        path = world.home / "setup.yaml"
+        path.write_text(path.read_text().replace("lead_days: 2", f"lead_days: 2, message: {version}"))
+        from settlement import apply_setup
+
+        apply_setup(world.app, path)
+    world.owe("D1", -700)
+    world.owe("D2", -300)
+    world.pay()
+    assert {path.name.split(".")[0] for path in (world.home / "bank/nordbank/outbox").iterdir()}
+    with bank_of(world) as bank:
+        day_ends(world, bank, DAY)
+        assert bank.balance(ACCOUNT) == 1_000_000_00, "collected two open days later"
+        through(world, bank, days=3, start=TARGET.next_open(DAY))
+        assert bank.balance(ACCOUNT) == 1_000_000_00 + 1000
+    assert set(states(world).values()) == {"executed"}
+    assert world.balance("assets:transit:eur-payouts") == 0
+    assert world.balance("liabilities:payable:D1") == 0
+
+
+def test_a_collection_that_is_rejected_or_refunded_is_a_debt_again_and_held(world: World) -> None:
+    world.owe("D1", -700)
+    world.owe("D2", -300)
+    world.pay()
+    with bank_of(world, returns_per_mille=1000, late_returns_per_mille=1000, taken_back_per_mille=500) as bank:
+        day = through(world, bank, days=45)
+        assert bank.balance(ACCOUNT) in (1_000_000_00, 1_000_000_00 + 300, 1_000_000_00 + 700, 1_000_000_00 + 1000)
+        left = bank.balance(ACCOUNT) - 1_000_000_00
+    owed = world.rows("SELECT payee, sum(owed_minor)::int FROM settlement.open_item WHERE held GROUP BY 1")
+    assert sum(int(str(minor)) for _, minor in owed) == left - 1000
+    assert world.propose(day) == [], "no collection is repeated before a person says so"
+    texts = world.rows("SELECT reason FROM settlement.reopening WHERE kind = 'return'")
+    assert {str(reason)[:4] for (reason,) in texts} <= {"AM04", "MD06", "MS02", "MD01"} and texts
+
+
+def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(world: World) -> None:
+    world.owe("P1", 700)
+    world.owe("P2", 900)
+    (file_id,) = world.pay()
+    e2e = {str(p): str(e) for p, e in world.rows("SELECT payee_code, end_to_end_id FROM settlement.instruction")}
+
+    def ask(payee: str) -> None:
+        assert request_recall(world.alice, end_to_end_id=e2e[payee], reason_code="DUPL", reason="paid by hand")
+        assert approve_recall(world.bob, file_id, now=moment())
+        send_recalls(world.alice, file_id, home=world.home)
+
+    with bank_of(world, announces_returns=True, return_charge_minor=25) as bank:
+        bank.receive()
+        ask("P1")
+        day_ends(world, bank, DAY)
+        assert states(world) == {"P1": "rejected", "P2": "executed"}
+        ask("P2")
+        day = through(world, bank, days=5, start=TARGET.next_open(DAY))
+        assert bank.balance(ACCOUNT) == 1_000_000_00 - 25, "the charge of the return is ours"
+    found = {recall.payee: (recall.state, recall.answer) for recall in recalls(world.app, book_id=world.book_id)}
+    world.app.rollback()
+    assert found["P1"] == ("accepted", "CNCL") and found["P2"] == ("returned", "ACCR")
+    assert world.rows("SELECT count(*)::int FROM settlement.recall_return") == [(1,)]
+    assert world.balance("expenses:bank-fees:eur") == 25
+    assert world.propose(day) == []
+    for payee in e2e.values():
+        assert release_hold(world.bob, end_to_end_id=payee, reason="the other payment was taken back")
+    assert sum(p.file.total_minor for p in world.propose(day)) == 1600
+
+
+def test_a_refused_recall_leaves_the_payment_paid(world: World) -> None:
+    world.owe("P1", 700)
+    (file_id,) = world.pay()
+    e2e = str(world.one("SELECT end_to_end_id FROM settlement.instruction"))
+    with bank_of(world, recalls_refused_per_mille=1000) as bank:
+        day_ends(world, bank, DAY)
+        assert request_recall(world.alice, end_to_end_id=e2e, reason_code="DUPL", reason="paid by hand")
+        approve_recall(world.bob, file_id, now=moment())
+        send_recalls(world.alice, file_id, home=world.home)
+        through(world, bank, days=4, start=TARGET.next_open(DAY))
+    assert [(r.state, r.payee) for r in recalls(world.app, book_id=world.book_id)] == [("refused", "P1")]
+    world.app.rollback()
+    assert states(world) == {"P1": "executed"}
