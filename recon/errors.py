@@ -82,6 +82,7 @@ register_constraint_errors(
         "statement_one_first": StatementChainError,
         "statement_first_opening": StatementChainError,
         "statement_booking_pkey": StatementChainError,
+        "statement_page_order": StatementChainError,
         "statement_proves": ReconCheckError,
         "statement_currency": FileRefusedError,
         "statement_line_postings": ReconCheckError,
