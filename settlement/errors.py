@@ -169,6 +169,7 @@ register_constraint_errors(
         "dispute_reopened": FileStateError,
         "clearing_member_once": DuplicateClaimError,
         "clearing_group_zero": DuplicateClaimError,
+        "clearing_member_by_group": DuplicateClaimError,
         "clearing_group_obligation": DuplicateClaimError,
         "clearing_group_transit": DuplicateClaimError,
         "clearing_group_entry": DuplicateClaimError,

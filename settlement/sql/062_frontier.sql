@@ -42,11 +42,62 @@ BEGIN
      WHERE v_last > coalesce((SELECT m.last_batch_id FROM settlement.batch_mark m ORDER BY m.mark_id DESC LIMIT 1), 0);
 END $$;
 
--- The highest posting id that is certain to have nothing new appear at or below it.
+-- The highest posting id that is certain to have nothing new appear at or below it, but by the caller's own transaction.
 CREATE FUNCTION settlement.ended_through() RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce((SELECT ((m.last_batch_id + 1) << 20) - 1 FROM settlement.batch_mark m
-                      WHERE m.next_xid <= pg_snapshot_xmin(pg_current_snapshot()) ORDER BY m.mark_id DESC LIMIT 1), 0)
+                      WHERE NOT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) other (xid) WHERE other.xid < m.next_xid)
+                      ORDER BY m.mark_id DESC LIMIT 1), 0)
+$$;
+
+-- The same, now: when nobody else is writing, everything there is has ended; else what the marks prove. Each question is
+-- a statement of its own: the last id first, the transactions that run after it.
+CREATE FUNCTION settlement.cut_line() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_last bigint := coalesce(pg_sequence_last_value('ledger.batch_id_seq'), 0);
+BEGIN
+    PERFORM FROM pg_snapshot_xip(pg_current_snapshot()) other (xid);
+    RETURN CASE WHEN FOUND THEN settlement.ended_through() ELSE ((v_last + 1) << 20) - 1 END;
+END $$;
+
+-- Payees with their frontier, and what their accounts' groups have cleared since it.
+CREATE VIEW settlement.payee_frontier AS
+SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS version,
+       coalesce(f.through_posting_id, 0) AS through_posting_id, coalesce(f.through_clearing_id, 0) AS through_clearing_id,
+       coalesce(f.left_open, '{}') AS left_open
+  FROM settlement.payee_current y
+  LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
+                      ORDER BY f.version DESC LIMIT 1) f ON true;
+
+CREATE VIEW settlement.cleared_since AS
+SELECT y.bank_account_id, y.payee_id, y.account_id, g.clearing_id, o.cut_through_id, o.left_out_ids, g.clearing_posting_id, o.posting_ids,
+       greatest(o.posting_ids[cardinality(o.posting_ids)], g.clearing_posting_id) AS top_id,
+       o.posting_ids[cardinality(o.posting_ids)] <= y.through_posting_id AND y.left_open = '{}' AS is_below
+  FROM settlement.payee_frontier y
+ CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
+                      WHERE g.account_id = y.account_id AND g.clearing_id > y.through_clearing_id OFFSET 0) g
+ CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o;
+
+-- The postings among them that reading from the frontier would meet.
+CREATE FUNCTION settlement.cleared_postings(p_bank_account_id int) RETURNS TABLE (posting_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    SELECT m.posting_id
+      FROM settlement.cleared_since s
+     CROSS JOIN LATERAL (SELECT unnest(s.posting_ids) WHERE NOT s.is_below UNION ALL SELECT s.clearing_posting_id) m (posting_id)
+     WHERE s.bank_account_id = p_bank_account_id AND m.posting_id IS NOT NULL
+$$;
+
+-- The postings of an account that may be open: those its frontier left, then those above it, by the account's index.
+-- (Without a setting and without rights of its own, so that the planner writes it into the query.)
+CREATE FUNCTION settlement.postings_above(p_account_id int, p_through_posting_id bigint, p_left_open bigint[])
+    RETURNS TABLE (posting_id bigint, amount_minor bigint, effective_date date)
+LANGUAGE sql STABLE AS $$
+    SELECT b.posting_id, b.amount_minor, b.effective_date FROM pg_catalog.unnest(p_left_open) l (posting_id)
+     CROSS JOIN LATERAL (SELECT * FROM ledger.posting b WHERE b.account_id = p_account_id AND b.posting_id = l.posting_id LIMIT 1) b
+    UNION ALL
+    SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.posting a
+     WHERE a.account_id = p_account_id AND a.posting_id > p_through_posting_id
 $$;
 
 -- Open items of the payees of a bank account: one row a posting that no clearing group has taken. (Were a group not what
@@ -56,89 +107,52 @@ CREATE FUNCTION settlement.open_postings(p_bank_account_id int)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off ROWS 1000000 AS $$
     WITH party AS MATERIALIZED (
-        SELECT y.payee_id, y.account_id, coalesce(f.through_posting_id, 0) AS through_posting_id,
-               coalesce(f.through_clearing_id, 0) AS through_clearing_id, coalesce(f.left_open, '{}') AS left_open
-          FROM settlement.payee_current y
-          LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
-                              ORDER BY f.version DESC LIMIT 1) f ON true
-         WHERE y.bank_account_id = p_bank_account_id
+        SELECT * FROM settlement.payee_frontier y WHERE y.bank_account_id = p_bank_account_id
     ), cleared AS MATERIALIZED (
-        SELECT m.posting_id
-          FROM party y
-         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                              WHERE g.account_id = y.account_id AND g.clearing_id > y.through_clearing_id OFFSET 0) g
-         CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
-         CROSS JOIN LATERAL unnest(o.posting_ids || g.clearing_posting_id) m (posting_id)
+        SELECT c.posting_id FROM settlement.cleared_postings(p_bank_account_id) c
     )
     SELECT y.payee_id, y.account_id, p.posting_id, p.amount_minor, p.effective_date
       FROM party y
-     CROSS JOIN LATERAL (
-           SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.posting a
-            WHERE a.account_id = y.account_id AND a.posting_id > y.through_posting_id
-           UNION ALL
-           SELECT b.posting_id, b.amount_minor, b.effective_date FROM unnest(y.left_open) l (posting_id)
-            CROSS JOIN LATERAL (SELECT * FROM ledger.posting b WHERE b.posting_id = l.posting_id LIMIT 1) b
-           OFFSET 0) p  -- a fence: each account by its index, never the whole table
-     WHERE NOT EXISTS (SELECT FROM cleared c WHERE c.posting_id = p.posting_id)
+     CROSS JOIN LATERAL settlement.postings_above(y.account_id, y.through_posting_id, y.left_open) p
+     WHERE p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
 $$;
 
--- Lets the frontier of accounts that were cleared since follow. It moves when more was settled above it than would
--- be left open below: reading stays within twice the open items, and an old debt is not copied every night.
+-- Lets the frontier of accounts that were cleared since follow, without a look at any posting: up to the line of the
+-- highest cut that was sealed everything is cleared, but what that cut left out and no group has taken since. It moves
+-- when more was settled above it than would be left open below: an old debt is not copied every night. A group with a
+-- posting above the line is still to be subtracted (its clearing debit always is, until the next cut), so it is not
+-- taken note of yet.
 CREATE FUNCTION settlement.advance_frontiers(p_bank_account_id int) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
-    WITH line AS MATERIALIZED (
-        SELECT settlement.ended_through() AS ended_id
-    ), moved AS MATERIALIZED (
-        SELECT y.account_id, coalesce(f.version, 0) AS version, coalesce(f.through_posting_id, 0) AS through_posting_id,
-               coalesce(f.through_clearing_id, 0) AS through_clearing_id, coalesce(f.left_open, '{}') AS left_open,
-               g.clearing_id
-          FROM settlement.payee_current y
-          LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
-                              ORDER BY f.version DESC LIMIT 1) f ON true
-         CROSS JOIN LATERAL (SELECT g.clearing_id FROM settlement.clearing_group g WHERE g.account_id = y.account_id
-                              ORDER BY g.clearing_id DESC LIMIT 1) g
-         WHERE y.bank_account_id = p_bank_account_id AND g.clearing_id > coalesce(f.through_clearing_id, 0)
-    ), taken AS MATERIALIZED (
-        SELECT y.account_id, g.clearing_id, o.posting_ids || g.clearing_posting_id AS posting_ids,
-               greatest(o.posting_ids[cardinality(o.posting_ids)], g.clearing_posting_id) AS top_id
-          FROM moved y
-         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                              WHERE g.account_id = y.account_id AND g.clearing_id > y.through_clearing_id OFFSET 0) g
-         CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
+    WITH since AS MATERIALIZED (
+        SELECT s.* FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
+    ), best AS MATERIALIZED (
+        SELECT DISTINCT ON (s.account_id) s.account_id, s.cut_through_id, s.left_out_ids, cardinality(s.posting_ids) AS settled
+          FROM since s ORDER BY s.account_id, s.cut_through_id DESC, s.clearing_id DESC
     ), noted AS (
-        -- A group with a posting above the line is still to be subtracted, so it is not taken note of yet.
-        SELECT t.account_id,
-               coalesce(min(t.clearing_id) FILTER (WHERE t.top_id > line.ended_id) - 1, max(t.clearing_id)) AS clearing_id
-          FROM taken t, line GROUP BY t.account_id
-    ), cleared AS MATERIALIZED (
-        SELECT m.posting_id FROM taken t CROSS JOIN LATERAL unnest(t.posting_ids) m (posting_id)
-    ), stood AS MATERIALIZED (
-        SELECT m.account_id, p.posting_id
-          FROM moved m
-         CROSS JOIN LATERAL (
-               SELECT a.posting_id FROM ledger.posting a
-                WHERE a.account_id = m.account_id AND a.posting_id > m.through_posting_id
-                  AND a.posting_id <= (SELECT line.ended_id FROM line)
-               UNION ALL SELECT l.posting_id FROM unnest(m.left_open) l (posting_id)
-               OFFSET 0) p
-    ), seen AS MATERIALIZED (
-        SELECT s.account_id, s.posting_id, c.posting_id IS NOT NULL AS cleared
-          FROM stood s LEFT JOIN cleared c ON c.posting_id = s.posting_id
-    ), settled AS MATERIALIZED (
-        SELECT s.account_id, count(*) FILTER (WHERE s.cleared) AS postings FROM seen s GROUP BY s.account_id
-    ), standing AS MATERIALIZED (  -- few; so nothing is sorted but these
-        SELECT s.account_id, array_agg(s.posting_id ORDER BY s.posting_id) AS left_open
-          FROM seen s WHERE NOT s.cleared GROUP BY s.account_id
+        SELECT s.account_id,
+               coalesce(min(s.clearing_id) FILTER (WHERE s.top_id > b.cut_through_id) - 1, max(s.clearing_id)) AS clearing_id
+          FROM since s JOIN best b ON b.account_id = s.account_id GROUP BY s.account_id
+    ), taken AS MATERIALIZED (  -- of accounts that leave something open alone
+        SELECT m.posting_id
+          FROM since s JOIN best b ON b.account_id = s.account_id
+         CROSS JOIN LATERAL (SELECT unnest(s.posting_ids) UNION ALL SELECT s.clearing_posting_id) m (posting_id)
+         WHERE b.left_out_ids <> '{}' AND m.posting_id IS NOT NULL
+    ), standing AS MATERIALIZED (
+        SELECT b.account_id, array_agg(l.posting_id ORDER BY l.posting_id) AS left_open
+          FROM best b CROSS JOIN LATERAL unnest(b.left_out_ids) l (posting_id)
+         WHERE l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
+         GROUP BY b.account_id
     ), made AS (
         INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_id, left_open)
-        SELECT m.account_id, m.version + 1, line.ended_id, d.clearing_id, coalesce(l.left_open, '{}')
-          FROM moved m
-          JOIN settled n ON n.account_id = m.account_id
-          JOIN noted d ON d.account_id = m.account_id
-          LEFT JOIN standing l ON l.account_id = m.account_id
-         CROSS JOIN line
-         WHERE n.postings > coalesce(cardinality(l.left_open), 0) AND line.ended_id > m.through_posting_id
+        SELECT y.account_id, y.version + 1, b.cut_through_id, d.clearing_id, coalesce(l.left_open, '{}')
+          FROM settlement.payee_frontier y
+          JOIN best b ON b.account_id = y.account_id
+          JOIN noted d ON d.account_id = y.account_id
+          LEFT JOIN standing l ON l.account_id = y.account_id
+         WHERE y.bank_account_id = p_bank_account_id AND b.cut_through_id > y.through_posting_id
+           AND b.settled >= coalesce(cardinality(l.left_open), 0)
             ON CONFLICT ON CONSTRAINT frontier_version DO NOTHING
         RETURNING account_id
     )

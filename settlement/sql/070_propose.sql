@@ -10,7 +10,8 @@ CREATE TYPE settlement.netted AS (
     fixed_minor      bigint,
     rest_minor       bigint,
     outcome          text,
-    posting_ids      bigint[]
+    posting_ids      bigint[],
+    left_out_ids     bigint[]
 );
 
 -- What the calendar of a bank makes of payees' rules on a business date; the caller counts the days.
@@ -49,11 +50,13 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                greatest(y.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
                greatest(y.minimum_minor, account.minimum_minor) AS minimum_minor,
                least(y.maximum_minor, account.maximum_minor) AS maximum_minor,
+               e.through_posting_id, e.left_open,
                b.payee_id IS NOT NULL AS hold, y.negative = 'debit' AND account.collects AS collects,
                CASE WHEN p_terms.payees IS NULL THEN y.schedule = ANY (p_terms.due)
                     ELSE y.code = ANY (p_terms.payees) END AS due
           FROM settlement.payee_current y
          CROSS JOIN account
+          JOIN settlement.payee_frontier e ON e.payee_id = y.payee_id
           JOIN cut c ON c.delay = y.delay_days
           LEFT JOIN blocked b ON b.payee_id = y.payee_id
           LEFT JOIN held_fixed f ON f.payee_id = y.payee_id
@@ -66,38 +69,36 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                               WHERE o.obligation_id = i.instruction_id LIMIT 1) o
          CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
-    ), held AS MATERIALIZED (
-        SELECT DISTINCT h.posting_id FROM settlement.hold_active h
-    ), item AS MATERIALIZED (
-        SELECT i.payee_id, i.posting_id, i.amount_minor, i.effective_date
-          FROM settlement.open_postings(p_bank_account_id) i
-    ), own_batch AS MATERIALIZED (
-        SELECT b.batch_id
-          FROM (SELECT DISTINCT i.posting_id >> 20 AS batch_id FROM item i) d
-         CROSS JOIN LATERAL (SELECT b.batch_id, b.module FROM ledger.batch b WHERE b.batch_id = d.batch_id LIMIT 1) b
+    ), kept_back AS MATERIALIZED (
+        SELECT w.posting_id FROM waiting w UNION ALL SELECT h.posting_id FROM settlement.hold_active h
+    ), cleared AS MATERIALIZED (
+        SELECT c.posting_id FROM settlement.cleared_postings(p_bank_account_id) c
+    ), own_batch AS MATERIALIZED (  -- of settlement itself, from the oldest open item on
+        SELECT b.batch_id FROM ledger.batch b
          WHERE b.module = 'settlement'
-    ), own AS MATERIALIZED (
-        SELECT i.posting_id, g.remainder IS TRUE AS is_remainder, r.back IS TRUE AS is_back
-          FROM item i JOIN own_batch b ON b.batch_id = i.posting_id >> 20
-          LEFT JOIN LATERAL (SELECT true AS remainder FROM settlement.clearing_group g
-                              WHERE g.remainder_posting_id = i.posting_id LIMIT 1) g ON true
-          LEFT JOIN LATERAL (SELECT true AS back FROM settlement.reopening r
-                              WHERE r.payable_posting_id = i.posting_id LIMIT 1) r ON true
-    ), net AS (
-        SELECT i.payee_id, (-sum(i.amount_minor))::bigint AS open_minor,
-               (-sum(i.amount_minor) FILTER (WHERE e.eligible))::bigint AS owed_minor,
-               (-sum(i.amount_minor) FILTER (WHERE e.eligible AND o.posting_id IS NULL))::bigint AS new_minor,
-               array_agg(i.posting_id ORDER BY i.posting_id) FILTER (WHERE e.eligible) AS posting_ids
-          FROM item i
-          JOIN party y ON y.payee_id = i.payee_id
-          LEFT JOIN own o ON o.posting_id = i.posting_id
-          LEFT JOIN waiting w ON w.posting_id = i.posting_id
-          LEFT JOIN held h ON h.posting_id = i.posting_id
+           AND b.batch_id >= (SELECT min(coalesce(y.left_open[1], y.through_posting_id)) >> 20 FROM party y)
+    ), net AS MATERIALIZED (
+        -- Account by account in the order of its index; the small sets above are hashed once.
+        SELECT y.payee_id, i.open_minor, i.owed_minor, i.new_minor, array_sort(i.posting_ids) AS posting_ids,
+               array_sort(coalesce(i.left_out_ids, '{}')) AS left_out_ids
+          FROM party y
          CROSS JOIN LATERAL (
-               SELECT (i.effective_date <= y.cut_date OR coalesce(o.is_back, false)) AND w.posting_id IS NULL AND h.posting_id IS NULL
-                      AND NOT (coalesce(o.is_remainder, false) AND i.effective_date >= p_business_date) AS eligible) e
-         GROUP BY i.payee_id
-        HAVING bool_or(e.eligible)
+               SELECT (-sum(o.amount_minor))::bigint AS open_minor,
+                      (-sum(o.amount_minor) FILTER (WHERE o.is_eligible))::bigint AS owed_minor,
+                      (-sum(o.amount_minor) FILTER (WHERE o.is_eligible AND NOT o.is_own))::bigint AS new_minor,
+                      array_agg(o.posting_id) FILTER (WHERE o.is_eligible) AS posting_ids,
+                      array_agg(o.posting_id) FILTER (WHERE NOT o.is_eligible) AS left_out_ids
+                 FROM (SELECT p.posting_id, p.amount_minor, p.is_own,
+                              p.effective_date <= y.cut_date AND p.posting_id NOT IN (SELECT k.posting_id FROM kept_back k)
+                              AND CASE WHEN p.is_own AND p.effective_date >= p_business_date
+                                       THEN (SELECT false FROM settlement.clearing_group g
+                                              WHERE g.remainder_posting_id = p.posting_id LIMIT 1) IS NULL
+                                       ELSE true END AS is_eligible
+                         FROM (SELECT a.*, a.posting_id >> 20 IN (SELECT b.batch_id FROM own_batch b) AS is_own
+                                 FROM settlement.postings_above(y.account_id, y.through_posting_id, y.left_open) a
+                                WHERE a.posting_id NOT IN (SELECT c.posting_id FROM cleared c) OFFSET 0) p OFFSET 0) o
+               OFFSET 0) i
+         WHERE i.posting_ids IS NOT NULL
     )
     SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, paid.pay_minor,
            CASE WHEN paid.pay_minor > 0 THEN kept.rolling_minor ELSE 0 END,
@@ -110,7 +111,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                 WHEN n.owed_minor < 0 THEN 'negative'
                 WHEN paid.pay_minor = 0 THEN 'below_minimum'
                 ELSE 'pay' END,
-           n.posting_ids
+           n.posting_ids, n.left_out_ids
       FROM net n
       JOIN party y ON y.payee_id = n.payee_id
      CROSS JOIN LATERAL (
@@ -149,6 +150,7 @@ DECLARE
     v_netted settlement.netted[];
     v_live  bigint;
     v_pays  boolean;
+    v_line  bigint;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     SELECT * INTO v_root FROM settlement.bank_account_root r
@@ -160,6 +162,7 @@ BEGIN
 
     PERFORM settlement.advance_frontiers(p_bank_account_id);
     PERFORM settlement.release_reserves(p_bank_account_id, p_business_date);
+    v_line := settlement.cut_line();
     SELECT array_agg(n) INTO v_netted
       FROM settlement.netting(p_bank_account_id, p_business_date, p_proposed_at, p_terms) n
      WHERE n.outcome IN ('pay', 'collect', 'zero');
@@ -185,7 +188,7 @@ BEGIN
           FROM settlement.bank_account b WHERE b.bank_account_id = p_bank_account_id
         RETURNING settlement.run.run_id INTO v_live;
         run_id := CASE WHEN is_new THEN v_live ELSE run_id END;
-        PERFORM settlement.record_obligations(v_live, v_root.book_id, v_netted, is_new);
+        PERFORM settlement.record_obligations(v_live, v_root.book_id, v_netted, is_new, v_line);
         IF zero_count > 0 THEN PERFORM settlement.mark_batches(); END IF;
     END IF;
 END $$;
@@ -221,22 +224,19 @@ $$;
 -- Results of one statement meet in arrays by position: a join of two intermediate results may be planned as if
 -- both were small.
 CREATE FUNCTION settlement.record_obligations(
-    p_run_id bigint, p_book_id int, p_netted settlement.netted[], p_pay boolean) RETURNS void
+    p_run_id bigint, p_book_id int, p_netted settlement.netted[], p_pay boolean, p_line bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,
-                                       rolling_minor, fixed_minor, rest_minor, posting_ids)
+                                       rolling_minor, fixed_minor, rest_minor, posting_ids, left_out_ids,
+                                       cut_through_id)
     SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
-           n.fixed_minor, n.rest_minor, n.posting_ids
+           n.fixed_minor, n.rest_minor, n.posting_ids, n.left_out_ids, p_line
       FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count)
     SELECT o.obligation_id, p_book_id, o.account_id, cardinality(o.posting_ids)
       FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
-    INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT p_book_id, m.posting_id, o.obligation_id
-      FROM settlement.obligation o CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
-     WHERE o.run_id = p_run_id AND o.owed_minor = 0;
 END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.

@@ -61,13 +61,14 @@ SET plan_cache_mode = force_custom_plan AS $$
                o.posting_ids
           FROM settlement.instruction i JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
          WHERE i.file_id = p_file_id
-    ), member AS MATERIALIZED (
-        SELECT p.payee_code, m.posting_id FROM part p CROSS JOIN LATERAL unnest(p.posting_ids) m (posting_id)
     ), obstacle (precedence, message) AS (
         SELECT 1, format('the cut-off %s passed', file.cutoff_at) FROM file WHERE p_now >= file.cutoff_at
         UNION ALL
-        SELECT 3, format('posting %s of payee %s is held: %s', m.posting_id, m.payee_code, h.reason)
-          FROM member m JOIN settlement.hold_active h USING (posting_id)
+        SELECT 3, format('posting %s of payee %s is held: %s', h.posting_id, p.payee_code, h.reason)
+          FROM settlement.hold_active h
+          JOIN settlement.payee_version v ON v.payee_version_id = h.payee_version_id
+          JOIN part p ON p.payee_id = v.payee_id
+         WHERE h.posting_id = ANY (p.posting_ids)
         UNION ALL
         SELECT 4, format('the details or rules of payee %s changed', p.payee_code)
           FROM part p JOIN settlement.payee_current y USING (payee_id)
@@ -181,7 +182,7 @@ BEGIN
       INTO v_leg_entry, v_leg_account, v_leg_amount
       FROM unnest(v_obligations) WITH ORDINALITY
            AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, n)
+                 fixed_minor, rest_minor, posting_ids, left_out_ids, cut_through_id, n)
      CROSS JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v
                           WHERE v.payee_version_id = g.payee_version_id LIMIT 1) v
      CROSS JOIN LATERAL (VALUES (1, g.account_id, g.owed_minor), (2, v_transit, -g.pay_minor),
@@ -201,20 +202,13 @@ BEGIN
            CASE WHEN g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor THEN g.first + 2 END
       FROM unnest(v_obligations, v_entries, v_firsts)
            AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, entry, first);
-    INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT v_book, m.posting_id, g.obligation_id
-      FROM unnest(v_obligations, v_firsts)
-           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, first)
-     CROSS JOIN LATERAL unnest(g.posting_ids || g.first) m (posting_id)
-     ORDER BY m.posting_id;  -- the order of its key
+                 fixed_minor, rest_minor, posting_ids, left_out_ids, cut_through_id, entry, first);
     INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor, release_on)
     SELECT g.obligation_id, g.payee_id, leg.kind, leg.posting_id, leg.amount,
            CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END
       FROM unnest(v_obligations, v_firsts)
            AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, first)
+                 fixed_minor, rest_minor, posting_ids, left_out_ids, cut_through_id, first)
       JOIN settlement.payee_version v ON v.payee_version_id = g.payee_version_id
      CROSS JOIN LATERAL (SELECT g.first + 2 + (g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor)::int AS id) at
      CROSS JOIN LATERAL (VALUES ('rolling', at.id, g.rolling_minor),

@@ -137,17 +137,39 @@ def test_what_is_written_stays_written_for_the_owner_too(world: World, table: st
 
 
 def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
-    """Invariant 10, as the owner: the same posting in a second group, and a group that is not whole."""
+    """Invariant 10, as the owner: a member without its group, the same posting in a second group, a group that is not whole."""
     world.pay()
     member = world.rows("SELECT book_id, posting_id, group_id FROM settlement.clearing_member ORDER BY posting_id")[0]
     insert = "INSERT INTO settlement.clearing_member (book_id, posting_id, group_id) VALUES (%s, %s, %s)"
+    obligation = (
+        "INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rest_minor,"
+        " posting_ids) SELECT o.run_id, -o.payee_id - %s, o.payee_version_id, o.account_id, 0, 0, 0, %s::bigint[]"
+        " FROM settlement.obligation o JOIN settlement.clearing_member m ON m.group_id = o.obligation_id"
+        " WHERE m.posting_id = %s RETURNING obligation_id, account_id"
+    )
+    group = "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count) VALUES (%s, %s, %s, %s)"
+    taken = world.rows(
+        "SELECT array_agg(c.posting_id ORDER BY c.posting_id) FROM settlement.clearing_member c WHERE c.group_id = %s",
+        member[2],
+    )[0][0]
+    assert isinstance(taken, list)
     with world.db.owner() as owner:
         assert refused(owner, insert, *member) is DuplicateClaimError
-        assert refused(owner, insert, member[0], member[1], int(str(member[2])) + 1) is DuplicateClaimError
         world.owe("P1", 5)
         open_item = world.one("SELECT posting_id FROM settlement.open_item")
         assert refused(owner, insert, member[0], open_item, member[2]) is DuplicateClaimError
-        assert refused(owner, insert, member[0], open_item, 999_999) is DuplicateClaimError
+        members = {
+            "what another group has taken": (taken, len(taken)),
+            "not what sums to zero": (taken[:-1], len(taken) - 1),
+            "fewer than it says": (taken, len(taken) + 1),
+            "one of them twice": ([*taken, taken[0]], len(taken) + 1),
+            "a posting of another account": ([open_item], 1),
+        }
+        for number, (what, (postings, count)) in enumerate(members.items()):
+            row = owner.execute(obligation, (number, postings, member[1])).fetchone()
+            assert row is not None
+            owner.commit()
+            assert refused(owner, group, row[0], member[0], row[1], count) is DuplicateClaimError, what
 
 
 def test_a_group_and_a_reserve_are_what_they_say(world: World) -> None:
