@@ -64,7 +64,15 @@ def _iban_holds(iban: str) -> bool:
     shape = _bban_shape(iban[:2])
     if shape is None or shape.fullmatch(iban, 2) is None or not "02" <= iban[2:4] <= "98":
         return False
-    return int((iban[4:] + iban[:4]).translate(_DIGITS)) % 97 == 1
+    account = iban[4:]
+    if account.isdecimal():
+        return int(f"{account}{_country_digits(iban[:2])}{iban[2:4]}") % 97 == 1
+    return int((account + iban[:4]).translate(_DIGITS)) % 97 == 1
+
+
+@lru_cache(maxsize=512)
+def _country_digits(country: str) -> str:
+    return country.translate(_DIGITS)
 
 
 def iban_in_sepa(iban: str) -> bool:

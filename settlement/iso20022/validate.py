@@ -12,10 +12,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import islice
+from operator import attrgetter, lt
 from typing import Any, BinaryIO
 
 from ledger.money import currency, format_amount
@@ -31,33 +31,49 @@ from settlement.iso20022.findings import Finding
 from settlement.iso20022.follow_ups import CancellationFile, ReversalFile
 from settlement.iso20022.model import CreditTransfer, MessageFile, Payment, PaymentFile, Totals
 from settlement.iso20022.readback import FileReader, ReadBackError
+from settlement.iso20022.repeats import HashRuns, repeats
 from settlement.iso20022.schemas import StreamValidator
 from settlement.iso20022.transfer_rules import TransferRules, header_findings
 
 BYTES_PER_PIECE = 1 << 18
+PAYMENTS_PER_BATCH = 1 << 12
 
 
 def check_business_rules(file: MessageFile, payments: Iterable[Payment], limits: FileLimits) -> list[Finding]:
     """Every broken rule of the values, file first, then payment by payment (see docs/file-validation.md).
 
-    Raises `TypeError` for a file of no known message. Memory: three numbers a payment.
+    `payments` may be read more than once; an iterator is kept. Raises `TypeError` for a file of no known message.
+    Memory does not grow with the payments.
     """
     findings, plain, check = _rules(file, limits)
-    instruction_ids, end_to_end_ids, uetrs = array("q"), array("q"), array("q")
+    again = list(payments) if iter(payments) is payments else payments
     count = total_minor = 0
-    for count, payment in enumerate(payments, 1):
-        total_minor += payment.amount_minor
-        if not plain(payment):
-            findings += check(f"payment {count} ({payment.end_to_end_id})", payment)
-        instruction_ids.append(hash(payment.instruction_id))
-        end_to_end_ids.append(hash(payment.end_to_end_id))
-        uetrs.append(count if payment.uetr is None else hash(payment.uetr))
-    findings += _repeat_findings("instruction-id-unique", instruction_ids)
-    if end_to_end_ids != instruction_ids:
-        findings += _repeat_findings("end-to-end-id-unique", end_to_end_ids)
-    findings += _repeat_findings("uetr-unique", uetrs)
+    rising, alike, last = True, True, ""
+    with HashRuns() as uetrs:
+        for batch in _batches(again):
+            for ordinal, payment in enumerate(batch, count + 1):
+                if not plain(payment):
+                    findings += check(f"payment {ordinal} ({payment.end_to_end_id})", payment)
+            count += len(batch)
+            total_minor += sum([payment.amount_minor for payment in batch])
+            ids = [payment.end_to_end_id for payment in batch]
+            rising = rising and last < ids[0] and all(map(lt, ids, islice(ids, 1, None)))
+            alike = alike and ids == [payment.instruction_id for payment in batch]
+            last = ids[-1]
+            uetrs.add_all(payment.uetr for payment in batch if payment.uetr is not None)
+        if not (rising and alike):
+            findings += _repeat_findings("instruction-id-unique", again, attrgetter("instruction_id"))
+        if not (rising or alike):
+            findings += _repeat_findings("end-to-end-id-unique", again, attrgetter("end_to_end_id"))
+        findings += _named("uetr-unique", again, attrgetter("uetr"), uetrs.repeated())
     findings += _totals_findings(file, Totals(count, total_minor), limits)
     return findings
+
+
+def _batches(payments: Iterable[Payment]) -> Iterator[list[Payment]]:
+    remaining = iter(payments)
+    while batch := list(islice(remaining, PAYMENTS_PER_BATCH)):
+        yield batch
 
 
 _Plain = Callable[[Any], bool]
@@ -85,14 +101,21 @@ def _never(_payment: Payment) -> bool:
     return False
 
 
-def _repeat_findings(rule: str, hashes: array[int]) -> Iterator[Finding]:
-    """Values that come twice, by their hashes, because a file may hold a million; equal hashes of different values
-    (once in a hundred million files of a million) would be refused, never let through."""
-    twice = {one for one, following in pairwise(sorted(hashes)) if one == following}
-    first: dict[int, int] = {}
-    for ordinal, value in enumerate(hashes, 1) if twice else ():
-        if value in twice and (earlier := first.setdefault(value, ordinal)) != ordinal:
-            yield Finding(rule, f"payment {ordinal}", f"has the id of payment {earlier}.")
+def _repeat_findings(
+    rule: str, payments: Iterable[Payment], value_of: Callable[[Payment], str | None]
+) -> Iterator[Finding]:
+    """Values that come twice, whatever their order; those that are not there do not count."""
+    with HashRuns() as seen:
+        for batch in _batches(payments):
+            seen.add_all(value for value in map(value_of, batch) if value is not None)
+        yield from _named(rule, payments, value_of, seen.repeated())
+
+
+def _named(
+    rule: str, payments: Iterable[Payment], value_of: Callable[[Payment], str | None], twice: set[int]
+) -> Iterator[Finding]:
+    for ordinal, earlier in repeats(map(value_of, payments), twice):
+        yield Finding(rule, f"payment {ordinal}", f"has the id of payment {earlier}.")
 
 
 def gate_file(
