@@ -147,7 +147,9 @@ def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
         " FROM settlement.obligation o JOIN settlement.clearing_member m ON m.group_id = o.obligation_id"
         " WHERE m.posting_id = %s RETURNING obligation_id, account_id"
     )
-    group = "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count) VALUES (%s, %s, %s, %s)"
+    group = (
+        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count) VALUES (%s, %s, %s, %s)"
+    )
     taken = world.rows(
         "SELECT array_agg(c.posting_id ORDER BY c.posting_id) FROM settlement.clearing_member c WHERE c.group_id = %s",
         member[2],
