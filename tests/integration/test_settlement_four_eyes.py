@@ -137,13 +137,14 @@ def test_what_is_written_stays_written_for_the_owner_too(world: World, table: st
 
 
 def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
-    """Invariant 10, as the owner: a member without its group, a posting in a second group, a group that is not whole."""
+    """Invariant 10, as the owner: a member without its group, a posting of two groups, a group that is not whole."""
     world.pay()
     member = world.rows("SELECT book_id, posting_id, group_id FROM settlement.clearing_member ORDER BY posting_id")[0]
     insert = "INSERT INTO settlement.clearing_member (book_id, posting_id, group_id) VALUES (%s, %s, %s)"
     obligation = (
         "INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,"
-        " rest_minor, posting_ids) SELECT o.run_id, -o.payee_id - %s, o.payee_version_id, o.account_id, 0, 0, 0, %s::bigint[]"
+        " rest_minor, posting_ids)"
+        " SELECT o.run_id, -o.payee_id - %s, o.payee_version_id, o.account_id, 0, 0, 0, %s::bigint[]"
         " FROM settlement.obligation o JOIN settlement.clearing_member m ON m.group_id = o.obligation_id"
         " WHERE m.posting_id = %s RETURNING obligation_id, account_id"
     )
