@@ -56,7 +56,8 @@ SELECT r.run_id, k.name AS book, r.book_id, r.bank_account_id, b.code AS bank_ac
 """
 _OBLIGATIONS = """
 SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.postcode,
-       o.pay_minor AS amount_minor
+       o.pay_minor AS amount_minor, v.intermediary_bic, v.purpose, v.creditor_reference, v.regulatory_country,
+       v.regulatory_code, v.regulatory_text
   FROM settlement.obligation o
   JOIN settlement.payee_version v USING (payee_version_id)
   LEFT JOIN settlement.instruction i ON i.instruction_id = o.obligation_id
@@ -120,6 +121,12 @@ class Obligation:
     street: str | None
     postcode: str | None
     amount_minor: int
+    intermediary_bic: str | None = None
+    purpose: str | None = None
+    creditor_reference: str | None = None
+    regulatory_country: str | None = None
+    regulatory_code: str | None = None
+    regulatory_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +245,14 @@ def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> Co
                 creditor_clearing_system=account.clearing_system,
                 creditor_member_id=account.member_id,
                 creditor_bic=owed.bic if terms.creditor_bic else None,
-                purpose=rail.purpose,
+                intermediary_bic=owed.intermediary_bic,
+                purpose=owed.purpose or rail.purpose,
+                regulatory_country=owed.regulatory_country,
+                regulatory_code=owed.regulatory_code,
+                regulatory_text=owed.regulatory_text,
                 creditor_address=scribe.address(ordinal, owed),
-                remittance_unstructured=remittance or None,
+                remittance_unstructured=None if owed.creditor_reference is not None else remittance or None,
+                creditor_reference=owed.creditor_reference,
             )
         )
     file = PaymentFile(

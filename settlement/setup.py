@@ -207,8 +207,14 @@ def _payee_row(n: int, payee: Payee) -> dict[str, object]:
 
     same = ("account", "name", "iban", "bic", "country", "town", "street", "postcode", "pay_from")
     mandate = ("mandate_id", "mandate_scheme", "mandate_sequence")
+    told = (
+        "intermediary_bic",
+        "purpose",
+        "creditor_reference",
+        *(f"regulatory_{of}" for of in ("country", "code", "text")),
+    )
     return {
-        **{name: getattr(payee, name) for name in (*same, *mandate)},
+        **{name: getattr(payee, name) for name in (*same, *mandate, *told)},
         "n": n,
         "code": payee.payee_id,
         "minimum_minor": amount(payee.minimum) or 0,

@@ -333,6 +333,7 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
     if not amount_faults and payee.maximum and minor(low, payee.currency) > minor(high, payee.currency):
         yield f"minimum {low} is above maximum {high}."
     yield from _payout_rule_faults(setup.banks.get(account.bank), payee)
+    yield from _told_faults(setup.banks.get(account.bank), account.rail, payee)
     yield from details_faults(setup.banks.get(account.bank), account.rail, payee)
 
 
@@ -351,6 +352,18 @@ def details_faults(bank: Bank | None, rail: Rail, payee: PayeeDetails) -> Iterat
         written = transliterate(payee.name, bank.charset, bank.umlauts).written
         if not any(c.isalnum() for c in written) or len(written) > terms.name_length_max:
             yield f"name {written!r}, as written for the bank, must have 1 to {terms.name_length_max} characters."
+
+
+def _told_faults(bank: Bank | None, rail: Rail, payee: Payee) -> Iterator[str]:
+    """What a rail would refuse of what payments to a payee say beside who gets how much."""
+    if payee.intermediary_bic is not None and not RAIL_TERMS[rail].creditor_bic:
+        yield f"has an intermediary_bic; rail {rail} takes no intermediary bank."
+    told = {"regulatory_code": payee.regulatory_code, "regulatory_text": payee.regulatory_text}
+    if payee.regulatory_country is not None and not any(told.values()):
+        yield "has a regulatory_country and reports nothing to it; give regulatory_code or regulatory_text."
+    for name, text in told.items() if bank is not None else ():
+        if text is not None and bank is not None and text != transliterate(text, bank.charset, bank.umlauts).written:
+            yield f"{name} {text!r} has characters that its bank does not take; write it in those of {bank.charset}."
 
 
 def checked_details(bank: Bank, rail: Rail, values: Mapping[str, str | None], place: str) -> PayeeDetails:

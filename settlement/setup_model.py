@@ -31,6 +31,7 @@ from settlement.iso20022 import (
     account_fault,
     bic_fault,
     creditor_id_fault,
+    creditor_reference_fault,
     lei_fault,
 )
 from settlement.profiles import with_profile
@@ -61,6 +62,13 @@ def _bic(text: str) -> str:
     if fault := bic_fault(text):
         raise ValueError(f"BIC {text!r} {fault}")
     return text
+
+
+def _creditor_reference(text: str) -> str:
+    reference = text.replace(" ", "")
+    if fault := creditor_reference_fault(reference):
+        raise ValueError(f"creditor reference {text!r} {fault}")
+    return reference
 
 
 def _amount(text: str) -> str:
@@ -139,6 +147,7 @@ Iban = Annotated[str, AfterValidator(_account)]
 Bic = Annotated[str, AfterValidator(_bic)]
 Amount = Annotated[str, AfterValidator(_amount)]
 Percent = Annotated[str, AfterValidator(_percent)]
+CreditorReference = Annotated[str, AfterValidator(_creditor_reference)]
 MandateId = Annotated[str, AfterValidator(_mandate_id)]
 SignedAmount = Annotated[str, AfterValidator(_signed_amount)]
 Code = Annotated[str, AfterValidator(_code)]
@@ -348,6 +357,12 @@ class Payee(PayeeDetails):
     mandate_signed: Annotated[dt.date | None, Blank] = None
     mandate_scheme: Annotated[Literal["CORE", "B2B"] | None, Blank] = None
     mandate_sequence: Annotated[Literal["FRST", "RCUR", "OOFF", "FNAL"] | None, Blank] = None
+    intermediary_bic: Annotated[Bic | None, Blank] = None
+    purpose: Annotated[Annotated[str, Field(pattern=r"^[A-Z0-9]{1,4}$")] | None, Blank] = None
+    creditor_reference: Annotated[CreditorReference | None, Blank] = None
+    regulatory_country: Annotated[Country | None, Blank] = None
+    regulatory_code: Annotated[Annotated[str, Field(min_length=1, max_length=10)] | None, Blank] = None
+    regulatory_text: Annotated[Annotated[str, Field(min_length=1, max_length=35)] | None, Blank] = None
 
     @property
     def reserve_bps(self) -> int:

@@ -22,6 +22,7 @@ _ACCOUNTS = {
     "eur": ("nordbank", "DE89370400440532013000", "EUR", "SEPA", "DE", "Berlin"),
     "gbp": ("island", "GB29NWBK60161331926819", "GBP", "DOMESTIC", "GB", "London"),
     "jpy": ("island", "GB33BUKB20201555555555", "JPY", "DOMESTIC", "GB", "London"),
+    "usd": ("abroad", "DE02120300000000202051", "USD", "CROSS_BORDER", "DE", "Berlin"),
     "kwd": ("island", "KW81CBKU0000000000001234560101", "KWD", "DOMESTIC", "KW", "Kuwait"),
 }
 
@@ -56,6 +57,12 @@ banks:
     max_transactions: 1000
     rails: {{DOMESTIC: {{cutoff: "17:00", sla_days: 2}}}}
     transport: {{kind: folder, outbox: bank/island/outbox, inbox: bank/island/inbox}}
+  abroad:
+    profile: cross-border
+    bic: NORDDEFFXXX
+    timezone: Europe/Berlin
+    rails: {{CROSS_BORDER: {{cutoff: "16:00"}}}}
+    transport: {{kind: folder, outbox: bank/abroad/outbox, inbox: bank/abroad/inbox}}
 bank_accounts:
 {bank_accounts}
 payees_file: payees.csv
@@ -65,11 +72,13 @@ acquirers:
 _HEADER = (
     "payee_id,name,account,currency,iban,bic,country,town,street,postcode,pay_from,minimum,maximum,delay_days,hold,"
     "schedule,anchors,roll,reserve_percent,reserve_days,reserve_fixed,negative,mandate_id,mandate_signed,"
-    "mandate_scheme,mandate_sequence"
+    "mandate_scheme,mandate_sequence,intermediary_bic,purpose,creditor_reference,regulatory_country,regulatory_code,"
+    "regulatory_text"
 )
 _IBANS = {
     "EUR": "NL91ABNA0417164300",
     "GBP": "GB33BUKB20201555555555",
+    "USD": "GB33BUKB20201555555555",
     "JPY": "GB29NWBK60161331926819",
     "KWD": "KW81CBKU0000000000001234560101",
 }
@@ -95,6 +104,9 @@ class PayeeRow:
     reserve_fixed: str = ""
     negative: str = ""
     mandate: str = ""  # id/date/scheme/sequence
+    told: str = (
+        ",,,,,"  # intermediary_bic,purpose,creditor_reference,regulatory_country,regulatory_code,regulatory_text
+    )
 
     @property
     def account(self) -> str:
@@ -111,7 +123,7 @@ class PayeeRow:
         )
         rules += f",{self.reserve_percent},{self.reserve_days},{self.reserve_fixed},{self.negative},"
         rules += self.mandate.replace("/", ",") or ",,,"
-        return f"{self.code},{name},{self.account},{self.currency},{iban},{bic},{where},{pay_from},{rules}"
+        return f"{self.code},{name},{self.account},{self.currency},{iban},{bic},{where},{pay_from},{rules},{self.told}"
 
 
 def write_setup(

@@ -98,6 +98,12 @@ CREATE TABLE settlement.payee_version (
     mandate_signed   date,
     mandate_scheme   text CHECK (mandate_scheme IN ('CORE', 'B2B')),
     mandate_sequence text CHECK (mandate_sequence IN ('FRST', 'RCUR', 'OOFF', 'FNAL')),
+    intermediary_bic   text,
+    purpose            text CHECK (length(purpose) BETWEEN 1 AND 4),
+    creditor_reference text CHECK (length(creditor_reference) BETWEEN 5 AND 25),
+    regulatory_country text CHECK (length(regulatory_country) = 2),
+    regulatory_code    text CHECK (length(regulatory_code) BETWEEN 1 AND 10),
+    regulatory_text    text CHECK (length(regulatory_text) BETWEEN 1 AND 35),
     recorded_at      timestamptz NOT NULL DEFAULT now(),
     recorded_by      text NOT NULL DEFAULT session_user,
     CONSTRAINT payee_version_order UNIQUE (payee_id, version),
@@ -106,6 +112,7 @@ CREATE TABLE settlement.payee_version (
     CONSTRAINT payee_version_reserve CHECK (
         (reserve_bps = 0) = (reserve_days = 0) AND reserve_days BETWEEN 0 AND 3660
         AND (reserve_account_id IS NOT NULL OR (reserve_bps = 0 AND reserve_fixed_minor = 0))),
+    CONSTRAINT payee_version_regulatory CHECK (regulatory_country IS NULL OR num_nonnulls(regulatory_code, regulatory_text) > 0),
     CONSTRAINT payee_version_mandate CHECK (
         num_nonnulls(mandate_id, mandate_signed, mandate_scheme, mandate_sequence) = CASE WHEN mandate_id IS NULL THEN 0 ELSE 4 END
         AND length(mandate_id) BETWEEN 1 AND 35 AND (negative <> 'debit' OR mandate_id IS NOT NULL))
@@ -113,6 +120,7 @@ CREATE TABLE settlement.payee_version (
 COMMENT ON TABLE settlement.payee_version IS 'Bank details and payout rules of a payee; a file names the version it pays.';
 COMMENT ON COLUMN settlement.payee_version.schedule IS
     'daily, manual, or weekly:<ISO weekdays>:<roll>, monthly:<days, 31 = last>:<roll>; which dates these are, the bank''s calendar says.';
+COMMENT ON COLUMN settlement.payee_version.creditor_reference IS 'ISO 11649 (RF); stands in every payment instead of a text.';
 COMMENT ON COLUMN settlement.payee_version.delay_days IS 'T+n in open days of the bank that pays.';
 COMMENT ON COLUMN settlement.payee_version.negative IS
     'carry: later sales cover it; offset: the payee''s reserve covers it first; debit: collected under the mandate.';

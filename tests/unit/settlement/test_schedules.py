@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from settlement import usual_profiles
 from settlement.business_days import Calendar, execution_date, is_before_cutoff
 from settlement.schedules import Roll, cut_date, is_due, next_cycle, rolled, schedule_text
 
@@ -16,15 +17,22 @@ TARGET = Calendar("ECB", "Europe/Berlin")
 MONDAY = dt.date(2026, 11, 2)
 FIRST, LAST = dt.date(2024, 1, 1), dt.date(2032, 12, 31)
 
-# Calendar, time zone and cut-off of the profiles that the program ships, documents and tests.
-PROFILES = {
-    "SEPA": ("ECB", "Europe/Berlin", "20:00"),
-    "SEPA instant": ("all", "Europe/Berlin", "23:59"),
-    "United Kingdom": ("GB", "Europe/London", "17:00"),
-    "Switzerland": ("CH", "Europe/Zurich", "13:00"),
-    "Sweden": ("SE", "Europe/Stockholm", "02:30"),
-    "Poland": ("PL", "Europe/Warsaw", "14:00"),
-    "United States": ("US", "America/New_York", "18:45"),
+# A bank's time zone and last cut-off for each calendar of the shipped profiles; some at hours clocks skip or repeat.
+BANKS = {
+    "ECB": ("Europe/Berlin", "20:00"),
+    "all": ("Europe/Berlin", "23:59"),
+    "CH": ("Europe/Zurich", "13:00"),
+    "CZ": ("Europe/Prague", "02:30"),
+    "DK": ("Europe/Copenhagen", "12:00"),
+    "GB": ("Europe/London", "01:30"),
+    "HU": ("Europe/Budapest", "17:30"),
+    "NO": ("Europe/Oslo", "13:30"),
+    "PL": ("Europe/Warsaw", "14:00"),
+    "SE": ("Europe/Stockholm", "02:30"),
+    "US": ("America/New_York", "18:45"),
+}
+# Every profile that the program ships, by the register itself; then zones that change clocks at other hours, or never.
+PROFILES = {code: (profile.holidays, *BANKS[profile.holidays]) for code, profile in usual_profiles().items()} | {
     "Japan": ("JP", "Asia/Tokyo", "15:00"),
     "Chile": ("CL", "America/Santiago", "00:15"),
 }
