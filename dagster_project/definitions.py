@@ -12,7 +12,7 @@ from dagster_project.sensors import SENSORS
 
 defs = dg.Definitions(
     assets=[*ledger.ASSETS, *settlement.ASSETS, *bank.ASSETS, *recon.ASSETS, *analytics.ASSETS],
-    asset_checks=[*ledger.CHECKS, *settlement.CHECKS, *bank.CHECKS, *recon.CHECKS],
+    asset_checks=[*ledger.CHECKS, *settlement.CHECKS, *bank.CHECKS, *recon.CHECKS, *analytics.CHECKS],
     jobs=JOBS,
     schedules=SCHEDULES,
     sensors=SENSORS,

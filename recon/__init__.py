@@ -9,7 +9,8 @@ run_report, breaks_list, break_show, break_explain
 assign_break, note_break, resolve_break, reopen_break          the life of a break
 propose, approve_proposal, end_proposal, post_routine_breaks    what closes it, with a second person or by policy
 request_unmatch, unmatch_set    a cleared set taken back
-build_warehouse                 nostro.duckdb for analysts
+build_warehouse, quality_scores nostro.duckdb for analysts, and how good the data of a day was
+export_days                     the same tables as Parquet, one file a bank account and day
 """
 
 from recon.adjustments import (
@@ -46,6 +47,7 @@ from recon.breaks import Break
 from recon.certificate import SignOff, write_certificates
 from recon.check import CheckReport, check_files
 from recon.codes import BreakCode
+from recon.day_files import DayFilesReport, export_days
 from recon.errors import (
     AdjustmentError,
     BreakStateError,
@@ -73,7 +75,7 @@ from recon.report import (
 )
 from recon.runs import reconcile
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
-from recon.warehouse import WarehouseReport, build_warehouse
+from recon.warehouse import QualityScore, WarehouseReport, build_warehouse, quality_scores
 from recon.workflow import (
     Threshold,
     assign_break,
@@ -99,6 +101,7 @@ __all__ = [
     "BreakStateError",
     "BreakUnknownError",
     "CheckReport",
+    "DayFilesReport",
     "DryRun",
     "EntryLeg",
     "ExclusiveLegError",
@@ -116,6 +119,7 @@ __all__ = [
     "ProposalRow",
     "Proposed",
     "ProposedLeg",
+    "QualityScore",
     "ReconCheckError",
     "ReconError",
     "RuleCount",
@@ -147,6 +151,7 @@ __all__ = [
     "dry_run",
     "end_policy",
     "end_proposal",
+    "export_days",
     "ingest_files",
     "lines_to_parquet",
     "note_break",
@@ -154,6 +159,7 @@ __all__ = [
     "policies",
     "post_routine_breaks",
     "propose",
+    "quality_scores",
     "reconcile",
     "reopen_break",
     "request_unmatch",

@@ -6,6 +6,7 @@ this file), any rule. An open reader keeps the file it has; the next one sees th
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 from dataclasses import dataclass
 from importlib import resources
@@ -45,6 +46,29 @@ def build_warehouse(conn: Connection, path: Path) -> WarehouseReport:
             views = _views(target)
         built.replace(path)
     return WarehouseReport(path=path, tables=tables, views=views)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityScore:
+    """Scores of one bank account and day. `_bp`: of 10,000; None where there is nothing to score."""
+
+    bank_account: str
+    is_certified: bool
+    completeness_bp: int | None
+    timeliness_bp: int | None
+    days_to_clear_median: int | None
+    value_explained_bp: int | None
+
+
+def quality_scores(path: Path, business_date: dt.date) -> tuple[QualityScore, ...]:
+    """The scores of a reconciled day in a file that `build_warehouse` built, by bank account; empty for other days."""
+    with duckdb.connect(str(path), read_only=True) as db:
+        rows = db.execute(
+            "SELECT bank_account, is_certified, completeness_bp, timeliness_bp, days_to_clear_median,"
+            " value_explained_bp FROM quality WHERE business_date = ? ORDER BY book, bank_account",
+            [business_date],
+        ).fetchall()
+    return tuple(QualityScore(*row) for row in rows)
 
 
 def _script(name: str) -> str:

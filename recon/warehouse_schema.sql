@@ -8,7 +8,8 @@ CREATE MACRO money(minor, exponent) AS
 
 CREATE TABLE account (book VARCHAR, account_id INTEGER, account VARCHAR, type VARCHAR, normal_side SMALLINT, currency VARCHAR,
     exponent SMALLINT, control VARCHAR, settleable BOOLEAN);
-CREATE TABLE entry (entry_id BIGINT, effective_date DATE, entry_key VARCHAR, reverses_entry_id BIGINT);
+CREATE TABLE entry (entry_id BIGINT, effective_date DATE, entry_key VARCHAR, reverses_entry_id BIGINT, known_seq BIGINT);
+CREATE TABLE publication (last_seq BIGINT, published_at TIMESTAMPTZ);
 CREATE TABLE posting (posting_id BIGINT, entry_id BIGINT, account_id INTEGER, effective_date DATE, amount_minor BIGINT);
 CREATE TABLE bank_account (book VARCHAR, bank_account VARCHAR, bank VARCHAR, iban VARCHAR, currency VARCHAR, exponent SMALLINT,
     nostro_account_id INTEGER, transit_account_id INTEGER, opening_date DATE, opening_minor BIGINT);

@@ -7,8 +7,11 @@ SELECT k.name AS book, a.account_id, a.code AS account, a.type, a.normal_side, c
  ORDER BY a.account_id
 
 -- table: entry
-SELECT e.entry_id, e.effective_date, e.idempotency_key AS entry_key, e.reverses_entry_id
-  FROM ledger.entry e ORDER BY e.entry_id
+SELECT e.entry_id, e.effective_date, e.idempotency_key AS entry_key, e.reverses_entry_id, s.last_seq AS known_seq
+  FROM ledger.entry e LEFT JOIN ledger.batch_seq s ON s.batch_id = e.entry_id >> 20 ORDER BY e.entry_id
+
+-- table: publication
+SELECT p.last_seq, p.published_at FROM ledger.publication p ORDER BY p.last_seq
 
 -- table: posting
 SELECT p.posting_id, p.entry_id, p.account_id, p.effective_date, p.amount_minor

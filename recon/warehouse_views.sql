@@ -84,3 +84,115 @@ JOIN account a USING (account_id)
 LEFT JOIN cleared_leg c ON c.posting_id = l.t_posting_id
 ORDER BY p.posting_id;
 COMMENT ON VIEW lineage IS 'From a cash posting to the bank line, file and line number it came from, and to its cleared set.';
+
+CREATE VIEW knowledge AS
+SELECT published_at, last_seq FROM publication ORDER BY last_seq;
+COMMENT ON VIEW knowledge IS 'When the books were published, and through which number of the knowledge order.';
+
+-- What the books said of an accounting day, as known at a point of the knowledge order.
+CREATE MACRO trial_balance_as_known(day, known) AS TABLE
+SELECT a.book, a.account, a.type, a.currency, money(a.normal_side * sum(p.amount_minor), a.exponent) AS balance,
+       sum(p.amount_minor)::BIGINT AS posted_minor
+FROM posting p JOIN entry e USING (entry_id) JOIN account a USING (account_id)
+WHERE p.effective_date <= day AND e.known_seq <= known
+GROUP BY a.book, a.account, a.type, a.currency, a.normal_side, a.exponent ORDER BY a.book, a.account;
+
+CREATE VIEW cash_items AS
+SELECT a.book, a.bank_account, a.currency, a.exponent, p.posting_id, p.amount_minor,
+       CASE WHEN l.t_posting_id IS NOT NULL THEN 'LINE' WHEN i.transit_posting_id IS NOT NULL THEN 'INSTRUCTION'
+            WHEN r.t_posting_id IS NOT NULL THEN 'RECEIPT' ELSE 'OTHER' END AS kind,
+       coalesce(l.booking_date, i.execution_date, r.payout_date, p.effective_date) AS item_date,
+       coalesce(l.account_servicer_ref, i.end_to_end_id, r.payout_id) AS reference, c.rule, c.match_set_id,
+       c.business_date AS cleared_on
+FROM posting p
+JOIN bank_account a ON a.transit_account_id = p.account_id
+LEFT JOIN statement_line l ON l.t_posting_id = p.posting_id
+LEFT JOIN payout i ON i.transit_posting_id = p.posting_id
+LEFT JOIN expected_receipt r ON r.t_posting_id = p.posting_id
+LEFT JOIN cleared_leg c ON c.posting_id = p.posting_id
+ORDER BY a.book, a.bank_account, item_date, p.posting_id;
+COMMENT ON VIEW cash_items IS 'Everything expected of a bank and everything it did, each with its day and what cleared it.';
+
+-- Basis points of 10,000 and whole days: scores are exact, too. An item belongs to the first reconciled day on or
+-- after its own.
+CREATE VIEW quality AS
+WITH day AS (
+    SELECT book, business_date, lead(business_date) OVER (PARTITION BY book ORDER BY business_date) AS next_date
+    FROM (SELECT DISTINCT book, business_date FROM run)),
+item AS (
+    SELECT c.book, c.bank_account, c.cleared_on, c.cleared_on - c.item_date AS days_to_clear, d.business_date, d.next_date,
+           o.posting_id IS NOT NULL AS is_in_flight
+    FROM cash_items c
+    ASOF JOIN day d ON d.book = c.book AND d.business_date >= c.item_date
+    LEFT JOIN open_item o ON o.posting_id = c.posting_id AND o.business_date = d.business_date AND o.code = 'TIMING'),
+arrived AS (
+    SELECT book, bank_account, business_date, count(*) AS items,
+           count(*) FILTER (WHERE cleared_on <= coalesce(next_date, business_date) OR (next_date IS NULL AND is_in_flight)) AS on_time
+    FROM item GROUP BY ALL),
+cleared AS (
+    SELECT book, bank_account, cleared_on AS business_date, quantile_disc(days_to_clear, 0.5) AS days_to_clear_median,
+           quantile_disc(days_to_clear, 0.95) AS days_to_clear_p95, max(days_to_clear) AS days_to_clear_max
+    FROM item WHERE cleared_on IS NOT NULL GROUP BY ALL),
+value AS (
+    SELECT book, bank_account, business_date, sum(explained)::HUGEINT AS explained, sum(total)::HUGEINT AS total
+    FROM (SELECT book, bank_account, cleared_on AS business_date, abs(amount_minor) AS explained, abs(amount_minor) AS total
+          FROM cash_items WHERE cleared_on IS NOT NULL
+          UNION ALL
+          SELECT book, bank_account, business_date, CASE WHEN code = 'TIMING' THEN abs(amount_minor) ELSE 0 END, abs(amount_minor)
+          FROM open_item) v
+    GROUP BY ALL),
+delivered AS (
+    SELECT book, bank_account, closing_date AS business_date, sum(entry_count) AS lines,
+           sum(CASE WHEN is_booked THEN entry_count ELSE 0 END) AS booked
+    FROM statement WHERE kind IN ('camt.053', 'mt940', 'bai2') GROUP BY ALL)
+SELECT d.book, d.business_date, a.bank_account, a.currency, k.sha256 IS NOT NULL AS is_certified,
+       CASE WHEN s.lines = 0 THEN 10000 ELSE (10000 * s.booked // s.lines)::INTEGER END AS completeness_bp,
+       (10000 * r.on_time // r.items)::INTEGER AS timeliness_bp,
+       c.days_to_clear_median, c.days_to_clear_p95, c.days_to_clear_max,
+       (10000 * v.explained // nullif(v.total, 0))::INTEGER AS value_explained_bp, coalesce(r.items, 0) AS items
+FROM day d
+JOIN bank_account a USING (book)
+LEFT JOIN arrived r USING (book, bank_account, business_date)
+LEFT JOIN cleared c USING (book, bank_account, business_date)
+LEFT JOIN value v USING (book, bank_account, business_date)
+LEFT JOIN delivered s USING (book, bank_account, business_date)
+LEFT JOIN certificate k USING (book, bank_account, business_date)
+WHERE d.business_date >= a.opening_date
+ORDER BY d.book, d.business_date, a.bank_account;
+COMMENT ON VIEW quality IS 'How good the data was: complete, on time, quick to clear, explained; for each bank account and day.';
+
+CREATE VIEW fee_leakage AS
+WITH fee AS (
+    SELECT book, 'acquirer' AS kind, acquirer AS party, currency, exponent, date_trunc('month', payout_date)::DATE AS month,
+           gross_minor AS base_minor, fees_minor
+    FROM expected_receipt
+    UNION ALL
+    SELECT c.book, 'bank tariff', c.bank_account, c.currency, c.exponent, date_trunc('month', c.item_date)::DATE, NULL, c.amount_minor
+    FROM cash_items c WHERE c.kind = 'LINE' AND c.rule = 'routine-charge'
+    UNION ALL
+    SELECT b.book, 'unexplained', b.bank_account, b.currency, a.exponent, date_trunc('month', b.business_date)::DATE, NULL, abs(b.amount_minor)
+    FROM open_breaks b JOIN bank_account a USING (book, bank_account) WHERE b.code IN ('FEE_DIFF', 'BANK_ORIGINATED'))
+SELECT book, kind, party, currency, month, count(*) AS items, money(sum(base_minor), exponent) AS gross, money(sum(fees_minor), exponent) AS fees,
+       (10000 * sum(fees_minor) // nullif(sum(base_minor), 0))::INTEGER AS fee_bp
+FROM fee GROUP BY book, kind, party, currency, exponent, month ORDER BY book, kind, party, currency, month;
+COMMENT ON VIEW fee_leakage IS 'What acquirers and banks keep, by month: fees of acquirers, charges of the tariff, and what nobody explained.';
+
+CREATE VIEW statement_chain AS
+SELECT book, bank_account, currency, stmt_id, closing_date, opening_minor, closing_minor,
+       lag(closing_minor) OVER chain AS previous_closing_minor, lag(closing_date) OVER chain AS previous_closing_date,
+       coalesce(opening_minor = lag(closing_minor) OVER chain, true) AS follows
+FROM statement WHERE is_booked
+WINDOW chain AS (PARTITION BY book, bank_account ORDER BY closing_date, sequence NULLS FIRST, stmt_id)
+ORDER BY book, bank_account, closing_date, sequence, stmt_id;
+COMMENT ON VIEW statement_chain IS 'Booked statements one after the other: each opens with what the one before closed with.';
+
+CREATE VIEW cash_identity AS
+SELECT c.book, c.business_date, c.bank_account, c.currency, c.nostro_minor AS ledger_minor, c.closing_minor AS bank_minor,
+       coalesce(sum(o.amount_minor) FILTER (WHERE o.code = 'TIMING'), 0)::BIGINT AS in_flight_minor,
+       coalesce(sum(o.amount_minor) FILTER (WHERE o.code <> 'TIMING'), 0)::BIGINT AS in_breaks_minor, c.transit_minor,
+       (c.nostro_minor - c.closing_minor)::BIGINT AS ledger_less_bank_minor,
+       (c.transit_minor - coalesce(sum(o.amount_minor), 0))::BIGINT AS unitemised_minor
+FROM certificate c LEFT JOIN open_item o USING (book, business_date, bank_account)
+GROUP BY c.book, c.business_date, c.bank_account, c.currency, c.nostro_minor, c.closing_minor, c.transit_minor
+ORDER BY c.book, c.business_date, c.bank_account;
+COMMENT ON VIEW cash_identity IS 'Ledger cash against the bank''s, and cash in transit itemised; both differences are 0 on every certified day.';

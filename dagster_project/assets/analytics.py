@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+import dagster as dg
+
 from dagster_project import display
-from dagster_project.assets.common import DUCKDB, DUCKDB_WRITER, Run, step
+from dagster_project.assets.common import DUCKDB, DUCKDB_WRITER, Run, check, step
 from dagster_project.assets.recon import certificates
+from dagster_project.resources import Session
 from dagster_project.rooms import recon as room
+from dagster_project.rooms.answers import Verdict
 
 
 @step("analytics", deps=[certificates], kinds=DUCKDB, pool=DUCKDB_WRITER)
@@ -22,4 +28,11 @@ def duckdb(run: Run) -> display.Shown:
     }
 
 
+@check(duckdb, severity=dg.AssetCheckSeverity.WARN)
+def quality(session: Session, day: dt.date) -> Verdict:
+    """The day's data is complete, cleared in time, and its value explained."""
+    return room.quality(session, day)
+
+
 ASSETS = [duckdb]
+CHECKS = [quality]

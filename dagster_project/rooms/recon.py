@@ -239,6 +239,41 @@ def _run(session: Session, day: dt.date) -> recon.RunReport:
     return recon.run_report(session.conn, book_id=session.book_id, business_date=day)
 
 
+COMPLETE_BP, ON_TIME_BP, EXPLAINED_BP = 10_000, 9_500, 9_900
+
+
+def quality(session: Session, day: dt.date) -> Verdict:
+    """Whether the data of the day was complete, cleared in time, and explained; from the analysts' file."""
+    scores = recon.quality_scores(session.home / WAREHOUSE, day)
+    columns = ("bank account", "certified", "complete", "in time", "median days to clear", "value explained")
+    rows = tuple(
+        (s.bank_account, "yes" if s.is_certified else "no", _percent(s.completeness_bp), _percent(s.timeliness_bp),
+         s.days_to_clear_median, _percent(s.value_explained_bp))
+        for s in scores
+    )  # fmt: skip
+    shown = (Table("quality", columns, rows),)
+    low = [
+        f"{score.bank_account} {name} {_percent(found)}"
+        for score in scores
+        for name, found, least in (
+            ("complete", score.completeness_bp, COMPLETE_BP),
+            ("in time", score.timeliness_bp, ON_TIME_BP),
+            ("explained", score.value_explained_bp, EXPLAINED_BP),
+        )
+        if found is not None and found < least
+    ]
+    counts = {"scored": len(scores), "low_scores": len(low)}
+    if not low:
+        return Verdict(
+            True, f"{len(scores)} bank accounts of {day} are complete, in time and explained.", counts, shown
+        )
+    return Verdict(False, f"low scores of {day}: {'; '.join(low)}.", counts, shown)
+
+
+def _percent(of_10_000: int | None) -> str:
+    return "" if of_10_000 is None else f"{of_10_000 // 100}.{of_10_000 % 100:02d} %"
+
+
 def export(session: Session) -> tuple[Path, Table, Table]:
     """Build the analysts' file: where it is, rows by table, and what each view answers.
 

@@ -25,6 +25,7 @@ from recon import (
     arrived_files,
     build_warehouse,
     check_files,
+    export_days,
     ingest_files,
     lines_to_parquet,
     reconcile,
@@ -199,6 +200,20 @@ def report_command(day: DayOption = None, as_json: JsonOption = False, book: Boo
     with session(book=book) as s:
         report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day))
     emit(report, lambda: _print_lines(report.render()), as_json=as_json)
+
+
+@export_app.command("days")
+def export_days_command(
+    to: Annotated[Path, typer.Option("--to", file_okay=False, help="Folder; an earlier export there is replaced.")],
+    as_json: JsonOption = False,
+) -> None:
+    """The analysts' tables as Parquet, one file for each bank account and day.
+
+    Example: `nostro export days --to lake`
+    """
+    with session() as s, progress("exporting", quiet=as_json):
+        report = export_days(s.conn, to)
+    emit(report, lambda: console.print(f"wrote {to}: {sum(report.files.values()):,} files"), as_json=as_json)
 
 
 @export_app.command("duckdb")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import duckdb
 import psycopg
 import pytest
 
+from ledger import RefusedError
 from nostro.database import Database
-from recon import build_warehouse
+from recon import QualityScore, build_warehouse, export_days, quality_scores
 from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
 from tests.settlement_world import DAY, PayeeRow, World, make_world
 
@@ -84,14 +86,35 @@ def test_documentation_lists_every_view_as_its_comment(world: World, tmp_path: P
     assert rows == report.views
 
 
-def test_documented_examples_run(world: World, tmp_path: Path) -> None:
+def test_scores_of_a_day_with_a_stranger_among_its_lines(world: World, tmp_path: Path) -> None:
+    """A payment of 100.00 cleared with its line, 0.77 came from nobody: two of three items in time."""
     path = tmp_path / "nostro.duckdb"
     build_warehouse(world.app, path)
-    examples = re.findall(r"```sql\n(.+?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) >= 8
-    with duckdb.connect(str(path), read_only=True) as db:
-        for example in examples:
-            assert db.execute(example).fetchall() or "WHERE cleared_by IS NULL" in example, example
+    (score,) = quality_scores(path, DAY)
+    assert score == QualityScore(ACCOUNT, True, 10_000, 6_666, 0, 10_000 * 20_000 // 20_077)
+    assert quality_scores(path, DAY - dt.timedelta(days=1)) == ()
+
+
+def test_days_as_parquet_are_the_same_rows_and_replace_only_what_we_wrote(world: World, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    first = export_days(world.app, lake)
+    files = {path.relative_to(lake): path.read_bytes() for path in lake.rglob("*.parquet")}
+    assert first.files["cash_items"] == 1 and first.files["certificates"] == 1
+    assert f"cash_items/bank_account={ACCOUNT}/day={DAY}" in {path.parent.as_posix() for path in files}
+    export_days(world.app, lake)
+    assert {path.relative_to(lake): path.read_bytes() for path in lake.rglob("*.parquet")} == files
+    assert {path.name for path in tmp_path.iterdir() if "lake" in path.name or "days" in path.name} == {"lake"}
+    build_warehouse(world.app, tmp_path / "nostro.duckdb")
+    with duckdb.connect(str(tmp_path / "nostro.duckdb"), read_only=True) as db:
+        for table, wanted in (("postings", "posting"), ("statement_lines", "statement_line"), ("breaks", "break")):
+            found = db.read_parquet(f"{lake}/{table}/**/*.parquet", hive_partitioning=True)
+            assert len(found.fetchall()) == len(db.table(wanted).fetchall()) > 0
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    with pytest.raises(RefusedError, match="something else than an export"):
+        export_days(world.app, other)
+    assert [path.name for path in other.iterdir()] == ["mine.txt"]
 
 
 def test_analyst_reads_views_and_nothing_else(world: World) -> None:

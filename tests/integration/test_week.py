@@ -6,6 +6,7 @@ One week is run for the whole module; each test looks at it from another side.
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -90,6 +91,15 @@ def test_breaks_equal_what_the_banks_did_wrong_one_to_one(week: Week) -> None:
     found = compare(week.desk.app, book_id=week.desk.book_id, business_date=week.business.days[-1], truth=truth)
     assert len(truth) == ANOMALIES
     assert Counter(found.found) == Counter(found.injected)
+
+
+def test_twenty_documented_questions_have_an_answer(week: Week) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
+    questions = re.findall(r"^[0-9]+\. .+?\n\n```sql\n(.+?)```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(questions) == 20
+    with duckdb.connect(str(week.home / "nostro.duckdb"), read_only=True) as db:
+        for question in questions:
+            assert db.execute(question).fetchall(), question
 
 
 def test_books_balance_and_every_invariant_holds(week: Week) -> None:

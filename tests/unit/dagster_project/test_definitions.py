@@ -24,6 +24,7 @@ CHECKS = {
     "recon/certificates:certificate_residual_zero": True,
     "recon/breaks:aged_breaks": False,
     "recon/breaks:unreconciled_amount": False,
+    "analytics/duckdb:quality": False,
 }
 
 
