@@ -19,7 +19,14 @@ from sandbox.acquirers import payouts_path, read_payouts, report_name, report_te
 from sandbox.anomalies import AnomalyPlan, Kind, truth_path, truth_text
 from sandbox.bank_behaviour import BankBehaviour, StatementVersion
 from sandbox.book import BankBook, StoredBatch, StoredStatement
-from sandbox.camt import notification_message, stamp, statement_element, statement_message
+from sandbox.camt import (
+    intraday_message,
+    notification_message,
+    page_elements,
+    stamp,
+    statement_element,
+    statement_message,
+)
 from sandbox.camt_versions import version_02
 from sandbox.day_work import LATE, RETURN, TAKEN_BACK, AccountWork, Arrival, BatchWork, Booking, DayWork, day_lines
 from sandbox.errors import SandboxError
@@ -301,8 +308,14 @@ class Bank:
             work.opening_minor + sum(line.amount_minor for line in lines),
             lines,
         )
+        if self._behaviour.intraday:
+            so_far = lines[: len(lines) // 2]
+            name = f"camt.052_{account.iban}_{day.day}.xml"
+            self._folders.deliver(bank, name, intraday_message(stated, so_far))
         body = statement_element(stated)
-        self._deliver_statement(bank, account, day.day, body)
+        size = self._behaviour.page_lines
+        for page in [body] if size is None else page_elements(stated, size):
+            self._deliver_statement(bank, account, day.day, page)
         incoming = [line for line in lines if line.amount_minor > 0 and line.details]
         if incoming:
             name = f"camt.054_{account.iban}_{day.day}.xml"

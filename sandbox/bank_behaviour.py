@@ -32,9 +32,12 @@ class BankBehaviour:
 
     Of the payments that come back, per thousand: `late_returns` come weeks later, `partial_returns` in part (the rest
     later, or never), and `taken_back` ones are taken back again. `recalls_refused` are per thousand executed payments
-    that are asked back. `announces_returns`: a pacs.004 comes before the statement. `statement` is the version of
-    camt.053. `booking` gives the style of single accounts by code; every other account is booked in batches with
-    details or itemised as its bank profile's batch booking says."""
+    that are asked back. `announces_returns`: a pacs.004 comes before the statement. `checks_names`: the bank first
+    compares names with accounts and says what it found; of those, per thousand, `names_doubted` are close, other or not
+    comparable. `intraday`: a camt.052 of half the day comes before the statement. `page_lines`: no page of a statement
+    has more lines; each page is a message. `statement` is the version of camt.053. `booking` gives the
+    style of single accounts by code; every other account is booked in batches with details or itemised as its bank
+    profile's batch booking says."""
 
     rejects_per_mille: int = 0
     returns_per_mille: int = 0
@@ -43,6 +46,10 @@ class BankBehaviour:
     taken_back_per_mille: int = 0
     recalls_refused_per_mille: int = 0
     announces_returns: bool = False
+    checks_names: bool = False
+    names_doubted_per_mille: int = 0
+    intraday: bool = False
+    page_lines: int | None = None
     noise_per_mille: int = 0
     charges: bool = False
     interest: bool = False

@@ -48,6 +48,38 @@ def statement_message(*, message_id: str, created: str, statement: str) -> str:
     )
 
 
+def page_elements(day: AccountDay, size: int) -> list[str]:
+    """The `Stmt` of one account and day in pages of so many lines: all of one id, between balances that go on."""
+    starts = range(0, max(len(day.lines), 1), size)
+    pages, opening = [], day.opening_minor
+    for number, start in enumerate(starts, 1):
+        lines, last = day.lines[start : start + size], number == len(starts)
+        closing = opening + sum(line.amount_minor for line in lines)
+        page = f"<StmtPgntn><PgNb>{number}</PgNb><LastPgInd>{str(last).lower()}</LastPgInd></StmtPgntn>"
+        codes = ("OPBD" if number == 1 else "ITBD", "CLBD" if last else "ITBD")
+        pages.append(
+            f"<Stmt><Id>{day.statement_id}</Id>{page}<ElctrncSeqNb>{day.statement_number}</ElctrncSeqNb>"
+            f"<LglSeqNb>{day.statement_number}</LglSeqNb><CreDtTm>{stamp(day.day, hour=22)}</CreDtTm>"
+            f"<FrToDt><FrDtTm>{stamp(day.day, hour=0)}</FrDtTm><ToDtTm>{stamp(day.day, hour=22)}</ToDtTm></FrToDt>"
+            f"{_account(day)}{_balance(day, codes[0], opening)}{_balance(day, codes[1], closing)}"
+            f"{_entries(day, lines)}</Stmt>\n"
+        )
+        opening = closing
+    return pages
+
+
+def intraday_message(day: AccountDay, lines: Sequence[Line]) -> str:
+    """A camt.052.001.08 at noon: what is booked so far, under the references that the statement will have too."""
+    interim = day.opening_minor + sum(line.amount_minor for line in lines)
+    return (
+        f'{_HEAD}<Document xmlns="{_URN}camt.052.001.08"><BkToCstmrAcctRpt><GrpHdr>'
+        f"<MsgId>{day.statement_id}I</MsgId><CreDtTm>{stamp(day.day, hour=12)}</CreDtTm></GrpHdr>\n"
+        f"<Rpt><Id>{day.statement_id}I</Id><ElctrncSeqNb>{day.statement_number}</ElctrncSeqNb>"
+        f"<CreDtTm>{stamp(day.day, hour=12)}</CreDtTm>{_account(day)}{_balance(day, 'OPBD', day.opening_minor)}"
+        f"{_balance(day, 'ITBD', interim)}{_entries(day, lines)}</Rpt>\n</BkToCstmrAcctRpt></Document>\n"
+    )
+
+
 def notification_message(day: AccountDay, credits: Sequence[Line]) -> str:
     """A camt.054.001.08 about incoming credits of the day."""
     number = f"{day.statement_number}"

@@ -16,6 +16,7 @@ _REJECT_REASONS = ("AC04", "AC01", "RC01", "AC06")
 _RETURN_REASONS = ("AC04", "MD07", "RR01", "AC06", "BE04")
 _DEBIT_REJECTS = ("MD01", "AC04", "AM04", "AC06")
 _DEBIT_RETURNS = ("AM04", "MD06", "MS02", "MD01")  # no funds, refund on demand, refused, no mandate
+_NAMES = ("RVMC", "RVNM", "RVNA")  # close, none, not possible
 _REFUSALS = ("NOAS", "CUST", "AC04", "LEGL")
 ASKED = "FOCR"  # what a return is called that follows a recall
 
@@ -77,6 +78,16 @@ class Fates:
         if again < told.taken_back_per_mille:
             back.append(Comeback(first, days + 3, reason, taken_back=True))
         return tuple(back)
+
+    def doubted(self, end_to_end_id: str) -> str | None:
+        """The verdict on a payee's name that is not surely the account's, or None."""
+        draw, more = self._draw("name", end_to_end_id)
+        return _NAMES[more % len(_NAMES)] if draw < self._behaviour.names_doubted_per_mille else None
+
+    @property
+    def checks_names(self) -> bool:
+        """Whether names are compared with accounts at all."""
+        return self._behaviour.checks_names
 
     def recall_refusal(self, end_to_end_id: str) -> str | None:
         """The reason code with which a recall of an executed payment is refused, or None."""

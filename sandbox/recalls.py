@@ -20,7 +20,7 @@ from sandbox.setup_reader import BankAccount, BankProfile
 
 _URN = "urn:iso:std:iso:20022:tech:xsd:"
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
-CANCELLED, SENT_BACK, REFUSED = "CNCL", "ACCR", "RJCR"
+AGREED, REFUSED = "ACCR", "RJCR"
 _UNKNOWN, _BACK_ALREADY = "NOOR", "ARDT"
 _CANCELLED_FOR = "CUST"
 
@@ -47,17 +47,17 @@ def _decide(asked: AskedPayment, bank: BankProfile, book: BankBook, fates: Fates
     if found is None or found.collects:
         return Answered(asked, REFUSED, _UNKNOWN)
     if found.rejected:
-        return Answered(asked, CANCELLED, None)
+        return Answered(asked, AGREED, None)
     if found.closed_on is None:
         book.reject_payment(found.payment, _CANCELLED_FOR)
-        return Answered(asked, CANCELLED, None)
+        return Answered(asked, AGREED, None)
     rest = found.payment.amount_minor - found.back_minor
     if rest <= 0:
         return Answered(asked, REFUSED, _BACK_ALREADY)
     if (refusal := fates.recall_refusal(asked.end_to_end_id)) is not None:
         return Answered(asked, REFUSED, refusal)
     _send_back(found, rest, bank, book, fates, max(day, found.closed_on))
-    return Answered(asked, SENT_BACK, None)
+    return Answered(asked, AGREED, None)
 
 
 def _send_back(found: AskedBack, rest: int, bank: BankProfile, book: BankBook, fates: Fates, day: dt.date) -> None:
@@ -68,8 +68,8 @@ def _send_back(found: AskedBack, rest: int, bank: BankProfile, book: BankBook, f
 
 def answer_message(order: RecallOrder, bank: BankProfile, answered: Sequence[Answered], *, number: int) -> str:
     """The camt.029.001.09 about a recall."""
-    states = {each.status for each in answered}
-    whole = states.pop() if len(states) == 1 else "PACR"
+    refused = sum(each.status == REFUSED for each in answered)
+    whole = "CNCL" if not refused else "RJCR" if refused == len(answered) else "PECR"
     return (
         f'{_HEAD}<Document xmlns="{_URN}camt.029.001.09"><RsltnOfInvstgtn>'
         f"<Assgnmt><Id>{bank.bic[:4]}C{number:09d}</Id><Assgnr><Agt><FinInstnId><BICFI>{bank.bic}</BICFI></FinInstnId>"

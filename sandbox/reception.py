@@ -19,7 +19,7 @@ from sandbox.folders import Folders
 from sandbox.orders import Order, OrderedBatch, UnreadableOrderError, message_name, read_order, sum_of
 from sandbox.recalls import REFUSED, answer_message, decide
 from sandbox.setup_reader import BankAccount, BankProfile, BankSetup
-from sandbox.status import BatchStatus, FileStatus, status_report
+from sandbox.status import BatchStatus, FileStatus, RejectedPayment, status_report
 
 _UNREADABLE_CREATED = "1970-01-01T00:00:00Z"
 _RECALLS = ("camt.055.",)
@@ -92,6 +92,8 @@ class Reception:
             return Received(bank.code, path.name, order.message_id, order.count, order.count, refusal.reason)
         batches = [(batch, self._keep(bank, file, batch)) for batch in order.batches]
         self.report(bank, file, "ACTC")
+        if self._fates.checks_names:
+            self._compare_names(bank, file, order)
         statuses = [
             BatchStatus(batch.payment_information_id, len(batch.payments), "ACCP", self._book.rejected(batch_id))
             for batch, batch_id in batches
@@ -99,6 +101,21 @@ class Reception:
         rejected = sum(len(status.rejected) for status in statuses)
         self.report(bank, file, group_status(statuses, "ACCP"), batches=statuses)
         return Received(bank.code, path.name, order.message_id, order.count, rejected, None)
+
+    def _compare_names(self, bank: BankProfile, file: StoredFile, order: Order) -> None:
+        """Say for each payment whether its payee's name is the account's; the file waits for nobody."""
+        said = []
+        for batch in order.batches:
+            verdicts = [
+                RejectedPayment(
+                    p.instruction_id, p.end_to_end_id, p.uetr, None, self._fates.doubted(p.end_to_end_id) or "RCVC"
+                )
+                for p in batch.payments
+            ]
+            whole = "RCVC" if all(each.status == "RCVC" for each in verdicts) else "RVCM"
+            said.append(BatchStatus(batch.payment_information_id, len(batch.payments), whole, named=verdicts))
+        group = "RCVC" if all(each.status == "RCVC" for each in said) else "RVCM"
+        self.report(bank, file, group, batches=said)
 
     def _take_recall(self, bank: BankProfile, path: Path, content: bytes) -> Received:
         """Answer a recall by camt.029; whether a recall came before is not asked: what is back is refused then."""

@@ -19,22 +19,26 @@ _HEAD = (
 
 @dataclass(frozen=True, slots=True)
 class RejectedPayment:
-    """A transaction that will not be executed, with its reason code."""
+    """A transaction that will not be executed, with its reason code; or one of which something else is said
+    (`status`), such as that its payee's name is not the account's."""
 
     instruction_id: str | None
     end_to_end_id: str
     uetr: str | None
-    reason: str
+    reason: str | None
+    status: str = "RJCT"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """One `PmtInf`: its payments, the status of those that are not listed as rejected, and the rejected."""
+    """One `PmtInf`: its payments, the status of those that are not listed as rejected, and the rejected; `named` are
+    payments of which something else is said, under the batch's own status."""
 
     payment_information_id: str
     count: int
     status: str
     rejected: Sequence[RejectedPayment] = ()
+    named: Sequence[RejectedPayment] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def _batch(batch: BatchStatus) -> str:
     return (
         f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{escape(batch.payment_information_id)}</OrgnlPmtInfId>"
         f"<OrgnlNbOfTxs>{batch.count}</OrgnlNbOfTxs><PmtInfSts>{status}</PmtInfSts>{tally}\n"
-        f"{''.join(_rejected(payment) for payment in batch.rejected)}</OrgnlPmtInfAndSts>\n"
+        f"{''.join(_rejected(payment) for payment in (*batch.rejected, *batch.named))}</OrgnlPmtInfAndSts>\n"
     )
 
 
@@ -88,7 +92,8 @@ def _tally(count: int, status: str) -> str:
 def _rejected(payment: RejectedPayment) -> str:
     instruction = f"<OrgnlInstrId>{escape(payment.instruction_id)}</OrgnlInstrId>" if payment.instruction_id else ""
     uetr = f"<OrgnlUETR>{payment.uetr}</OrgnlUETR>" if payment.uetr else ""
+    reason = f"<StsRsnInf><Rsn><Cd>{payment.reason}</Cd></Rsn></StsRsnInf>" if payment.reason else ""
     return (
         f"<TxInfAndSts>{instruction}<OrgnlEndToEndId>{escape(payment.end_to_end_id)}</OrgnlEndToEndId>{uetr}"
-        f"<TxSts>RJCT</TxSts><StsRsnInf><Rsn><Cd>{payment.reason}</Cd></Rsn></StsRsnInf></TxInfAndSts>\n"
+        f"<TxSts>{payment.status}</TxSts>{reason}</TxInfAndSts>\n"
     )

@@ -410,6 +410,14 @@ class Screening(_Model):
     payee_verification: Hook | None = None
 
 
+class NamePolicies(_Model):
+    """What becomes of a payment whose payee's name the bank compared with the account."""
+
+    close_match: Literal["person", "release"] = "person"
+    no_match: Literal["person", "release"] = "person"
+    not_possible: Literal["person", "release"] = "person"
+
+
 class Policies(_Model):
     """Which routine classes post by themselves; the others are proposed to a person."""
 
@@ -417,6 +425,7 @@ class Policies(_Model):
     tariffed_charges: Handling = "auto"
     interest: Handling = "auto"
     acquirer_fees: Handling = "auto"
+    names: NamePolicies = NamePolicies()
 
 
 class Acquirer(_Model):

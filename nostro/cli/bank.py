@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -156,6 +157,10 @@ def simulate_command(
         list[str] | None,
         typer.Option("--fault", help="A fault that strikes the banks' files so often: NAME or NAME=COUNT (repeat)."),
     ] = None,
+    behaviour: Annotated[
+        list[str] | None,
+        typer.Option("--behaviour", help="More of how the banks behave: NAME or NAME=NUMBER (repeat), as documented."),
+    ] = None,
     sftp: Annotated[
         int | None, typer.Option("--sftp", min=0, max=65535, help="Then serve the banks' folders on this port.")
     ] = None,
@@ -174,15 +179,17 @@ def simulate_command(
     if day is None and sftp is None:
         raise typer.BadParameter("say which day to close (--date), or serve (--sftp PORT)")
     faults = {Fault(name): count for name, count in _fault_counts(fault).items()}
-    behaviour = BankBehaviour(
+    behaves = BankBehaviour(
         rejects_per_mille=rejects,
         returns_per_mille=returns,
         charges=charges,
         interest=interest,
         statement=StatementVersion(statement),
     )
+    more: dict[str, Any] = _more_behaviour(behaviour)
+    behaves = replace(behaves, **more)
     home, known = Settings().home_path, read_setup(setup)
-    with Bank(home, known, seed=seed, behaviour=behaviour, faults=faults) as bank:
+    with Bank(home, known, seed=seed, behaviour=behaves, faults=faults) as bank:
         received = bank.receive()
         closed = None if day is None else bank.close_day(date.fromisoformat(day))
 
@@ -196,6 +203,21 @@ def simulate_command(
         emit({"received": received, "day": closed}, text, as_json=as_json)
         if sftp is not None:
             _serve(bank, home, known, sftp)
+
+
+def _more_behaviour(told: list[str] | None) -> dict[str, int]:
+    """By field of `BankBehaviour`; a name alone is 1: yes."""
+    from sandbox import BankBehaviour
+
+    known = [field.name for field in fields(BankBehaviour) if field.type in ("int", "bool", "int | None")]
+    found = {}
+    for each in told or []:
+        name, _, number = each.partition("=")
+        field = name.replace("-", "_")
+        if field not in known or not (number or "1").isdecimal():
+            raise typer.BadParameter(f"{each!r} is not NAME or NAME=NUMBER of {', '.join(known)}")
+        found[field] = int(number or "1")
+    return found
 
 
 def _serve(bank: Bank, home: Path, setup: BankSetup, port: int) -> None:

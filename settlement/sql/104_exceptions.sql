@@ -72,9 +72,14 @@ COMMENT ON TABLE settlement.dispute_decision IS 'What a person found out about a
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.name_check_decision', 'settlement.dispute_decision']) name;
 
--- The doubtful payments of a file: those a bank names, or all when it only says that some do not match.
+-- The doubtful payments of a file: those a bank names, or all when it only says that some do not match. is_released:
+-- the set-up's policy lets such a verdict go on; a group's verdict alone is always for a person.
 CREATE VIEW settlement.doubtful_name AS
-SELECT i.file_id, i.instruction_id, coalesce(n.code, 'RVCM') AS code
+SELECT i.file_id, i.instruction_id, coalesce(n.code, 'RVCM') AS code,
+       coalesce((SELECT c.body -> 'policies' -> 'names' ->>
+                        CASE n.code WHEN 'RVMC' THEN 'close_match' WHEN 'RVNM' THEN 'no_match' WHEN 'RVNA' THEN 'not_possible' END
+                   FROM settlement.payment_file f JOIN settlement.setup_current c USING (book_id)
+                  WHERE f.file_id = i.file_id) = 'release', false) AS is_released
   FROM settlement.instruction i
   LEFT JOIN LATERAL (SELECT max(n.code) AS code FROM settlement.answer_note n
                       WHERE n.instruction_id = i.instruction_id AND n.code IN ('RVMC', 'RVNM', 'RVNA')) n ON true
@@ -94,7 +99,8 @@ DECLARE
 BEGIN
     PERFORM ledger.require_book((SELECT f.book_id FROM settlement.payment_file f WHERE f.file_id = p_file_id));
     PERFORM settlement.lock_file(p_file_id);
-    SELECT count(*) INTO v_count FROM settlement.doubtful_name d WHERE d.file_id = p_file_id;
+    SELECT count(*) INTO v_count FROM settlement.doubtful_name d
+     WHERE d.file_id = p_file_id AND NOT d.is_released;
     IF v_count = 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'name_check_told',
             MESSAGE = format('No bank doubts a name in file %s.', p_file_id);
@@ -105,7 +111,7 @@ BEGIN
     SELECT d.instruction_id, 'CUST', p_reason
       FROM settlement.doubtful_name d
       LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
-     WHERE d.file_id = p_file_id AND coalesce(e.state, 'new') NOT IN ('rejected', 'returned', 'cancelled')
+     WHERE d.file_id = p_file_id AND NOT d.is_released AND coalesce(e.state, 'new') NOT IN ('rejected', 'returned', 'cancelled')
         ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
@@ -167,7 +173,7 @@ BEGIN
          UNION ALL
         SELECT 'names', c.policy, d.instruction_id, NULL, NULL, d.code, c.meaning, NULL
           FROM settlement.doubtful_name d JOIN settlement.status_code c ON c.code = d.code
-         WHERE NOT EXISTS (SELECT FROM settlement.name_check_decision k WHERE k.file_id = d.file_id)
+         WHERE NOT d.is_released AND NOT EXISTS (SELECT FROM settlement.name_check_decision k WHERE k.file_id = d.file_id)
          UNION ALL
         SELECT DISTINCT ON (n.file_id, n.instruction_id, n.code) 'noted', c.policy, n.instruction_id, n.file_id, m.recorded_at::date, n.code,
                c.meaning, NULL

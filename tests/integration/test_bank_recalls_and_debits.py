@@ -1,4 +1,4 @@
-"""The simulated bank and the program together: direct debits with every way back, and recalls before and after.
+"""The simulated bank and the program together: direct debits with every way back, recalls, names, pages, intraday.
 
 The bank's own book is the oracle: after each day N is what the bank holds, and nothing is open that is not explained.
 """
@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
-from ledger import verify
+from ledger import NostroError, verify
 from nostro.database import Database
 from recon import RunReport, arrived_files, ingest_files, reconcile
-from sandbox import Bank, BankBehaviour, read_setup
+from sandbox import Bank, BankBehaviour, BookingStyle, read_setup
 from settlement import (
+    apply_setup,
     approve_recall,
+    decide_names,
+    exceptions,
     poll,
     recalls,
     release_hold,
@@ -24,7 +28,7 @@ from settlement import (
     send_recalls,
 )
 from settlement.business_days import Calendar
-from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
+from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
 
 TARGET = Calendar("ECB", "Europe/Berlin")
 ACCOUNT = "eur-payouts"
@@ -60,6 +64,18 @@ def day_ends(world: World, bank: Bank, day: dt.date) -> RunReport:
     return run
 
 
+def valid(shared: Path, inbox: Path, *kinds: str) -> None:
+    """Every message of these kinds is there and valid by the published schema."""
+    versions = {"pacs.004": "001.09", "camt.029": "001.09", "pain.002": "001.10"}
+    for kind in kinds:
+        name = f"{kind}.{versions.get(kind, '001.08')}.xsd"
+        schema = etree.XMLSchema(etree.parse(shared / "xsd" / name))
+        found = list(inbox.glob(f"{kind}_*.xml"))
+        assert found, kind
+        for path in found:
+            schema.assertValid(etree.parse(path))
+
+
 def through(world: World, bank: Bank, *, days: int, start: dt.date = DAY) -> dt.date:
     """Some days without a new payment; the last of them. Nothing is a break."""
     day = start
@@ -78,8 +94,6 @@ def test_debts_are_collected_and_come_to_the_cent(world: World, version: str) ->
     if version.endswith("02"):
         path = world.home / "setup.yaml"
         path.write_text(path.read_text().replace("lead_days: 2", f"lead_days: 2, message: {version}"))
-        from settlement import apply_setup
-
         apply_setup(world.app, path)
     world.owe("D1", -700)
     world.owe("D2", -300)
@@ -110,7 +124,7 @@ def test_a_collection_that_is_rejected_or_refunded_is_a_debt_again_and_held(worl
     assert {str(reason)[:4] for (reason,) in texts} <= {"AM04", "MD06", "MS02", "MD01"} and texts
 
 
-def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(world: World) -> None:
+def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(world: World, shared: Path) -> None:
     world.owe("P1", 700)
     world.owe("P2", 900)
     (file_id,) = world.pay()
@@ -131,7 +145,8 @@ def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(wo
         assert bank.balance(ACCOUNT) == 1_000_000_00 - 25, "the charge of the return is ours"
     found = {recall.payee: (recall.state, recall.answer) for recall in recalls(world.app, book_id=world.book_id)}
     world.app.rollback()
-    assert found["P1"] == ("accepted", "CNCL") and found["P2"] == ("returned", "ACCR")
+    valid(shared, world.home / "bank/nordbank/inbox", "camt.029", "pacs.004", "pain.002")
+    assert found["P1"] == ("accepted", "ACCR") and found["P2"] == ("returned", "ACCR")
     assert world.rows("SELECT count(*)::int FROM settlement.recall_return") == [(1,)]
     assert world.balance("expenses:bank-fees:eur") == 25
     assert world.propose(day) == []
@@ -153,3 +168,70 @@ def test_a_refused_recall_leaves_the_payment_paid(world: World) -> None:
     assert [(r.state, r.payee) for r in recalls(world.app, book_id=world.book_id)] == [("refused", "P1")]
     world.app.rollback()
     assert states(world) == {"P1": "executed"}
+
+
+def doubts(world: World) -> list[tuple[str | None, str | None]]:
+    found = exceptions(world.app, book_id=world.book_id, as_of=DAY)
+    world.app.rollback()
+    return [(each.payee, each.code) for each in found if each.kind == "names"]
+
+
+def test_doubtful_names_go_on_or_are_cancelled_at_the_bank(world: World, shared: Path) -> None:
+    for payee in ("P1", "P2"):
+        world.owe(payee, 700)
+    (file_id,) = world.pay()
+    with bank_of(world, checks_names=True, names_doubted_per_mille=1000) as bank:
+        bank.receive()
+        poll(world.app, home=world.home, book_id=world.book_id)
+        found = doubts(world)
+        assert [payee for payee, _ in found] == ["P1", "P2"] and {code for _, code in found} <= {"RVMC", "RVNM", "RVNA"}
+        assert decide_names(world.bob, file_id=file_id, release=False, reason="the names are of other firms") == 2
+        with pytest.raises(NostroError):
+            decide_names(world.bob, file_id=file_id, release=True, reason="once is enough")
+        with world.db.login("carol") as carol:
+            approve_recall(carol, file_id, now=moment())
+        send_recalls(world.alice, file_id, home=world.home)
+        day_ends(world, bank, DAY)
+        assert bank.balance(ACCOUNT) == 1_000_000_00, "cancelled before it was executed"
+    valid(shared, world.home / "bank/nordbank/inbox", "pain.002")
+    assert set(states(world).values()) == {"rejected"}
+    assert doubts(world) == []
+
+
+@pytest.mark.parametrize("released", [(), ("close_match", "not_possible"), ("close_match", "no_match", "not_possible")])
+def test_policy_says_which_verdicts_need_no_person(world: World, released: tuple[str, ...]) -> None:
+    path = world.home / "setup.yaml"
+    names = ", ".join(f"{name}: release" for name in released)
+    path.write_text(path.read_text() + f"policies: {{names: {{{names}}}}}\n")
+    apply_setup(world.app, path)
+    for number, payee in enumerate(("P1", "P2")):
+        world.owe(payee, 700 + number)
+    (file_id,) = world.pay()
+    e2e = dict(world.rows("SELECT payee_code, end_to_end_id FROM settlement.instruction"))
+    msg_id = str(world.one("SELECT msg_id FROM settlement.payment_file"))
+    verdicts = [(str(e2e["P1"]), "RVMC", ""), (str(e2e["P2"]), "RVNM", "")]
+    world.answer("names.xml", pain002(msg_id, group="RVCM", statuses=verdicts))
+    poll(world.app, home=world.home, book_id=world.book_id)
+    expected = {0: ["P1", "P2"], 2: ["P2"], 3: []}[len(released)]
+    assert [payee for payee, _ in doubts(world)] == expected
+    kept = world.rows("SELECT code FROM settlement.answer_note WHERE instruction_id IS NOT NULL ORDER BY 1")
+    assert kept == [("RVMC",), ("RVNM",)], "the verdict is kept, whatever is done about it"
+    if not expected:
+        with pytest.raises(NostroError, match="doubts"):
+            decide_names(world.bob, file_id=file_id, release=True, reason="policy decided")
+
+
+def test_pages_and_intraday_reports_come_to_the_same_books(world: World, shared: Path) -> None:
+    for payee in ("P1", "P2"):
+        world.owe(payee, 700)
+    world.pay()
+    booking = ((ACCOUNT, BookingStyle.ITEMISED),)
+    with bank_of(world, page_lines=1, intraday=True, returns_per_mille=1000, booking=booking) as bank:
+        through(world, bank, days=4)
+        assert bank.balance(ACCOUNT) == 1_000_000_00
+    inbox = world.home / "bank/nordbank/inbox"
+    pages = [path for path in inbox.glob("camt.053_*.xml") if b"<PgNb>2</PgNb>" in path.read_bytes()]
+    assert pages, "a day with two lines has two pages"
+    valid(shared, inbox, "camt.053", "camt.052", "camt.054")
+    assert set(states(world).values()) == {"returned"}
+    assert world.rows("SELECT count(*)::int FROM recon.statement WHERE kind = 'camt.052'") != [(0,)]
