@@ -37,8 +37,10 @@ _STATES = {
     "executed": "executed by the bank",
     "rejected": "rejected by the bank; the amount is owed again",
     "returned": "came back from the receiving bank; the amount is owed again",
+    "partly_returned": "paid; a part came back from the receiving bank and is owed again",
     "cancelled": "cancelled before it was sent; the amount is owed again",
 }
+_ENTRIES = {"payout": "Bank entry", "taken_back": "Taken again"}
 # One page of A4 paper a payout; nothing is loaded from anywhere.
 _STYLE = """
 @page { size: A4; margin: 18mm 16mm; }
@@ -152,9 +154,12 @@ def _bank_facts(row: ReportedPayout) -> list[tuple[str, str]]:
     facts.append(("Status", _STATES.get(p.state, p.state.replace("_", " ")) + reason))
     for entry in row.bank:
         said = f"booked {_day(entry.booking_date)}, reference {entry.bank_reference or '–'}"
-        if abs(entry.line_minor) != p.amount_minor:
-            said += f", part of an entry of {_amount(abs(entry.line_minor), p.exponent)} {p.currency}"
-        facts.append(("Bank entry" if entry.kind == "payout" else "Came back", said))
+        amount = f"{_amount(abs(entry.line_minor), p.exponent)} {p.currency}"
+        if entry.kind != "payout":  # a line of its own, of what came or was taken
+            said = f"{amount}, {said}"
+        elif abs(entry.line_minor) != p.amount_minor:
+            said += f", part of an entry of {amount}"
+        facts.append((_ENTRIES.get(entry.kind, "Came back"), said))
     return facts
 
 

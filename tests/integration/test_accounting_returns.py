@@ -15,7 +15,8 @@ import pytest
 
 from ledger import close_period, import_journal, parse_amount_minor, request_close_override, verify
 from nostro.database import Database
-from recon import RunReport, trace
+from nostro.payout_page import ReportedPayout, payout_html
+from recon import RunReport, bank_entries, trace
 from settlement import apply_setup, payout_report, recalls, release_hold, request_recall
 from tests.integration.test_accounting import DOCUMENT, MONDAY, SETUP, Company, money, statement, write_journal
 from tests.integration.test_accounting import documented as documented_sales
@@ -133,6 +134,16 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
     company.app.rollback()
     assert [p.state for p in payout_report(company.app, book_id=company.book_id)] == ["partly_returned", "returned"]
     company.app.rollback()
+
+    # The merchant's page says each amount that came back, and that one was taken again.
+    payouts = payout_report(company.app, book_id=company.book_id)
+    shown_at = bank_entries(company.app, book_id=company.book_id, instruction_ids=[p.instruction_id for p in payouts])
+    company.app.rollback()
+    page = payout_html([ReportedPayout(p, tuple(shown_at.get(p.instruction_id, ()))) for p in payouts])
+    facts = [("Came back", "30.00"), ("Came back", "47.00"), ("Taken again", "20.00")]
+    for fact in (f"<dt>{name}</dt><dd>{amount} EUR" for name, amount in facts):
+        assert fact in page
+    assert "a part came back" in page and "part of an entry" not in page
 
     # Released, both are paid again, and the report says that it is money that came back.
     for reference in (first, second):
