@@ -18,6 +18,7 @@ import yaml
 from ledger import currency, parse_amount_minor
 from sandbox.calendars import BankCalendar
 from sandbox.errors import SandboxError
+from settlement import usual_profiles
 
 _Node = Mapping[str, object]
 SFTP_ROOT = "sandbox/sftp"  # below home; what a simulated bank's SFTP server shows
@@ -137,6 +138,9 @@ def _setup(document: _Node) -> BankSetup:
 
 
 def _bank(code: str, node: _Node) -> BankProfile:
+    if "profile" in node:  # what the bank's own words leave out
+        usual = usual_profiles()[str(node["profile"])]
+        node = {"holidays": usual.holidays, "batch_booking": usual.batch_booking, **node}
     rails = cast(Mapping[str, Mapping[str, object]], node.get("rails") or {})
     transport = cast(Mapping[str, str], node["transport"])
     tariff = cast(list[Mapping[str, str]], node.get("tariff") or [])

@@ -9,6 +9,8 @@ import pytest
 from lxml import etree
 
 from nostro.database import Database
+from sandbox.calendars import BankCalendar
+from sandbox.setup_reader import read_setup
 from settlement import SetupError, apply_setup
 from tests.settlement_world import DAY, PayeeRow, World, make_world, write_setup
 
@@ -102,3 +104,9 @@ def test_faults_are_named_before_anything_is_declared(
     with db.app() as conn, pytest.raises(SetupError) as refusal:
         apply_setup(conn, path)
     assert any(fault in found for found in refusal.value.faults), refusal.value.faults
+
+
+def test_the_simulated_bank_reads_a_profile_as_the_program_does(tmp_path: Path) -> None:
+    banks = read_setup(write_setup(tmp_path, PAYEES, accounts=("eur", "usd"))).banks
+    abroad = next(bank for bank in banks if bank.code == "abroad")
+    assert abroad.calendar == BankCalendar("ECB") and abroad.batch_booking is True
