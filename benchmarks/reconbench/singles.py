@@ -69,6 +69,10 @@ def draw_singles(
     refs = references(rng, count, start=world.as_of, chunk=world.chunk, holdout=holdout)
     again, first = _reused_pairs(noise)
     account[again], pick[again] = account[first], pick[first]
+    known, unannounced = np.flatnonzero((classes == "plain") & ~is_out), classes == "missing_ledger_payer"
+    if len(known):  # a payer of whom the books expect something else
+        payers = known[rng.integers(0, len(known), int(unannounced.sum()))]
+        account[unannounced], pick[unannounced] = account[payers], pick[payers]
     party = world.party_of(account, pick)
     amount = draw_amounts(rng, party)
     amount = np.where(classes == "plain", amount, np.maximum(amount, 1_000))
