@@ -104,7 +104,7 @@ def _members_of_fitting_sums(amounts: Ints, target: int) -> Ints | None:
 def doubtful_lines(items: pl.DataFrame) -> pl.DataFrame:
     """Rows of ordinary lines that fit two or more items equally well by everything they carry.
 
-    Cut references are compared by what is left of them, silent lines by their party if they show one; items that
+    Cut references are compared by what is left of them, and every line by its party if it shows one; items that
     another line names in full are no candidates.
     """
     weak = ["beginning of a reference", "party name", "party account", "none"]
@@ -113,6 +113,7 @@ def doubtful_lines(items: pl.DataFrame) -> pl.DataFrame:
     ).select(
         "row", "unit", "account_at", "amount_minor", "at", "evidence", "party", "klass",
         pl.coalesce(pl.col("end_to_end_id"), pl.col("remittance").str.strip_prefix("EREF+")).alias("left"),
+        (pl.col("party_account").is_not_null() | pl.col("party_name").is_not_null()).alias("shows_party"),
     )  # fmt: skip
     named = pl.col("evidence").is_in(["reference", "uetr", "mangled reference", "batch id", "netting reference"])
     pool = items.filter(~pl.col("is_line") & ~named & pl.col("end_to_end_id").is_not_null()).select(
@@ -125,11 +126,8 @@ def doubtful_lines(items: pl.DataFrame) -> pl.DataFrame:
         pl.col("end_to_end_id").alias("whole"),
     )
     is_cut = pl.col("evidence") == "beginning of a reference"
-    fits = (
-        pl.when(is_cut).then(pl.col("whole").str.starts_with(pl.col("left")))
-        .when(pl.col("evidence") == "none").then(pl.lit(value=True))
-        .otherwise(pl.col("party") == pl.col("candidate_party"))
-    )  # fmt: skip
+    begins = ~is_cut | pl.col("whole").str.starts_with(pl.col("left"))
+    fits = begins & (~pl.col("shows_party") | (pl.col("party") == pl.col("candidate_party")))
     near = lines.join(pool, on=["account_at", "amount_minor"], how="inner").filter(
         ((pl.col("candidate_at") - pl.col("at")).abs() <= WINDOW) & fits
     )
