@@ -61,10 +61,10 @@ SELECT ledger.post_counted(%(book)s, NULL, e.keys, e.days, e.texts, NULL, NULL, 
           FROM entry CROSS JOIN LATERAL (VALUES (1, debit), (-1, credit)) AS leg (side, account)) l
 """
 _SUM = """
-SELECT sum(p.amount_minor)::bigint FROM ledger.posting p
+SELECT sum(p.amount_minor)::bigint FROM ledger.account_posting p
  WHERE p.account_id = %s AND p.effective_date <= %s
    AND (%s::bigint IS NULL OR EXISTS (SELECT FROM ledger.batch_seq s
-                                       WHERE s.batch_id = p.posting_id >> 20 AND s.last_seq <= %s))
+                                       WHERE s.batch_id = p.batch_id AND s.last_seq <= %s))
 """
 _SIZES = """
 SELECT c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -34,9 +34,9 @@ _CEILING = (
     "SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= %(seq)s::bigint ORDER BY last_seq LIMIT 1"
 )
 _LAST_DAY = """
-SELECT coalesce(greatest(%(high_date)s::date, max(effective_date)), 'infinity') FROM ledger.posting
- WHERE account_id = %(account)s AND posting_id >= (%(high)s::bigint + 1) << 20
-   AND posting_id < coalesce(%(ceiling)s::bigint << 20, 9223372036854775807)
+SELECT coalesce(greatest(%(high_date)s::date, max(effective_date)), 'infinity') FROM ledger.account_posting
+ WHERE account_id = %(account)s AND batch_id > %(high)s::bigint AND posting_id >= (%(high)s::bigint + 1) << 20
+   AND batch_id < coalesce(%(ceiling)s::bigint, 8796093022207)
 """
 _TYPES = {
     "p_account_id": "int", "p_from": "date", "p_to": "date", "p_limit": "int", "p_known_seq": "bigint",
@@ -59,7 +59,7 @@ class _Statement:
 _LEVEL = _Statement("the runs, the highest level of them", "live_runs", "SELECT * FROM ledger.rollup_run r", " LOOP")
 _IN_RUN = _Statement("within a run: through the day", "net_at", "SELECT r.net_minor FROM ledger.rollup r", ");")
 _LATEST = _Statement(
-    "the latest postings", "net_at", "SELECT sum(p.amount_minor) FROM ledger.posting p", "));\n    ELSE"
+    "the latest postings", "net_at", "SELECT sum(p.amount_minor) FROM ledger.account_posting p", "));\n    ELSE"
 )
 _LATE = _Statement("the latest postings known by then", "net_at", "WITH late AS", "));\n    END IF")
 _LINES = _Statement("the lines of the page", "statement_page", "WITH page AS", ";\nEND")

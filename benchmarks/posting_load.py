@@ -51,7 +51,7 @@ CREATE TABLE public.bench_reference (
 _REFERENCE_COPY = "COPY public.bench_reference (key, debit, credit, amount) FROM STDIN (FORMAT binary)"
 _SIZES = """
 SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = 'ledger' AND c.relname IN ('entry', 'posting', 'batch', 'entry_text', 'balance')
+ WHERE n.nspname = 'ledger' AND c.relname IN ('entry', 'posting', 'posting_block', 'batch', 'entry_text', 'balance')
 """
 _WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
 

@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     and_,
-    literal_column,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -32,8 +31,9 @@ from ledger.transactions import transaction
 
 _meta = MetaData(schema="ledger")
 _posting = Table(
-    "posting",
+    "account_posting",
     _meta,
+    Column("batch_id", BigInteger),
     Column("posting_id", BigInteger),
     Column("entry_id", BigInteger),
     Column("account_id", Integer),
@@ -197,7 +197,7 @@ def _postings(book_id: int, as_of: date | None, known: Knowledge | None) -> Sele
         joined = joined.join(
             _batch_seq,
             and_(
-                _batch_seq.c.batch_id == _posting.c.posting_id.bitwise_rshift(literal_column("20")),  # bigint >> int
+                _batch_seq.c.batch_id == _posting.c.batch_id,
                 _batch_seq.c.last_seq <= known.seq,
             ),
         )

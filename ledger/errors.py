@@ -151,6 +151,7 @@ _CONSTRAINT_ERRORS: dict[str, type[NostroError]] = {
     "balance_floor": FloorError,
     "append_only": AppendOnlyError,
     "balance_by_posting": AppendOnlyError,
+    "block_by_posting": AppendOnlyError,
     "period_certified": NotCertifiedError,
     "period_second_person": AccessError,
     "account_same": IdempotencyConflictError,

@@ -196,7 +196,7 @@ def _pages(conn: Connection, statement_id: int) -> list[tuple[bytes, int]]:
 # A posting counts from its effective date; a bank line, and what policy answered to it, from its statement's.
 _BALANCE = """
 SELECT coalesce(sum(p.amount_minor), 0)::bigint
-  FROM ledger.posting p
+  FROM ledger.account_posting p
   LEFT JOIN (SELECT u.posting_id, max(b.closing_date) AS closing_date
                FROM recon.statement_booking b
                JOIN recon.statement_line l USING (statement_id)

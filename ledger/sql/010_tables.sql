@@ -149,12 +149,41 @@ CREATE TABLE ledger.posting (
     book_id        int      NOT NULL,
     effective_date date     NOT NULL,
     currency_id    smallint NOT NULL,
+    in_block       boolean  NOT NULL DEFAULT false,
     CONSTRAINT posting_amount_not_zero CHECK (amount_minor <> 0),
     CONSTRAINT posting_batch CHECK (posting_id >> 20 = entry_id >> 20)
 );
-CREATE INDEX posting_account ON ledger.posting (account_id, posting_id);
 COMMENT ON TABLE ledger.posting IS 'Debit positive, credit negative, minor units of the account''s currency.';
 COMMENT ON CONSTRAINT posting_amount_not_zero ON ledger.posting IS 'Invariant 1: no zero posting.';
+
+-- Postings by account are found in one of two places (ADR 0010). Those of ordinary batches: by this index. Those of a
+-- batch that has several postings for each account (in_block): by one row an account (one for every 64 postings), which
+-- the posting trigger writes and which repeats what readers by account need.
+CREATE INDEX posting_account ON ledger.posting (account_id, posting_id) WHERE NOT in_block;
+CREATE TABLE ledger.posting_block (
+    account_id  int      NOT NULL,
+    batch_id    bigint   NOT NULL,
+    block_no    smallint NOT NULL,
+    book_id     int      NOT NULL,
+    posting_nos int[]    STORAGE PLAIN NOT NULL,
+    entry_nos   int[]    STORAGE PLAIN NOT NULL,
+    amounts     bigint[] STORAGE PLAIN NOT NULL,
+    dates       date[]   STORAGE PLAIN NOT NULL,
+    PRIMARY KEY (account_id, batch_id, block_no)
+);
+COMMENT ON TABLE ledger.posting_block IS
+    'The postings marked in_block by account and batch, at most 64 a row; numbers are ids without their batch.';
+CREATE VIEW ledger.account_posting AS
+SELECT p.account_id, p.posting_id >> 20 AS batch_id, p.posting_id, p.entry_id, p.amount_minor, p.effective_date, p.book_id
+  FROM ledger.posting p WHERE NOT p.in_block
+UNION ALL
+SELECT b.account_id, b.batch_id, (b.batch_id << 20) + u.posting_no AS posting_id, (b.batch_id << 20) + u.entry_no AS entry_id,
+       u.amount_minor, u.effective_date, b.book_id
+  FROM ledger.posting_block b
+ CROSS JOIN LATERAL unnest(b.posting_nos, b.entry_nos, b.amounts, b.dates) AS u (posting_no, entry_no, amount_minor, effective_date);
+COMMENT ON VIEW ledger.account_posting IS
+    'Postings by account. Conditions enter its two parts only as account_id = value or = ANY (array), or inside a LATERAL query '
+    'with OFFSET 0; give bounds for posting_id and for batch_id. By id, by entry or in bulk read ledger.posting.';
 
 CREATE TABLE ledger.publication (
     publication_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -21,7 +21,7 @@ END $$;
 
 SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
     'ledger.currency', 'ledger.book', 'ledger.control', 'ledger.account', 'ledger.account_rule', 'ledger.source',
-    'ledger.batch', 'ledger.entry', 'ledger.entry_text', 'ledger.posting', 'ledger.publication', 'ledger.batch_seq']::regclass[]) t;
+    'ledger.batch', 'ledger.entry', 'ledger.entry_text', 'ledger.posting', 'ledger.posting_block', 'ledger.publication', 'ledger.batch_seq']::regclass[]) t;
 
 -- Balances move only from inside the posting trigger, at trigger depth 2 (depth 1 is a direct UPDATE's own).
 CREATE FUNCTION ledger.guard_balance() RETURNS trigger
@@ -38,6 +38,19 @@ END $$;
 CREATE TRIGGER balance_by_posting BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ledger.balance
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.guard_balance();
 ALTER TABLE ledger.balance ENABLE ALWAYS TRIGGER balance_by_posting;
+
+-- Blocks come from postings, by the same trigger. (A condition sees the depth outside: 0 for a direct INSERT.)
+CREATE FUNCTION ledger.refuse_block() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'restrict_violation', CONSTRAINT = 'block_by_posting',
+        MESSAGE = format('%s on ledger.%s is refused: it is an index of the postings.', TG_OP, TG_TABLE_NAME),
+        HINT = 'Post an entry instead.';
+END $$;
+CREATE TRIGGER block_by_posting BEFORE INSERT ON ledger.posting_block
+    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION ledger.refuse_block();
+ALTER TABLE ledger.posting_block ENABLE ALWAYS TRIGGER block_by_posting;
 
 CREATE FUNCTION ledger.open_balances() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -91,10 +104,10 @@ END $$;
 CREATE FUNCTION ledger.admit_postings() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
-    v_batch bigint := (SELECT posting_id >> 20 FROM new_posting LIMIT 1);
-    v_book int; v_module text; v_count bigint; v_rows bigint; v_sound bigint; v_one_currency boolean;
-    v_accounts int[]; v_deltas numeric[]; v_currencies int[];
+    v_batch bigint; v_book int; v_module text; v_count bigint; v_rows bigint; v_sound bigint; v_one_currency boolean;
+    v_accounts int[]; v_deltas numeric[]; v_currencies int[]; v_in_block boolean; v_alike boolean;
 BEGIN
+    SELECT posting_id >> 20, in_block INTO v_batch, v_in_block FROM new_posting LIMIT 1;
     IF v_batch IS NULL THEN RETURN NULL; END IF;
     SELECT book_id, module, posting_count INTO v_book, v_module, v_count
       FROM ledger.batch WHERE batch_id = v_batch AND xid = pg_current_xact_id();
@@ -104,12 +117,34 @@ BEGIN
     -- Modes of accounts change, and periods close, under FOR UPDATE on the same row: not while this post is under way.
     PERFORM FROM ledger.book WHERE book_id = v_book FOR KEY SHARE;
 
-    -- Accounts in order, what each moves by, and the currency its postings claim (NULL when they differ).
-    SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
-           array_agg(CASE WHEN low = high THEN low END ORDER BY account_id), sum(n), min(low) = max(high)
-      INTO v_accounts, v_deltas, v_currencies, v_rows, v_one_currency
-      FROM (SELECT account_id, sum(amount_minor) AS delta, count(*) AS n, min(currency_id) AS low, max(currency_id) AS high
-              FROM new_posting GROUP BY account_id) g;
+    -- Accounts in order, what each moves by, and the currency its postings claim (NULL when they differ); and their blocks.
+    IF NOT v_in_block THEN
+        SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
+               array_agg(CASE WHEN low = high THEN low END ORDER BY account_id), sum(n), min(low) = max(high), bool_and(alike)
+          INTO v_accounts, v_deltas, v_currencies, v_rows, v_one_currency, v_alike
+          FROM (SELECT account_id, sum(amount_minor) AS delta, count(*) AS n, min(currency_id) AS low, max(currency_id) AS high,
+                       NOT bool_or(in_block) AS alike
+                  FROM new_posting GROUP BY account_id) g;
+    ELSE
+        WITH moved AS MATERIALIZED (
+            SELECT account_id, sum(amount_minor) AS delta, count(*)::int AS n, min(currency_id) AS low, max(currency_id) AS high,
+                   array_agg((posting_id & 1048575)::int) AS posting_nos, array_agg((entry_id & 1048575)::int) AS entry_nos,
+                   array_agg(amount_minor) AS amounts, array_agg(effective_date) AS dates, bool_and(in_block) AS alike
+              FROM new_posting GROUP BY account_id),
+        block AS (
+            INSERT INTO ledger.posting_block (account_id, batch_id, block_no, book_id, posting_nos, entry_nos, amounts, dates)
+            SELECT account_id, v_batch, 0, v_book, posting_nos, entry_nos, amounts, dates FROM moved WHERE n <= 64
+            UNION ALL
+            SELECT account_id, v_batch, k / 64, v_book, posting_nos[k + 1:k + 64], entry_nos[k + 1:k + 64], amounts[k + 1:k + 64], dates[k + 1:k + 64]
+              FROM moved CROSS JOIN LATERAL generate_series(0, n - 1, 64) AS g (k) WHERE n > 64
+             ORDER BY 1, 3)
+        SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
+               array_agg(CASE WHEN low = high THEN low END ORDER BY account_id), sum(n), min(low) = max(high), bool_and(alike)
+          INTO v_accounts, v_deltas, v_currencies, v_rows, v_one_currency, v_alike FROM moved;
+    END IF;
+    IF NOT v_alike THEN  -- some marked in_block and some not: some would be found twice or never
+        PERFORM ledger.raise_posting_fault(NULL, NULL, NULL, v_batch);
+    END IF;
 
     -- Postings of another book are left out here, and so missed in the count.
     SELECT sum(g.n) INTO v_sound

@@ -148,6 +148,7 @@ DECLARE
     v_base  bigint := v_batch << 20;
     v_bad   record;
     v_legs  int    := cardinality(p_leg_entry);
+    v_block boolean := false;  -- several postings for each account: found by account in blocks (ADR 0010)
     v_start int[];  -- the first posting of each entry, when every entry has its own in order
 BEGIN
     PERFORM ledger.require_book(p_book_id);
@@ -184,6 +185,9 @@ BEGIN
     END IF;
     IF v_start IS NOT NULL THEN
         v_start := v_start || v_legs + 1;
+        IF v_legs >= 1000 THEN
+            v_block := v_legs >= 4 * (SELECT count(*) FROM (SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account)) d);
+        END IF;
         BEGIN
             WITH new_batch AS (
                 INSERT INTO ledger.batch (batch_id, book_id, module, source_id, entry_count, posting_count, system_identifier)
@@ -202,12 +206,13 @@ BEGIN
             account AS MATERIALIZED (  -- in one pass over the index
                 SELECT a.account_id, a.currency_id FROM ledger.account a
                  WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account))))
-            INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date)
+            INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date, in_block)
             SELECT v_base + l.n - 1, v_base + p_leg_entry[l.n] - 1, l.account, p_leg_amount[l.n], p_book_id, coalesce(a.currency_id, 0::smallint),
-                   p_dates[p_leg_entry[l.n]]
-              FROM (SELECT n, p_leg_account[n] AS account FROM generate_series(1, v_legs) AS g (n)) l
-              LEFT JOIN account a ON a.account_id = l.account
-             ORDER BY l.account, l.n;
+                   p_dates[p_leg_entry[l.n]], v_block
+              FROM (SELECT n, p_leg_account[n] AS account FROM generate_series(1, v_legs) AS g (n) WHERE v_block
+                    UNION ALL  -- only one of the two is carried out: without blocks, in the order of the index by account
+                    (SELECT n, p_leg_account[n] AS account FROM generate_series(1, v_legs) AS g (n) WHERE NOT v_block ORDER BY 2, 1)) l
+              LEFT JOIN account a ON a.account_id = l.account;
             new_count := v_count;
             RETURN;
         EXCEPTION WHEN unique_violation THEN NULL;  -- some key is taken: the careful way

@@ -19,6 +19,24 @@ SELECT e.book_id, e.entry_id, e.idempotency_key, e.effective_date, p.posting_id,
   JOIN ledger.batch b ON b.batch_id = e.entry_id >> 20 LEFT JOIN ledger.entry_text t ON t.entry_id = e.entry_id;
 COMMENT ON VIEW ledger.journal IS 'Every posting with its entry, account and origin.';
 
+-- Postings marked in_block against their accounts' blocks: no row means that each is found there, once, as it is.
+CREATE FUNCTION ledger.verify_blocks(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
+    SELECT 4, 'account ' || coalesce(a.code, account_id::text), format('%s postings in blocks, %s in the books, or not the same', coalesce(b.n, 0), coalesce(p.n, 0))
+      FROM (SELECT account_id, count(*) AS n,
+                   bit_xor(hashint8extended(posting_id, hashint8extended(entry_id, hashint8extended(amount_minor, effective_date - '2000-01-01'::date)))) AS ids
+              FROM ledger.posting WHERE book_id = p_book_id AND in_block GROUP BY account_id) p
+      FULL JOIN (SELECT b.account_id, count(*) AS n,
+                        bit_xor(hashint8extended((b.batch_id << 20) + u.posting_no, hashint8extended((b.batch_id << 20) + u.entry_no,
+                                hashint8extended(u.amount_minor, u.effective_date - '2000-01-01'::date)))) AS ids
+                   FROM ledger.posting_block b
+                  CROSS JOIN LATERAL unnest(b.posting_nos, b.entry_nos, b.amounts, b.dates) AS u (posting_no, entry_no, amount_minor, effective_date)
+                  WHERE b.book_id = p_book_id GROUP BY b.account_id) b USING (account_id)
+      LEFT JOIN ledger.account a USING (account_id)
+     WHERE (p.n, p.ids) IS DISTINCT FROM (b.n, b.ids)
+$$;
+
 -- Every broken rule of the books, recomputed from rows; no row means all hold.
 -- One pass over the postings finds the entries that are not plainly sound (an entry of several currencies is not
 -- plainly so); only these are asked what is wrong with them.
@@ -68,6 +86,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET w
      WHERE a.book_id = p_book_id AND b.normal_side * b.posted_minor > b.ceiling_minor
     UNION ALL
     SELECT * FROM ledger.verify_balance_rows(p_book_id)
+    UNION ALL
+    SELECT * FROM ledger.verify_blocks(p_book_id)
     UNION ALL
     SELECT 7, 'entry ' || r.entry_id, 'does not negate the entry it reverses'
       FROM ledger.entry r JOIN ledger.entry o ON o.entry_id = r.reverses_entry_id

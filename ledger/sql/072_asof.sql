@@ -113,18 +113,22 @@ BEGIN
           LEFT JOIN LATERAL (SELECT r.run_no, r.high_batch_id FROM ledger.rollup_run r WHERE r.account_id = l.account_id AND r.level = 0
                               ORDER BY r.last_seq DESC LIMIT 1) r ON true
          CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
-               SELECT FROM ledger.posting p WHERE p.account_id = l.account_id AND p.posting_id >= (coalesce(r.high_batch_id, 0) + 1) << 20
-                  AND p.posting_id < (v_high + 1) << 20 LIMIT 100) few) c
+               SELECT FROM ledger.account_posting p WHERE p.account_id = l.account_id AND p.batch_id > coalesce(r.high_batch_id, 0)
+                  AND p.posting_id >= (coalesce(r.high_batch_id, 0) + 1) << 20 AND p.batch_id <= v_high LIMIT 100) few) c
          WHERE c.n = 100 OR l.account_id = ANY (v_overtaken)),
     new AS (
         SELECT d.account_id, d.run_no, p.effective_date, p.amount_minor
           FROM due d
-          JOIN ledger.posting p ON p.account_id = d.account_id AND p.posting_id >= (d.high_batch_id + 1) << 20 AND p.posting_id < (v_high + 1) << 20
-          JOIN ledger.batch_seq s ON s.batch_id = p.posting_id >> 20 AND s.last_seq <= p_through_seq
+         CROSS JOIN LATERAL (SELECT * FROM ledger.account_posting p
+               WHERE p.account_id = d.account_id AND p.batch_id > d.high_batch_id AND p.posting_id >= (d.high_batch_id + 1) << 20
+                 AND p.batch_id <= v_high OFFSET 0) p
+          JOIN ledger.batch_seq s ON s.batch_id = p.batch_id AND s.last_seq <= p_through_seq
         UNION ALL
         SELECT d.account_id, d.run_no, p.effective_date, p.amount_minor
           FROM due d CROSS JOIN unnest(v_overtaking) AS o (batch_id)
-          JOIN ledger.posting p ON p.account_id = d.account_id AND p.posting_id >= o.batch_id << 20 AND p.posting_id < (o.batch_id + 1) << 20
+         CROSS JOIN LATERAL (SELECT * FROM ledger.account_posting p
+               WHERE p.account_id = d.account_id AND p.batch_id = o.batch_id
+                 AND p.posting_id >= o.batch_id << 20 AND p.posting_id < (o.batch_id + 1) << 20 OFFSET 0) p
          WHERE o.batch_id <= d.high_batch_id),
     day AS MATERIALIZED (
         SELECT account_id, run_no, effective_date, count(*) AS n, sum(amount_minor) AS net FROM new GROUP BY 1, 2, 3),
@@ -227,15 +231,15 @@ BEGIN
     END LOOP;
     -- What no run holds has a higher batch than they; only of the tail may some be lower.
     IF p_known_seq IS NULL THEN
-        v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM ledger.posting p
-            WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.effective_date <= v_as_of));
+        v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM ledger.account_posting p
+            WHERE p.account_id = p_account_id AND p.batch_id > v_high AND p.posting_id >= (v_high + 1) << 20 AND p.effective_date <= v_as_of));
     ELSE
         v_ceiling := (SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= p_known_seq ORDER BY last_seq LIMIT 1);
         v_net := ledger.plus(v_net, (  -- their batches in one pass over the index, not one look a posting
             WITH late AS MATERIALIZED (
-                SELECT p.posting_id >> 20 AS batch_id, sum(p.amount_minor) AS net FROM ledger.posting p
-                 WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20
-                   AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807) AND p.effective_date <= v_as_of GROUP BY 1),
+                SELECT p.batch_id, sum(p.amount_minor) AS net FROM ledger.account_posting p
+                 WHERE p.account_id = p_account_id AND p.batch_id > v_high AND p.posting_id >= (v_high + 1) << 20
+                   AND p.batch_id < coalesce(v_ceiling, 8796093022207) AND p.posting_id < coalesce(v_ceiling, 8796093022207) << 20 AND p.effective_date <= v_as_of GROUP BY 1),
             known AS MATERIALIZED (
                 SELECT s.batch_id FROM ledger.batch_seq s
                  WHERE s.batch_id = ANY (ARRAY(SELECT l.batch_id FROM late l ORDER BY l.batch_id)) AND s.last_seq <= p_known_seq)
@@ -243,7 +247,9 @@ BEGIN
     END IF;
     IF p_tail[1] <= v_high THEN
         v_net := ledger.plus(v_net, (SELECT sum(p.amount_minor) FROM unnest(p_tail) AS t (batch_id)
-            JOIN ledger.posting p ON p.account_id = p_account_id AND p.posting_id >= t.batch_id << 20 AND p.posting_id < (t.batch_id + 1) << 20
+           CROSS JOIN LATERAL (SELECT * FROM ledger.account_posting p
+                 WHERE p.account_id = p_account_id AND p.batch_id = t.batch_id
+                   AND p.posting_id >= t.batch_id << 20 AND p.posting_id < (t.batch_id + 1) << 20 OFFSET 0) p
            WHERE t.batch_id <= v_high AND p.effective_date <= v_as_of));
     END IF;
     RETURN v_net;
@@ -297,8 +303,9 @@ BEGIN
                  ORDER BY d.effective_date, d.posting_id LIMIT 3 * p_limit) n;
         IF v_known < p_limit AND v_seen = 3 * p_limit THEN
             SELECT max(high_date), coalesce(max(high_batch_id), 0) INTO v_last, v_high FROM ledger.live_runs(p_account_id, p_known_seq);
-            v_last := least(p_to, greatest(v_last, (SELECT max(p.effective_date) FROM ledger.posting p
-                WHERE p.account_id = p_account_id AND p.posting_id >= (v_high + 1) << 20 AND p.posting_id < coalesce(v_ceiling << 20, 9223372036854775807))));
+            v_last := least(p_to, greatest(v_last, (SELECT max(p.effective_date) FROM ledger.account_posting p
+                WHERE p.account_id = p_account_id AND p.batch_id > v_high AND p.posting_id >= (v_high + 1) << 20
+                  AND p.batch_id < coalesce(v_ceiling, 8796093022207) AND p.posting_id < coalesce(v_ceiling, 8796093022207) << 20)));
         END IF;
     END IF;
     RETURN QUERY
@@ -308,8 +315,8 @@ BEGIN
             AND d.posting_id < coalesce(v_ceiling << 20, 9223372036854775807) AND d.step_seq <= v_upto
           ORDER BY d.effective_date, d.posting_id LIMIT p_limit)
         UNION ALL
-        SELECT p.posting_id, p.effective_date, p.amount_minor, p.entry_id FROM ledger.posting p
-         WHERE v_tail IS NOT NULL AND p.account_id = p_account_id AND p.posting_id >= v_tail[1] << 20 AND p.posting_id >> 20 = ANY (v_tail)
+        SELECT p.posting_id, p.effective_date, p.amount_minor, p.entry_id FROM ledger.account_posting p
+         WHERE v_tail IS NOT NULL AND p.account_id = p_account_id AND p.posting_id >= v_tail[1] << 20 AND p.batch_id >= v_tail[1] AND p.batch_id = ANY (v_tail)
            AND p.effective_date >= p_from AND p.effective_date <= p_to),
     cut AS MATERIALIZED (
         SELECT * FROM page p WHERE p.effective_date > p_from OR p.posting_id > v_after

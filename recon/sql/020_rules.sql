@@ -12,7 +12,17 @@ SELECT p.posting_id, p.book_id, p.account_id, p.amount_minor, p.currency_id, p.e
   LEFT JOIN recon.statement_line a ON a.t_posting_id = r.line_posting_id
   LEFT JOIN recon.statement_booking answered ON answered.statement_id = a.statement_id;
 COMMENT ON VIEW recon.cash_posting IS 'Postings with the day from which they count in reconciliation.';
-GRANT SELECT ON recon.cash_posting TO :app;
+CREATE VIEW recon.account_cash_posting AS
+SELECT p.posting_id, p.book_id, p.account_id, p.amount_minor,
+       coalesce(own.closing_date, answered.closing_date, p.effective_date) AS as_of_date
+  FROM ledger.account_posting p
+  LEFT JOIN recon.statement_line l ON l.t_posting_id = p.posting_id
+  LEFT JOIN recon.statement_booking own ON own.statement_id = l.statement_id
+  LEFT JOIN recon.routine_posting r ON r.posting_id = p.posting_id
+  LEFT JOIN recon.statement_line a ON a.t_posting_id = r.line_posting_id
+  LEFT JOIN recon.statement_booking answered ON answered.statement_id = a.statement_id;
+COMMENT ON VIEW recon.account_cash_posting IS 'The same, for whoever asks by account.';
+GRANT SELECT ON recon.cash_posting, recon.account_cash_posting TO :app;
 
 -- Every leg is a posting on a cash-in-transit account of the set's book, the set is whole, and it adds up to zero.
 CREATE FUNCTION recon.check_legs() RETURNS trigger

@@ -32,9 +32,9 @@ SET plan_cache_mode = force_custom_plan AS $$
            FROM settlement.bank_account b
            LEFT JOIN (SELECT p.account_id, count(*) AS n, sum(p.amount_minor) AS total,
                              sum(hashint8extended(p.posting_id, p.amount_minor)::numeric) AS digest
-                        FROM recon.cash_posting p
+                        FROM recon.account_cash_posting p
                        WHERE p.as_of_date <= p_date
-                         AND p.account_id IN (SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id)
+                         AND p.account_id = ANY (ARRAY(SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id))
                        GROUP BY p.account_id) t ON t.account_id = b.transit_account_id
           WHERE b.book_id = p_book_id),
         (SELECT string_agg(s.content_sha256, E'\n' ORDER BY s.statement_id)
@@ -67,9 +67,9 @@ SET plan_cache_mode = force_custom_plan AS $$
          WHERE b.book_id = p_book_id),
     open_posting AS MATERIALIZED (
         SELECT p.posting_id, p.account_id, p.amount_minor, p.effective_date, p.entry_id, m.posting_id IS NOT NULL AS is_cleared_later
-          FROM ledger.posting p
+          FROM ledger.account_posting p
           LEFT JOIN recon.live_leg m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
-         WHERE p.account_id IN (SELECT transit_account_id FROM account)
+         WHERE p.account_id = ANY (ARRAY(SELECT transit_account_id FROM account))
            AND (m.posting_id IS NULL OR m.as_of_date > p_date)),
     instruction AS MATERIALIZED (
         SELECT i.transit_posting_id, i.reject_posting_id, i.end_to_end_id, i.uetr, i.payment_information_id, i.msg_id,
@@ -190,11 +190,11 @@ BEGIN
 
     SELECT b.code, t.posting_id, t.places INTO v_bad
       FROM (SELECT p.account_id, p.posting_id, count(m.posting_id) + count(o.posting_id) AS places
-              FROM recon.cash_posting p
+              FROM recon.account_cash_posting p
               LEFT JOIN recon.live_leg m ON m.book_id = p.book_id AND m.posting_id = p.posting_id AND m.as_of_date <= p_date
               LEFT JOIN recon.open_item o ON o.run_id = v_run AND o.posting_id = p.posting_id
              WHERE p.as_of_date <= p_date
-               AND p.account_id IN (SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id)
+               AND p.account_id = ANY (ARRAY(SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id))
              GROUP BY p.account_id, p.posting_id
             HAVING count(m.posting_id) + count(o.posting_id) <> 1
              LIMIT 1) t

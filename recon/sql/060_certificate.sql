@@ -31,7 +31,7 @@ BEGIN
            p_body
       FROM (SELECT p.account_id, p.amount_minor,
                    coalesce(s.closing_date, a.closing_date, p.effective_date) AS as_of_date
-              FROM ledger.posting p
+              FROM ledger.account_posting p
               LEFT JOIN (SELECT u.posting_id, k.closing_date
                            FROM recon.statement_booking k JOIN recon.statement_line l USING (statement_id),
                                 unnest(ARRAY[l.n_posting_id, l.t_posting_id]) u (posting_id)
@@ -39,7 +39,7 @@ BEGIN
               LEFT JOIN (SELECT r.posting_id, k.closing_date FROM recon.routine_posting r
                            JOIN recon.statement_line l ON l.t_posting_id = r.line_posting_id
                            JOIN recon.statement_booking k USING (statement_id)) a USING (posting_id)
-             WHERE p.account_id IN (v_account.nostro_account_id, v_account.transit_account_id)) p
+             WHERE p.account_id = ANY (ARRAY[v_account.nostro_account_id, v_account.transit_account_id])) p
      WHERE p.as_of_date <= v_run.business_date
         ON CONFLICT ON CONSTRAINT certificate_once DO NOTHING;
     IF NOT FOUND THEN

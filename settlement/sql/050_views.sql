@@ -42,7 +42,7 @@ SELECT p.book_id, p.posting_id, p.entry_id, a.account_id, a.code AS account, y.p
        CASE WHEN h.posting_id IS NOT NULL THEN h.reason WHEN y.hold THEN 'payee on hold' END AS hold_reason
   FROM ledger.account a
   JOIN ledger.currency c USING (currency_id)
-  JOIN ledger.posting p ON p.account_id = a.account_id
+  CROSS JOIN LATERAL (SELECT * FROM ledger.account_posting q WHERE q.account_id = a.account_id OFFSET 0) p
   LEFT JOIN settlement.payee_current y ON y.account_id = a.account_id
   LEFT JOIN settlement.clearing_member m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
   LEFT JOIN (SELECT posting_id, min(reason) AS reason FROM settlement.hold_active GROUP BY posting_id) h

@@ -96,8 +96,9 @@ LANGUAGE sql STABLE AS $$
     SELECT b.posting_id, b.amount_minor, b.effective_date FROM pg_catalog.unnest(p_left_open) l (posting_id)
      CROSS JOIN LATERAL (SELECT * FROM ledger.posting b WHERE b.account_id = p_account_id AND b.posting_id = l.posting_id LIMIT 1) b
     UNION ALL
-    SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.posting a
+    SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.account_posting a
      WHERE a.account_id = p_account_id AND a.posting_id > p_through_posting_id
+       AND a.batch_id OPERATOR(pg_catalog.>=) (p_through_posting_id OPERATOR(pg_catalog.>>) 20)
 $$;
 
 -- Open items of the payees of a bank account: one row a posting that no clearing group has taken. (Were a group not what
