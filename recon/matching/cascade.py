@@ -13,6 +13,7 @@ import polars as pl
 from recon.matching.engine import Engine
 from recon.matching.items import Tolerances
 from recon.matching.rules import RULES, Rule
+from recon.matching.search import SEARCHES
 
 SET_SCHEMA: dict[str, pl.DataType] = {
     "set_ordinal": pl.Int32(),  # from 1, in rule order, then by the set's smallest item
@@ -64,7 +65,12 @@ def run_rules(engine: Engine) -> pl.DataFrame:
 
 
 def _groups(engine: Engine, rule: Rule) -> pl.DataFrame:
-    return engine.groups(rule.query, rule.parameters)
+    if not rule.is_search:
+        return engine.groups(rule.query, rule.parameters)
+    found = SEARCHES[rule.query](engine)
+    kept = engine.provable(found)
+    margins = found.select("group_id", "margin").unique()
+    return kept.join(margins, on="group_id", how="left", maintain_order="left")
 
 
 def _legs(engine: Engine, rule: Rule, position: int, groups: pl.DataFrame) -> pl.DataFrame:

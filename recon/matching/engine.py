@@ -40,6 +40,7 @@ class Engine:
         if scratch is not None:
             self._db.execute("SET temp_directory = ?", [str(scratch)])
         self._tolerances = tolerances
+        self.exhausted = 0  # searches that a bound ended
         self.exact_key_count = 0  # keys that one line and one expectation carry, as the first pass counted them
 
     @classmethod

@@ -66,7 +66,17 @@ def _declaration() -> str:
 
 
 RULES: tuple[Rule, ...] = read_rules(_declaration())
-SHARED: tuple[str, ...] = ("source", "exact", "residual", "views")
+SHARED: tuple[str, ...] = (
+    "source",
+    "exact",
+    "residual",
+    "views",
+    "scored_candidates",
+    "subset_pools",
+    "provable",
+    "open_references",
+)
+SEARCH_MODULES: tuple[str, ...] = ("search.py", "subsets.py")
 
 
 def rules_sha256(codes: tuple[str, ...] = ()) -> str:
@@ -75,6 +85,8 @@ def rules_sha256(codes: tuple[str, ...] = ()) -> str:
     queries = {rule.query for rule in RULES if not rule.is_search}
     for name in (*SHARED, *sorted(queries)):
         digest.update(f"{name}\x1f{rule_sql(name)}\x1e".encode())
+    for name in SEARCH_MODULES:
+        digest.update(resources.files("recon.matching").joinpath(name).read_bytes() + b"\x1e")
     for code in codes:
         digest.update(code.encode() + b"\x1e")
     return digest.hexdigest()

@@ -1,0 +1,33 @@
+-- Pairs that a search rates: a line that names nobody whole and an expectation of the same amount, within the window,
+-- with nothing that both state against it. Texts are normalised here, once a pair. A crowd (a line or an expectation
+-- with more than $crowd partners by amount) keeps only pairs of one party: the rest is a question, not a search.
+WITH plain_line AS (
+    SELECT item_id, account, currency, amount_minor, day, uetr, party_account, party_name, payment_information_id,
+           msg_id, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text
+    FROM nameless_line
+),
+pair AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id, l.day - e.day AS days, l.text, norm(e.end_to_end_id) AS reference,
+           l.party_account = e.party_account AS same_party, l.party_name AS line_name, e.party_name AS expected_name,
+           e.party_account, e.amount_minor, e.account, l.day AS line_day, e.day AS expected_day
+    FROM plain_line l
+    JOIN expected e ON e.account = l.account AND e.currency = l.currency AND e.amount_minor = -l.amount_minor
+    CROSS JOIN parameter p
+    LEFT JOIN known_party k ON k.party_account = l.party_account
+    WHERE abs(l.day - e.day) <= p.window_days
+      AND coalesce(l.uetr = e.uetr, true)
+      AND (coalesce(l.party_account = e.party_account, true) OR e.kind = 'RECEIPT' AND k.party_account IS NULL)
+      AND coalesce(l.payment_information_id = e.payment_information_id, true)
+      AND coalesce(l.msg_id = e.msg_id, true)
+),
+counted AS (
+    SELECT *, count(*) OVER (PARTITION BY line_id) AS of_line, count(*) OVER (PARTITION BY expected_id) AS of_expected
+    FROM pair
+)
+SELECT line_id, expected_id, days, line_day, expected_day, coalesce(same_party, false) AS same_party,
+       same_party IS NOT NULL AND NOT same_party AS other_party, account, amount_minor, party_account,
+       coalesce(line_name, '') AS line_name, coalesce(expected_name, '') AS expected_name,
+       coalesce(text, '') AS text, coalesce(reference, '') AS reference
+FROM counted
+WHERE greatest(of_line, of_expected) <= $crowd OR same_party
+ORDER BY line_id, expected_id

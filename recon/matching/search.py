@@ -1,0 +1,263 @@
+"""Searches: what no single query can decide. Scored pairs by optimal assignment, repeats, sums of a party.
+
+Lives here: points for evidence, the assignment, margins, what is interchangeable. Must not live here: SQL, money
+arithmetic beyond sums. Points are integers; rows come sorted, so equal inputs give equal answers.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from rapidfuzz import fuzz, process
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+
+from recon.matching.engine import GROUP_SCHEMA, Engine
+from recon.matching.subsets import Outcome, find_subset
+
+CROWD: Final = 60  # partners by amount alone beyond which only one party's pairs are rated
+PAIRS_BUDGET: Final = 20_000_000
+ENOUGH: Final = 45  # points of evidence beyond the amount
+MARGIN: Final = 20  # points ahead of the next best, for the line and for the expectation
+PREFIXES: Final = (28, 24, 20, 18, 16, 14, 13)  # characters left of a reference that was cut, longest first
+CHANCE: Final = 200  # minor units of the total for each subset looked at, so that a sum is no accident
+
+Points = npt.NDArray[np.int64]
+
+_FOUND: Final = GROUP_SCHEMA | {"margin": pl.Int32()}
+
+
+def scored(engine: Engine) -> pl.DataFrame:
+    """Pairs (group_id, item_id, margin) whose evidence is enough and clearly ahead of every rival's."""
+    pairs = _rated(engine)
+    if pairs.is_empty():
+        return pl.DataFrame(schema=_FOUND)
+    chosen = pairs.filter(_assigned(pairs)).filter(pl.col("margin") >= MARGIN)
+    return _as_groups(chosen)
+
+
+def repeats(engine: Engine) -> pl.DataFrame:
+    """As many lines as expectations of one party and amount that nothing tells apart: paired in date order."""
+    pairs = _rated(engine)
+    if pairs.is_empty():
+        return pl.DataFrame(schema=_FOUND)
+    component = _components(pairs)
+    pairs = pairs.with_columns(pl.Series("component", component))
+    alike = (
+        pairs.group_by("component")
+        .agg(
+            pl.col("line_id").n_unique().alias("lines"),
+            pl.col("expected_id").n_unique().alias("expectations"),
+            pl.col("party_account").n_unique().alias("parties"),
+            pl.col("party_account").null_count().alias("nameless"),
+            (pl.col("same_party") & (pl.col("points") - pl.col("near") == _SAME_PARTY)).all().alias("is_alike"),
+        )
+        .filter(
+            (pl.col("lines") == pl.col("expectations"))
+            & (pl.col("lines") > 1)
+            & (pl.col("parties") == 1)
+            & (pl.col("nameless") == 0)
+            & pl.col("is_alike")
+        )
+    )
+    inside = pairs.join(alike, on="component", how="semi")
+    lines = _ranked(inside, "line")
+    matched = lines.join(_ranked(inside, "expected"), on=["component", "rank"])
+    known = inside.select("line_id", "expected_id")
+    proper = matched.join(known, on=["line_id", "expected_id"], how="semi")
+    whole = proper.group_by("component").len().join(alike, on="component").filter(pl.col("len") == pl.col("lines"))
+    return _as_groups(
+        proper.join(whole, on="component", how="semi").with_columns(pl.lit(0, dtype=pl.Int32).alias("margin"))
+    )
+
+
+def _ranked(pairs: pl.DataFrame, side: str) -> pl.DataFrame:
+    return (
+        pairs.select("component", f"{side}_id", f"{side}_day")
+        .unique()
+        .sort("component", f"{side}_day", f"{side}_id")
+        .with_columns(pl.int_range(pl.len()).over("component").alias("rank"))
+        .select("component", "rank", f"{side}_id")
+    )
+
+
+def subset_sum(engine: Engine) -> pl.DataFrame:
+    """One item against the only choice of the other side's items of its party that adds up to it."""
+    found: list[tuple[int, int, None]] = []
+    for side in ("LINE", "EXPECTED"):
+        rows = engine.rows("subset_pools", {"of": side}).rows()
+        for (target_id, target), pool in groupby(rows, key=lambda row: (row[0], row[1])):
+            parts = list(pool)
+            answer = find_subset([int(row[3]) for row in parts], int(target))
+            if answer.outcome is Outcome.EXHAUSTED:
+                engine.exhausted += 1
+            unlikely = answer.looked_at * CHANCE <= abs(int(target))
+            if answer.outcome is Outcome.UNIQUE and len(answer.chosen) > 1 and unlikely:
+                members = [int(target_id), *(int(parts[at][2]) for at in answer.chosen)]
+                found += [(int(target_id), member, None) for member in members]
+    return pl.DataFrame(found, schema=_FOUND, orient="row")
+
+
+SEARCHES: Final[dict[str, Callable[[Engine], pl.DataFrame]]] = {
+    "search_scored": scored,
+    "search_repeats": repeats,
+    "search_subset_sum": subset_sum,
+}
+
+_SAME_PARTY: Final = 60
+_WHOLE: Final = 1000
+
+
+def _rated(engine: Engine) -> pl.DataFrame:
+    """Candidate pairs with enough evidence: points, and the margin over the best rival of either member."""
+    pairs = engine.rows("scored_candidates", {"crowd": CROWD})
+    if pairs.height > PAIRS_BUDGET:
+        engine.exhausted += 1
+        pairs = pairs.filter("same_party")
+    points = (
+        np.where(pairs["same_party"].to_numpy(), _SAME_PARTY, 0)
+        + _reference_points(pairs, engine.rows("open_references"))
+        + _name_points(pairs)
+        - np.where(pairs["other_party"].to_numpy(), 15, 0)
+    )
+    near = np.where(pairs["days"].to_numpy() == 0, 3, 0)
+    rated = pairs.with_columns(pl.Series("points", points + near), pl.Series("near", near)).filter(
+        pl.col("points") - pl.col("near") >= ENOUGH
+    )
+    return rated.with_columns(_margin("line_id"), _margin("expected_id").alias("margin_expected")).with_columns(
+        pl.min_horizontal("margin", "margin_expected").cast(pl.Int32).alias("margin")
+    )
+
+
+def _margin(side: str) -> pl.Expr:
+    """Points ahead of the best other pair of this member; all points when there is none."""
+    best = pl.col("points").max().over(side)
+    second = pl.col("points").sort(descending=True).slice(1, 1).first().over(side).fill_null(0)
+    return (pl.col("points") - pl.when(pl.col("points") == best).then(second).otherwise(best)).alias("margin")
+
+
+def _reference_points(pairs: pl.DataFrame, references: pl.DataFrame) -> Points:
+    """The expectation's reference in the line's text: whole, its beginning, or with a letter or two wrong.
+
+    A beginning counts fully only when no other open reference of the account begins so.
+    """
+    text, reference = pairs["text"], pairs["reference"]
+    length = pl.col("reference").str.len_chars()
+    whole = (length >= 8) & pl.col("text").str.contains(pl.col("reference"), literal=True)
+    left = pl.when(whole).then(_WHOLE)
+    for size in PREFIXES:
+        begins = pl.col("text").str.contains(pl.col("reference").str.slice(0, size), literal=True)
+        left = left.when((length > size) & begins).then(size)  # type: ignore[assignment]
+    seen = pairs.select("account", "reference", left.otherwise(0).cast(pl.Int64).alias("left"))
+    points = _beginning_points(seen, references)
+    # A text that is a part of the reference is a beginning (or nothing), not a reference with a letter wrong.
+    is_part = pairs.select(pl.col("reference").str.contains(pl.col("text"), literal=True))["reference"].to_numpy()
+    long_enough = text.str.len_chars().to_numpy() >= np.maximum(reference.str.len_chars().to_numpy() - 2, 9)
+    fuzzy = np.flatnonzero((points < 80) & ~is_part & long_enough & (reference.str.len_chars().to_numpy() >= 10))
+    if len(fuzzy):
+        ratio = process.cpdist(
+            reference.gather(fuzzy).to_list(), text.gather(fuzzy).to_list(), scorer=fuzz.partial_ratio, workers=1
+        ).astype(np.int64)
+        points[fuzzy] = np.maximum(points[fuzzy], np.where(ratio >= 92, 45 + (ratio - 92) * 3, 0))
+    return points
+
+
+def _beginning_points(seen: pl.DataFrame, references: pl.DataFrame) -> Points:
+    """80 for a whole reference; for `left` characters of one 40 + left when they begin no other, else left."""
+    points = np.where(seen["left"].to_numpy() == _WHOLE, 80, 0).astype(np.int64)
+    for size in PREFIXES:
+        here = np.flatnonzero(seen["left"].to_numpy() == size)
+        if len(here) == 0:
+            continue
+        beginning = pl.col("reference").str.slice(0, size).alias("beginning")
+        shared = references.select("account", beginning).group_by("account", "beginning").len()
+        rows = (
+            seen[here]
+            .select("account", beginning)
+            .join(shared, on=["account", "beginning"], how="left", maintain_order="left")
+        )
+        points[here] = np.where(rows["len"].fill_null(1).to_numpy() == 1, 40 + size, size)
+    return points
+
+
+def _name_points(pairs: pl.DataFrame) -> Points:
+    """Names that are spelt alike; two names that have nothing in common speak against the pair."""
+    left, right = pairs["line_name"].to_list(), pairs["expected_name"].to_list()
+    spelt = {name: plain_name(name) for name in {*left, *right}}
+    ratio = (
+        process.cpdist(
+            [spelt[name] for name in left], [spelt[name] for name in right], scorer=fuzz.token_sort_ratio, workers=1
+        ).astype(np.int64)
+        if left
+        else np.zeros(0, dtype=np.int64)
+    )
+    both = np.array([bool(one) and bool(other) for one, other in zip(left, right, strict=True)], dtype=bool)
+    same = pairs["same_party"].to_numpy()
+    points: Points = np.where(
+        both & ~same, np.where(ratio >= 88, 50, np.where(ratio >= 75, 20, np.where(ratio < 55, -25, 0))), 0
+    )
+    return points
+
+
+_LEGAL: Final = re.compile(
+    r"\b(GMBH|AG|LTD|LIMITED|INC|INCORPORATED|SA|BV|AB|GESELLSCHAFT MIT BESCHRANKTER HAFTUNG|AKTIENGESELLSCHAFT|"
+    r"AKTIEBOLAG|SOCIETE ANONYME|BESLOTEN VENNOOTSCHAP|GESELLSCHAFT MIT BESCHRAENKTER HAFTUNG|SRL|SPA|OY|AS|APS|KG|"
+    r"SARL|LLC|PLC|NV)\b"
+)
+
+
+def plain_name(name: str) -> str:
+    """A name without accents, marks and legal form, in capitals; umlauts as banks spell them (AE becomes A)."""
+    bare = unicodedata.normalize("NFKD", name.translate(_SPECIAL)).encode("ascii", "ignore").decode().upper()
+    bare = re.sub(r"[^A-Z0-9 ]", "", bare)
+    bare = re.sub(r"AE", "A", re.sub(r"OE", "O", re.sub(r"UE", "U", bare)))
+    return re.sub(r"\s+", " ", _LEGAL.sub("", bare)).strip()
+
+
+_SPECIAL: Final = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE"})
+
+
+def _assigned(pairs: pl.DataFrame) -> pl.Series:
+    """Which pairs the assignment with the most points takes; each line may stay alone."""
+    lines, rows = np.unique(pairs["line_id"].to_numpy(), return_inverse=True)
+    expected, columns = np.unique(pairs["expected_id"].to_numpy(), return_inverse=True)
+    points = pairs["points"].to_numpy()
+    alone = np.arange(len(lines))
+    matrix = coo_array(
+        (
+            np.concatenate([points, np.ones(len(lines), dtype=np.int64)]).astype(np.float64),
+            (np.concatenate([rows, alone]), np.concatenate([columns, len(expected) + alone])),
+        ),
+        shape=(len(lines), len(expected) + len(lines)),
+    ).tocsr()
+    of_line, taken = min_weight_full_bipartite_matching(matrix, maximize=True)
+    place = np.full(len(lines), -1)
+    place[of_line] = taken
+    return pl.Series(place[rows] == columns)
+
+
+def _components(pairs: pl.DataFrame) -> npt.NDArray[np.int32]:
+    """The connected component of each pair."""
+    lines, rows = np.unique(pairs["line_id"].to_numpy(), return_inverse=True)
+    expected, columns = np.unique(pairs["expected_id"].to_numpy(), return_inverse=True)
+    size = len(lines) + len(expected)
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, len(lines) + columns)), shape=(size, size))
+    _, label = connected_components(graph, directed=False)
+    chosen: npt.NDArray[np.int32] = label[rows]
+    return chosen
+
+
+def _as_groups(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Both members of each pair, in a group named by the expectation."""
+    sides = [
+        pairs.select(pl.col("expected_id").alias("group_id"), pl.col(side).alias("item_id"), "margin")
+        for side in ("line_id", "expected_id")
+    ]
+    return pl.concat(sides).cast(dict(_FOUND))  # type: ignore[arg-type]

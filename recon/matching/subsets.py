@@ -1,0 +1,102 @@
+"""Which parts add up to a total, and whether only one choice does (Horowitz and Sahni, 1974: two halves meet).
+
+Lives here: bounded search with a certificate of uniqueness. Must not live here: items, rules, databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+
+POOL_MAX = 40
+HALVES_POOL_MAX = 20  # up to here every subset of at most HALVES_SIZE_MAX parts is looked at
+HALVES_SIZE_MAX = 12
+LARGE_POOL_SIZE_MAX = 3
+
+
+class Outcome(StrEnum):
+    """What a search for a sum found. FORK: materially different choices fit. EXHAUSTED: the pool is too large."""
+
+    UNIQUE = "UNIQUE"
+    NONE = "NONE"
+    FORK = "FORK"
+    EXHAUSTED = "EXHAUSTED"
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetSum:
+    """The outcome, the positions chosen (UNIQUE only), and how many subsets were within the search's bounds."""
+
+    outcome: Outcome
+    chosen: tuple[int, ...] = ()
+    looked_at: int = 0
+
+
+def find_subset(parts: Sequence[int], target: int) -> SubsetSum:
+    """The one subset of `parts` (non-zero, one sign, minor units) that adds up to `target`.
+
+    Choices with the same amounts are one choice: the first by position stands for all. Two choices with different
+    amounts are a fork. A pool of more than 40 parts is not searched; one of more than 20 only up to three parts, and
+    then what it finds is unique only among those.
+    """
+    count = len(parts)
+    if count > POOL_MAX:
+        return SubsetSum(Outcome.EXHAUSTED)
+    if count <= HALVES_POOL_MAX:
+        found = _meeting_halves(parts, target)
+        looked_at = 1 << count
+    else:
+        found = _small_choices(parts, target)
+        looked_at = sum(_choose(count, size) for size in range(1, LARGE_POOL_SIZE_MAX + 1))
+    kinds = sorted({tuple(sorted(parts[at] for at in choice)) for choice in found})
+    if not kinds:
+        return SubsetSum(Outcome.NONE, (), looked_at)
+    if len(kinds) > 1:
+        return SubsetSum(Outcome.FORK, (), looked_at)
+    return SubsetSum(Outcome.UNIQUE, min(found), looked_at)
+
+
+def _meeting_halves(parts: Sequence[int], target: int) -> list[tuple[int, ...]]:
+    """Choices that fit; the search ends when two of them differ in their amounts."""
+    middle = len(parts) // 2
+    left = _sums(parts, range(middle))
+    found: list[tuple[int, ...]] = []
+    for total, choices in _sums(parts, range(middle, len(parts))).items():
+        for head in left.get(target - total, ()):
+            for tail in choices:
+                if 0 < len(head) + len(tail) <= HALVES_SIZE_MAX:
+                    found.append(head + tail)
+                    if _differ(parts, found[0], found[-1]):
+                        return [found[0], found[-1]]
+    return found
+
+
+def _sums(parts: Sequence[int], places: range) -> dict[int, list[tuple[int, ...]]]:
+    sums: dict[int, list[tuple[int, ...]]] = {0: [()]}
+    for at in places:
+        longer = [(total + parts[at], (*choice, at)) for total, choices in sums.items() for choice in choices]
+        for total, choice in longer:
+            sums.setdefault(total, []).append(choice)
+    return sums
+
+
+def _small_choices(parts: Sequence[int], target: int) -> list[tuple[int, ...]]:
+    return [
+        choice
+        for size in range(1, LARGE_POOL_SIZE_MAX + 1)
+        for choice in combinations(range(len(parts)), size)
+        if sum(parts[at] for at in choice) == target
+    ]
+
+
+def _differ(parts: Sequence[int], one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return sorted(parts[at] for at in one) != sorted(parts[at] for at in other)
+
+
+def _choose(count: int, size: int) -> int:
+    total = 1
+    for at in range(size):
+        total = total * (count - at) // (at + 1)
+    return total
