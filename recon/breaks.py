@@ -33,6 +33,9 @@ CLEARED_LINE_SCHEMA: dict[str, pl.DataType] = {
     )
 }
 __all__ = ["Break", "Classification", "classify", "components", "taxonomy_digest_parts"]
+CLEARED_EXPECTED_SCHEMA: dict[str, pl.DataType] = {
+    name: ITEM_SCHEMA[name] for name in ("item_id", "account", "currency", "amount_minor", "end_to_end_id")
+}
 ACQUIRER_SCHEMA: dict[str, pl.DataType] = {"name": pl.String(), "iban": pl.String()}
 OPEN_SCHEMA: dict[str, pl.DataType] = {
     "item_id": pl.Int64(),
@@ -77,18 +80,26 @@ def classify(
     *,
     cleared_lines: pl.DataFrame,
     acquirers: pl.DataFrame,
+    cleared_expected: pl.DataFrame | None = None,
     tolerances: Tolerances,
     threads: int = 1,
 ) -> Classification:
     """Give each open item its code.
 
     `open_items` has `ITEM_SCHEMA`; `cleared_lines` (`CLEARED_LINE_SCHEMA`) are lines that cleared, in this run
-    or before, and may be repeated by an open one; `acquirers` has `ACQUIRER_SCHEMA`. Row order is irrelevant.
+    or before, and may be repeated by an open one; `cleared_expected` (`CLEARED_EXPECTED_SCHEMA`) the same of
+    instructions; `acquirers` has `ACQUIRER_SCHEMA`. Row order is irrelevant.
     """
     engine = Engine.of_frame(open_items, tolerances=tolerances, threads=threads)
     try:
         engine.without_first_pass()
         engine.add_table("cleared_line", cleared_lines.select(list(CLEARED_LINE_SCHEMA)))
+        engine.add_table(
+            "cleared_expected",
+            pl.DataFrame(schema=CLEARED_EXPECTED_SCHEMA)
+            if cleared_expected is None
+            else cleared_expected.select(list(CLEARED_EXPECTED_SCHEMA)),
+        )
         engine.add_table("acquirer", acquirers.select(list(ACQUIRER_SCHEMA)))
         groups = code_groups(engine)
     finally:

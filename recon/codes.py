@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-TAXONOMY_VERSION = 1
+TAXONOMY_VERSION = 2
 
 
 class BreakCode(StrEnum):
@@ -21,8 +21,12 @@ class BreakCode(StrEnum):
     STATEMENT_REVISED = "STATEMENT_REVISED"
     LATE_CHANGE = "LATE_CHANGE"
     DUP_BANK = "DUP_BANK"
+    DUP_LEDGER = "DUP_LEDGER"
     DATE_OUT_OF_WINDOW = "DATE_OUT_OF_WINDOW"
+    FX_DIFF = "FX_DIFF"
     FEE_DIFF = "FEE_DIFF"
+    RESERVE_HELD = "RESERVE_HELD"
+    CHARGEBACK = "CHARGEBACK"
     ROUNDING = "ROUNDING"
     PARTIAL = "PARTIAL"
     OVERPAYMENT = "OVERPAYMENT"
@@ -38,6 +42,7 @@ class BreakCode(StrEnum):
     UNIDENTIFIED_RECEIPT = "UNIDENTIFIED_RECEIPT"
     UNAUTHORISED_DEBIT = "UNAUTHORISED_DEBIT"
     MISSING_BANK = "MISSING_BANK"
+    STALE_PENDING = "STALE_PENDING"
     TIMING = "TIMING"
 
 
@@ -60,8 +65,12 @@ STATEMENT_CODES: tuple[CodeRule, ...] = (
 
 ITEM_CODES: tuple[CodeRule, ...] = (
     CodeRule(BreakCode.DUP_BANK, "break_dup_bank", "the bank booked a payment twice"),
+    CodeRule(BreakCode.DUP_LEDGER, "break_dup_ledger", "we expect a payment twice that the bank booked once"),
     CodeRule(BreakCode.DATE_OUT_OF_WINDOW, "break_date_out_of_window", "reference and amount agree, the date does not"),
-    CodeRule(BreakCode.FEE_DIFF, "break_fee_diff", "the difference is the charges on the bank's line"),
+    CodeRule(BreakCode.FX_DIFF, "break_fx_diff", "the bank's rate is another one than ours, within the band"),
+    CodeRule(BreakCode.FEE_DIFF, "break_fee_diff", "the difference is charges that the bank or the provider states"),
+    CodeRule(BreakCode.RESERVE_HELD, "break_reserve_held", "the difference is the provider's reserve"),
+    CodeRule(BreakCode.CHARGEBACK, "break_chargeback", "a disputed payment was taken back"),
     CodeRule(BreakCode.ROUNDING, "break_rounding", "off by no more than the rounding tolerance"),
     CodeRule(BreakCode.PARTIAL, "break_partial", "a payout came in parts that do not add up yet"),
     CodeRule(BreakCode.OVERPAYMENT, "break_overpayment", "a known payer sent more than expected"),
@@ -77,4 +86,5 @@ ITEM_CODES: tuple[CodeRule, ...] = (
     CodeRule(BreakCode.UNIDENTIFIED_RECEIPT, "break_unidentified_receipt", "money from somebody unknown"),
     CodeRule(BreakCode.UNAUTHORISED_DEBIT, "break_unauthorised_debit", "money left without an instruction"),
     CodeRule(BreakCode.MISSING_BANK, "break_missing_bank", "expected, overdue, and not at the bank"),
+    CodeRule(BreakCode.STALE_PENDING, "break_stale_pending", "announced by the bank, overdue, and not booked"),
 )

@@ -16,7 +16,7 @@ from recon.breaks import OPEN_SCHEMA, Break, anchor_of, classify
 from recon.codes import BreakCode
 from recon.explain import Proposal
 from recon.matching import SET_SCHEMA, Tolerances, clear
-from recon.matching.items import items_from_frame
+from recon.matching.items import INSTRUCTION, items_from_frame
 
 DECIDED_SCHEMA: dict[str, pl.DataType] = {
     "decision": pl.String(),  # what people decided, e.g. "adjustment:12"
@@ -77,6 +77,7 @@ def decide(inputs: RunInputs, cleared_lines: ClearedLines, *, threads: int = 1) 
     found = classify(
         still_open,
         cleared_lines=cleared_lines(inputs.items, sets, still_open),
+        cleared_expected=inputs.items.filter(pl.col("kind") == INSTRUCTION).join(sets, on="item_id", how="semi"),
         acquirers=inputs.acquirers,
         tolerances=inputs.tolerances,
         threads=threads,

@@ -108,8 +108,35 @@ def _date_out_of_window(case: Case) -> tuple[str, Proposal]:
 
 def _fee_diff(case: Case) -> tuple[str, Proposal]:
     fee = case.money(case.residual_minor)
-    text = f"Short by {fee}, exactly the charges on the bank's line: a fee of {fee} would close it."
+    text = f"Short by {fee}, exactly the charges that are stated: a fee of {fee} would close it."
     return text, case.closing_entry("Book the charges as bank fees.")
+
+
+def _fx_diff(case: Case) -> tuple[str, Proposal]:
+    text = f"The instructed amount agrees; the bank's rate makes {case.money(case.residual_minor)} of difference."
+    return text, case.closing_entry("Book the difference as realised exchange gain or loss.")
+
+
+def _reserve_held(case: Case) -> tuple[str, Proposal]:
+    held = case.money(case.residual_minor)
+    text = f"Short by {held}, exactly what the provider's report keeps as a reserve."
+    return text, case.closing_entry("Book it as reserve held by the provider.")
+
+
+def _chargeback(case: Case) -> tuple[str, Proposal]:
+    text = f"{case.money(case.residual_minor)} of disputed payments was taken back."
+    return text, case.closing_entry("Book it as receivable in dispute.")
+
+
+def _dup_ledger(case: Case) -> tuple[str, Proposal]:
+    text = f"{case.anchor.end_to_end_id} is expected twice; the bank booked it once, and that cleared."
+    return text, Proposal("Reverse the entry that is one too many.")
+
+
+def _stale_pending(case: Case) -> tuple[str, Proposal]:
+    item = case.anchor
+    text = f"The bank announced {case.money(item.amount_minor)} on {item.date} and has not booked it since."
+    return text, Proposal("No entry: ask the bank what became of it.")
 
 
 def _rounding(case: Case) -> tuple[str, Proposal]:
@@ -229,6 +256,11 @@ def _missing_bank(case: Case) -> tuple[str, Proposal]:
 
 _EXPLAIN: dict[BreakCode, Callable[[Case], tuple[str, Proposal]]] = {
     BreakCode.DUP_BANK: _dup_bank,
+    BreakCode.DUP_LEDGER: _dup_ledger,
+    BreakCode.FX_DIFF: _fx_diff,
+    BreakCode.RESERVE_HELD: _reserve_held,
+    BreakCode.CHARGEBACK: _chargeback,
+    BreakCode.STALE_PENDING: _stale_pending,
     BreakCode.DATE_OUT_OF_WINDOW: _date_out_of_window,
     BreakCode.FEE_DIFF: _fee_diff,
     BreakCode.ROUNDING: _rounding,

@@ -56,6 +56,9 @@ TEMPLATES: Mapping[str, Template] = {
         Template("bank-fee", "expenses:bank-fees", "a charge of the bank that is right"),
         Template("interest", "income:interest", "interest that the bank credited"),
         Template("rounding", "expenses:rounding", "a rounding difference"),
+        Template("exchange", "income:realised-fx", "a gain or loss of the bank's exchange rate against ours"),
+        Template("psp-reserve", "assets:psp-reserve", "what a payment provider keeps for a while"),
+        Template("dispute", "assets:disputes", "payments that their payers dispute"),
         Template("claim", "assets:claims", "money that the bank or somebody else owes us back"),
         Template("unallocated", "liabilities:unallocated", "money that is somebody's; whose is not known yet"),
         Template("suspense", "assets:suspense", "a difference to be cleared up"),
@@ -67,6 +70,9 @@ TEMPLATES: Mapping[str, Template] = {
 # For what is left on T (debit: money gone or not come; credit: money too much): the first is proposed.
 _BY_CODE: Mapping[BreakCode, tuple[tuple[str, ...], tuple[str, ...]]] = {
     BreakCode.DUP_BANK: (("claim", "suspense"), ("unallocated", "suspense")),
+    BreakCode.FX_DIFF: (("exchange", "suspense"), ("exchange", "suspense")),
+    BreakCode.RESERVE_HELD: (("psp-reserve", "suspense"), ("psp-reserve", "suspense")),
+    BreakCode.CHARGEBACK: (("dispute", "write-off"), ("dispute", "suspense")),
     BreakCode.FEE_DIFF: (("bank-fee", "claim"), ("bank-fee", "unallocated")),
     BreakCode.ROUNDING: (("rounding",), ("rounding",)),
     BreakCode.PARTIAL: (("suspense", "write-off"), ("suspense",)),

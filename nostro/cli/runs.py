@@ -207,6 +207,37 @@ def bench_camt053_command(
     _print_result(run(2_000 if small else rows, repeats).to_json(), as_json)
 
 
+@bench_app.command("recon")
+def bench_recon_command(
+    rows: Annotated[int, typer.Option("--rows", min=1000, help="Expectations; about as many bank lines.")] = 1_000_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    memory_limit_gb: Annotated[int, typer.Option("--memory-limit-gb", min=1, help="Bound of the database.")] = 4,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", file_okay=False, help="Keep the inputs here for the next run.")
+    ] = None,
+    datacompy_python: Annotated[
+        Path | None,
+        typer.Option("--datacompy-python", dir_okay=False, help="Python of an environment that has datacompy."),
+    ] = None,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Items reconciled a second, from two Parquet files to matches, breaks and certificate, against a bare hash join.
+
+    Example: `nostro bench recon --rows 10000000 --json`
+    """
+    from benchmarks.recon import run
+
+    result = run(
+        20_000 if small else rows,
+        repeats=repeats,
+        memory_limit_gb=memory_limit_gb,
+        folder=folder,
+        datacompy_python=datacompy_python,
+    )
+    _print_result(result.to_json(), as_json)
+
+
 @bench_app.command("asof")
 def bench_asof_command(
     postings: Annotated[int, typer.Option("--postings", min=1, help="Postings to load first.")] = 20_000_000,

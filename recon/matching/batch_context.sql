@@ -13,3 +13,9 @@ CREATE TABLE acquirer AS
 SELECT DISTINCT party_name AS name, party_account AS iban
 FROM raw_ledger
 WHERE kind = 'RECEIPT' AND party_account IN (SELECT party_account FROM line WHERE amount_minor < 0);
+
+CREATE TABLE cleared_expected AS
+SELECT item_id, account, currency, amount_minor, end_to_end_id
+FROM raw_ledger
+WHERE kind = 'INSTRUCTION' AND end_to_end_id IN (SELECT end_to_end_id FROM expected WHERE kind = 'INSTRUCTION')
+  AND item_id NOT IN (SELECT item_id FROM open_item);

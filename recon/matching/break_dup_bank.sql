@@ -18,5 +18,16 @@ WITH repeated AS (
           FROM reference_pair r JOIN line l ON l.item_id = r.line_id
           WHERE r.same_account AND r.same_currency AND r.expected_minor + r.line_minor = 0)
     WHERE choice > 1
+    UNION
+    -- It names, in whatever place, an expectation of its amount that has cleared.
+    SELECT l.item_id
+    FROM line l
+    JOIN line_key k ON k.item_id = l.item_id
+    JOIN (SELECT norm(end_to_end_id) AS key, account, currency, amount_minor
+          FROM item
+          WHERE kind IN ('INSTRUCTION', 'RECEIPT') AND item_id NOT IN (SELECT item_id FROM open_item)
+          UNION
+          SELECT norm(reference), account, currency, amount_minor FROM cleared_reference) c
+      ON c.key = k.key AND c.account = l.account AND c.currency = l.currency AND c.amount_minor = -l.amount_minor
 )
 SELECT item_id AS group_id, item_id FROM repeated

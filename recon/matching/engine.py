@@ -91,6 +91,13 @@ class Engine:
         self._load_rest()
         return self.count("exact_pair")
 
+    def exact_part(self) -> int:
+        """The first pass without what follows: pairs of equal unique keys, and the ids that are left on either side."""
+        self.run("exact")
+        self._drop_what_is_not_unique()
+        self.run("residual_ids")
+        return self.count("exact_pair")
+
     def without_first_pass(self) -> None:
         """Load every item as open."""
         self.run("exact")
@@ -112,6 +119,7 @@ class Engine:
         self._db.execute("DELETE FROM exact_pair WHERE NOT agrees")
 
     def _load_rest(self) -> None:
+        self.run("residual_ids")
         self.run("residual")
         self.run("views")
         self._left = self.count("open_item")

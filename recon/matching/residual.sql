@@ -1,8 +1,5 @@
 -- What the first pass left, whole rows; every later pass reads only this. `open_item` shrinks as sets are taken,
 -- `item` keeps who was there.
-CREATE TABLE residual_line AS SELECT item_id FROM raw_bank WHERE item_id NOT IN (SELECT line_id FROM exact_pair);
-CREATE TABLE residual_expected AS SELECT item_id FROM raw_ledger WHERE item_id NOT IN (SELECT expected_id FROM exact_pair);
-
 CREATE TABLE open_item AS
 SELECT b.* FROM bank b JOIN residual_line r ON r.item_id = b.item_id
 UNION ALL

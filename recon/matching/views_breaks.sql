@@ -1,11 +1,17 @@
 -- What the break queries read, on top of views.sql: lines and expectations that name each other.
+CREATE MACRO is_exchanged(line_instructed, line_currency, line_rate, line_minor, expected_instructed,
+                         expected_currency, expected_rate, band_ppm) AS
+    line_instructed = expected_instructed AND line_currency = expected_currency
+    AND abs(line_rate - expected_rate)::HUGEINT * 1000000 <= expected_rate::HUGEINT * band_ppm
+    AND abs(abs(line_minor)::HUGEINT * 1000000000 - line_instructed::HUGEINT * line_rate) <= 1000000000;
+
 CREATE VIEW reference_pair AS
 WITH naming AS (
     SELECT line_id, expected_id FROM named WHERE kind IN ('INSTRUCTION', 'RECEIPT')
     UNION
     SELECT l.item_id, e.item_id
     FROM expected e JOIN line l ON l.uetr = e.uetr
-    WHERE e.kind = 'INSTRUCTION'
+    WHERE e.kind = 'INSTRUCTION' AND l.item_id NOT IN (SELECT line_id FROM named)
 ),
 rated AS (
     SELECT n.*, count(*) OVER (PARTITION BY line_id) AS rivals
@@ -16,22 +22,65 @@ rated AS (
 SELECT n.expected_id, n.line_id,
        e.kind, e.account = l.account AS same_account, e.currency = l.currency AS same_currency,
        e.amount_minor AS expected_minor, l.amount_minor AS line_minor,
-       abs(coalesce(l.charges_minor, 0)) AS charges_minor, abs(l.day - e.day) AS days,
-       e.age_days AS expected_age
+       sign(e.amount_minor) = -sign(l.amount_minor) AS opposite,
+       is_plain(l.return_reason, l.is_reversal, l.bank_tx_code) AS is_plain,
+       abs(coalesce(l.charges_minor, 0)) AS charges_minor,
+       coalesce(e.fees_minor, 0) AS fees_minor, coalesce(e.reserve_minor, 0) AS reserve_minor,
+       coalesce(e.chargebacks_minor, 0) AS chargebacks_minor,
+       coalesce(is_exchanged(l.instructed_amount_minor, l.instructed_currency, l.rate_e9, l.amount_minor,
+                             e.instructed_amount_minor, e.instructed_currency, e.rate_e9, p.fx_band_ppm), false)
+           AS is_exchanged,
+       abs(l.day - e.day) AS days, e.age_days AS expected_age
 FROM rated n
 JOIN open_item e ON e.item_id = n.expected_id
 JOIN open_item l ON l.item_id = n.line_id
-WHERE n.rivals = 1 AND sign(e.amount_minor) = -sign(l.amount_minor);
+CROSS JOIN parameter p
+WHERE n.rivals = 1;
 
 -- One row for each expectation that lines on its own account name. `residual_minor` is what clearing them
 -- would leave on T: positive when the bank gave less, or took more, than expected.
 CREATE VIEW reference_group AS
 SELECT expected_id, any_value(kind) AS kind, count(*) AS lines, list(line_id) AS line_ids,
        any_value(expected_minor) + sum(line_minor) AS residual_minor,
-       sum(charges_minor) AS charges_minor, max(days) AS days, any_value(expected_age) AS expected_age
+       sum(charges_minor) AS charges_minor, any_value(fees_minor) AS fees_minor,
+       any_value(reserve_minor) AS reserve_minor, any_value(chargebacks_minor) AS chargebacks_minor,
+       bool_and(is_exchanged) AS is_exchanged, max(days) AS days, any_value(expected_age) AS expected_age
 FROM reference_pair
-WHERE same_account AND same_currency
+WHERE same_account AND same_currency AND opposite
 GROUP BY expected_id;
+
+-- A line that names nobody whole, and the one expectation whose difference from it something states exactly: the
+-- charges on the line, what the provider's report deducted, the same instructed amount in the same currency. The
+-- party's account or the beginning of the reference must agree too, and nobody else may fit.
+CREATE VIEW explained_pair AS
+WITH pair AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id,
+           CASE WHEN coalesce(is_exchanged(l.instructed_amount_minor, l.instructed_currency, l.rate_e9, l.amount_minor,
+                                           e.instructed_amount_minor, e.instructed_currency, e.rate_e9, p.fx_band_ppm),
+                              false) THEN 'FX_DIFF'
+                WHEN e.amount_minor + l.amount_minor = abs(l.charges_minor) THEN 'FEE_DIFF'
+                WHEN e.amount_minor + l.amount_minor = e.fees_minor THEN 'FEE_DIFF'
+                WHEN e.amount_minor + l.amount_minor = e.reserve_minor THEN 'RESERVE_HELD'
+                WHEN e.amount_minor + l.amount_minor = e.chargebacks_minor THEN 'CHARGEBACK' END AS code,
+           coalesce(l.party_account = e.party_account, false)
+               OR (length(norm(e.end_to_end_id)) >= 12
+                   AND contains(norm(concat_ws(' ', l.end_to_end_id, l.structured_ref, l.remittance)),
+                                left(norm(e.end_to_end_id), 12))) AS is_known
+    FROM nameless_line l
+    JOIN expected e ON e.account = l.account AND e.currency = l.currency AND sign(e.amount_minor) = -sign(l.amount_minor)
+                   AND (e.instructed_amount_minor = l.instructed_amount_minor
+                        OR e.amount_minor + l.amount_minor
+                           IN (abs(l.charges_minor), e.fees_minor, e.reserve_minor, e.chargebacks_minor))
+    CROSS JOIN parameter p
+    WHERE abs(l.day - e.day) <= p.window_days AND e.amount_minor + l.amount_minor <> 0
+      AND (l.charges_minor <> 0 OR l.instructed_amount_minor IS NOT NULL
+           OR coalesce(e.fees_minor, e.reserve_minor, e.chargebacks_minor) IS NOT NULL)
+),
+counted AS (
+    SELECT *, count(*) OVER (PARTITION BY line_id) AS of_line, count(*) OVER (PARTITION BY expected_id) AS of_expected
+    FROM pair WHERE code IS NOT NULL AND is_known
+)
+SELECT line_id, expected_id, code FROM counted WHERE of_line = 1 AND of_expected = 1;
 
 -- Batch lines with the open members of the file they name.
 CREATE VIEW batch_group AS
