@@ -44,7 +44,8 @@ SELECT 2 * n + 1 AS item_id, 'LINE' AS kind, 'acct-' || lpad(account_no::VARCHAR
             WHEN class BETWEEN 920 AND 934 THEN left(reference, 20) ELSE reference END AS end_to_end_id,
        CASE WHEN class BETWEEN 880 AND 919 THEN uetr END AS uetr,
        CASE WHEN class BETWEEN 940 AND 969 THEN 'INV ' || reference || ' thank you' END AS remittance,
-       'BK' || lpad(n::VARCHAR, 12, '0') AS servicer_ref, iban AS party_account, upper(name) AS party_name,
+       'BK' || lpad(n::VARCHAR, 12, '0') AS servicer_ref,
+       CASE WHEN class NOT IN (935, 936) THEN iban END AS party_account, upper(name) AS party_name,
        'PMNT/ICDT/ESCT' AS bank_tx_code, false AS is_reversal,
        CASE WHEN class BETWEEN 970 AND 974 THEN 25 END AS charges_minor
 FROM event

@@ -25,6 +25,7 @@ from recon.matching.crosscheck import exact_keys
 from recon.matching.engine import Engine
 from recon.matching.items import Tolerances
 from recon.matching.rules import RULES, rules_sha256
+from recon.matching.search import MARGIN
 
 FORMAT = "nostro-batch/1"
 
@@ -189,6 +190,7 @@ def _manifest(out: Path, result: BatchResult, digests: list[Future[str]], tolera
             {"code": rule.code, "version": rule.version, "key": rule.key, "is_fungible": rule.is_fungible}
             for rule in RULES
         ],
+        "scored_margin": MARGIN,
         "row_hash": f"duckdb {duckdb.__version__} hash",
         "result": asdict(result),
     }

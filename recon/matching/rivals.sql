@@ -7,7 +7,8 @@ SELECT m.group_id, count(DISTINCT o.item_id) AS rivals
 FROM member m
 JOIN open_item o
   ON o.account = m.account AND o.currency = m.currency AND o.amount_minor = m.amount_minor AND o.item_id <> m.item_id
- AND (o.kind = 'LINE') = (m.kind = 'LINE') AND o.kind <> 'PENDING'
+ AND (o.kind = 'LINE' AND m.kind = 'LINE'
+      OR o.kind IN ('INSTRUCTION', 'RECEIPT') AND m.kind IN ('INSTRUCTION', 'RECEIPT'))
 CROSS JOIN parameter p
 WHERE CASE $key WHEN 'end_to_end_id' THEN o.end_to_end_id = m.end_to_end_id
                 WHEN 'uetr' THEN o.uetr = m.uetr
