@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from ledger.errors import NostroError
 from nostro.cli import (
     bank,
+    batch,
     books,
     break_rules,
     breaks,
@@ -53,6 +54,7 @@ settle.register(app)
 payees.register(app)
 bank.register(app)
 reconciliation.register(app)
+batch.register(app)
 breaks.register(app)
 break_rules.register(app)
 sign_off.register(app)

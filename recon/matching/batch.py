@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -64,9 +65,9 @@ def reconcile_parquet(
 
     Writes `matches.parquet` (one row a leg), `proofs.parquet` (one row a set), `breaks.parquet` (one row an open
     item, TIMING included), `certificate.parquet` (one row an account and currency) and `manifest.json` under `out`.
-    Raises `ValueError` for files of another shape and `ReconCheckError` when the certificate's residual is not 0 or
-    the engines disagree; nothing is left under `out` then. `memory_limit_gb` bounds the database; about 1.5 GB more
-    are used beside it.
+    Raises `FileRefusedError` for files of another shape and `ReconCheckError` when the certificate's residual is
+    not 0 or the engines disagree; nothing is left under `out` then. `memory_limit_gb` bounds the database; about
+    1.5 GB more are used beside it.
     """
     tolerances = tolerances or Tolerances()
     part = out.with_name(out.name + ".part")
@@ -95,6 +96,49 @@ def reconcile_parquet(
         shutil.rmtree(part, ignore_errors=True)
         raise
     return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """Whether a batch run came out the same again, and if not, why: other files, other rules, or another result."""
+
+    is_same: bool
+    difference: str | None
+    first_sha256: str
+    again_sha256: str
+
+
+def replay_batch(bank: Path, ledger: Path, out: Path, *, threads: int = 2, memory_limit_gb: int = 4) -> Replay:
+    """Run the batch under `out` again from its input files, with its own settings, and compare.
+
+    Nothing under `out` is touched. Raises `OSError` when a file is missing.
+    """
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    settings = manifest["tolerances"]
+    with tempfile.TemporaryDirectory(prefix="nostro-replay-", dir=out.parent) as folder:
+        again = reconcile_parquet(
+            bank,
+            ledger,
+            Path(folder) / "again",
+            tolerances=Tolerances(**settings | {"may_clear": frozenset(settings["may_clear"])}),
+            as_of=date.fromisoformat(manifest["as_of"]),
+            threads=threads,
+            memory_limit_gb=memory_limit_gb,
+        )
+        new = json.loads((Path(folder) / "again" / "manifest.json").read_text(encoding="utf-8"))
+    reasons = {
+        "inputs": "an input file is another one",
+        "rules_sha256": "the rules are other ones",
+        "row_hash": "the database engine is another version",
+        "result": "the same inputs and rules gave another result",
+    }
+    difference = next((text for name, text in reasons.items() if manifest[name] != new[name]), None)
+    return Replay(
+        is_same=difference is None,
+        difference=difference,
+        first_sha256=manifest["result"]["result_sha256"],
+        again_sha256=again.result_sha256,
+    )
 
 
 def _run(engine: Engine, bank: Path, ledger: Path, out: Path) -> BatchResult:

@@ -68,9 +68,9 @@ def _groups(engine: Engine, rule: Rule) -> pl.DataFrame:
     if not rule.is_search:
         return engine.groups(rule.query, rule.parameters)
     found = SEARCHES[rule.query](engine)
-    kept = engine.provable(found)
-    margins = found.select("group_id", "margin").unique()
-    return kept.join(margins, on="group_id", how="left", maintain_order="left")
+    kept = engine.provable(found, explained=rule.is_explained)
+    facts = found.select("group_id", pl.col("^(margin|explained_code)$")).unique()
+    return kept.join(facts, on="group_id", how="left", maintain_order="left")
 
 
 def _legs(engine: Engine, rule: Rule, position: int, groups: pl.DataFrame) -> pl.DataFrame:

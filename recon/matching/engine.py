@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from recon.errors import FileRefusedError
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
 from recon.matching.rules import rule_sql
 
@@ -39,7 +40,7 @@ class Engine:
             self._db.execute(f"SET memory_limit = '{int(memory_limit_gb)}GB'")
         if scratch is not None:
             self._db.execute("SET temp_directory = ?", [str(scratch)])
-        self._tolerances = tolerances
+        self.tolerances = tolerances
         self.exhausted = 0  # searches that a bound ended
         self.exact_key_count = 0  # keys that one line and one expectation carry, as the first pass counted them
 
@@ -67,7 +68,7 @@ class Engine:
     ) -> Engine:
         """An engine over two Parquet files with `ITEM_SCHEMA`, which are read as often as needed and never stored.
 
-        Raises `ValueError` when a file lacks a column or has it with another type.
+        Raises `FileRefusedError` when a file lacks a column or has it with another type.
         """
         engine = cls(tolerances=tolerances, threads=threads, memory_limit_gb=memory_limit_gb, scratch=scratch)
         for name, path in (("raw_bank", bank), ("raw_ledger", ledger)):
@@ -81,7 +82,7 @@ class Engine:
         self.run("source")
         self._db.execute(
             "INSERT INTO parameter VALUES (?, ?, ?)",
-            [self._tolerances.window_days, self._tolerances.rounding_minor, self._tolerances.fx_band_ppm],
+            [self.tolerances.window_days, self.tolerances.rounding_minor, self.tolerances.fx_band_ppm],
         )
 
     def first_pass(self) -> int:
@@ -138,7 +139,7 @@ class Engine:
         """Rows of a table of this engine (a literal of this package)."""
         return int(self._db.table(table).count("*").fetchall()[0][0])
 
-    def rows(self, query: str, parameters: Mapping[str, str | int] | None = None) -> pl.DataFrame:
+    def rows(self, query: str, parameters: Mapping[str, str | int | bool] | None = None) -> pl.DataFrame:
         """The rows of a named query, as they come: the query orders them totally or the caller sorts."""
         return _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
 
@@ -168,13 +169,16 @@ class Engine:
             )
         return self.provable(found)
 
-    def provable(self, found: pl.DataFrame) -> pl.DataFrame:
-        """Groups whose items nobody else claims and that are zero on one account: the last word over queries."""
+    def provable(self, found: pl.DataFrame, *, explained: bool = False) -> pl.DataFrame:
+        """Groups whose items nobody else claims and that are zero on one account: the last word over queries.
+
+        `explained`: groups that leave a difference instead, which the caller can explain.
+        """
         found = found.select("group_id", "item_id").unique()
         if found.is_empty():
             return pl.DataFrame(schema=GROUP_SCHEMA)
         self._db.register("found", found.to_arrow())
-        kept = self.rows("provable")
+        kept = self.rows("provable", {"explained": explained})
         self._db.unregister("found")
         return kept.cast(dict(GROUP_SCHEMA)).sort("group_id", "item_id")  # type: ignore[arg-type]
 
@@ -226,11 +230,11 @@ def _repeated(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _check_schema(path: Path) -> None:
-    """Raises `ValueError` when a Parquet file does not have the columns of `ITEM_SCHEMA`."""
+    """Raises `FileRefusedError` when a Parquet file does not have the columns of `ITEM_SCHEMA`."""
     have = pl.read_parquet_schema(path)
     wrong = [name for name, kind in ITEM_SCHEMA.items() if have.get(name) != kind]
     if wrong:
-        raise ValueError(f"{path.name}: columns missing or of another type than an item's: {', '.join(wrong)}.")
+        raise FileRefusedError(f"{path.name}: columns missing or of another type than an item's: {', '.join(wrong)}.")
 
 
 def _frame(table: object) -> pl.DataFrame:

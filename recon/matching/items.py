@@ -65,6 +65,9 @@ ITEM_SCHEMA: dict[str, pl.DataType] = {
     "original_ref": pl.String(),  # EndToEndId of the payment that a return, reversal or chargeback answers
 }
 
+# Codes of explained differences: a policy may let them clear.
+MAY_CLEAR: frozenset[str] = frozenset({"FEE_DIFF", "RESERVE_HELD", "CHARGEBACK", "FX_DIFF", "ROUNDING"})
+
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:

@@ -36,6 +36,7 @@ class Rule:
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     wide: str | None = None
     is_fungible: bool = False
+    is_explained: bool = False
 
     @property
     def is_routine(self) -> bool:

@@ -105,10 +105,30 @@ def subset_sum(engine: Engine) -> pl.DataFrame:
     return pl.DataFrame(found, schema=_FOUND, orient="row")
 
 
+EXPLAINED: Final = ("FX_DIFF", "FEE_DIFF", "RESERVE_HELD", "CHARGEBACK", "ROUNDING")
+
+
+def explained(engine: Engine) -> pl.DataFrame:
+    """Sets whose difference one of the codes explains that policy lets clear; by default policy permits none."""
+    found = [pl.DataFrame(schema=_FOUND | {"explained_code": pl.String()})]
+    permitted = [code for code in EXPLAINED if code in engine.tolerances.may_clear]
+    if permitted:
+        engine.run("views_breaks")
+    for code in permitted:
+        groups = engine.rows(f"break_{code.lower()}").with_columns(
+            pl.lit(None, dtype=pl.Int32).alias("margin"), pl.lit(code).alias("explained_code")
+        )
+        taken = pl.concat(found)["item_id"].implode()
+        clash = groups.filter(pl.col("item_id").is_in(taken)).select("group_id")
+        found.append(groups.join(clash, on="group_id", how="anti").select(found[0].columns))
+    return pl.concat(found)
+
+
 SEARCHES: Final[dict[str, Callable[[Engine], pl.DataFrame]]] = {
     "search_scored": scored,
     "search_repeats": repeats,
     "search_subset_sum": subset_sum,
+    "search_explained": explained,
 }
 
 _SAME_PARTY: Final = 60

@@ -1,11 +1,11 @@
 -- What the break queries read, on top of views.sql: lines and expectations that name each other.
-CREATE MACRO is_exchanged(line_instructed, line_currency, line_rate, line_minor, expected_instructed,
+CREATE OR REPLACE MACRO is_exchanged(line_instructed, line_currency, line_rate, line_minor, expected_instructed,
                          expected_currency, expected_rate, band_ppm) AS
     line_instructed = expected_instructed AND line_currency = expected_currency
     AND abs(line_rate - expected_rate)::HUGEINT * 1000000 <= expected_rate::HUGEINT * band_ppm
     AND abs(abs(line_minor)::HUGEINT * 1000000000 - line_instructed::HUGEINT * line_rate) <= 1000000000;
 
-CREATE VIEW reference_pair AS
+CREATE OR REPLACE VIEW reference_pair AS
 WITH naming AS (
     SELECT line_id, expected_id FROM named WHERE kind IN ('INSTRUCTION', 'RECEIPT')
     UNION
@@ -39,7 +39,7 @@ WHERE n.rivals = 1;
 
 -- One row for each expectation that lines on its own account name. `residual_minor` is what clearing them
 -- would leave on T: positive when the bank gave less, or took more, than expected.
-CREATE VIEW reference_group AS
+CREATE OR REPLACE VIEW reference_group AS
 SELECT expected_id, any_value(kind) AS kind, count(*) AS lines, list(line_id) AS line_ids,
        any_value(expected_minor) + sum(line_minor) AS residual_minor,
        sum(charges_minor) AS charges_minor, any_value(fees_minor) AS fees_minor,
@@ -52,7 +52,7 @@ GROUP BY expected_id;
 -- A line that names nobody whole, and the one expectation whose difference from it something states exactly: the
 -- charges on the line, what the provider's report deducted, the same instructed amount in the same currency. The
 -- party's account or the beginning of the reference must agree too, and nobody else may fit.
-CREATE VIEW explained_pair AS
+CREATE OR REPLACE VIEW explained_pair AS
 WITH pair AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,
            CASE WHEN coalesce(is_exchanged(l.instructed_amount_minor, l.instructed_currency, l.rate_e9, l.amount_minor,
@@ -83,7 +83,7 @@ counted AS (
 SELECT line_id, expected_id, code FROM counted WHERE of_line = 1 AND of_expected = 1;
 
 -- Batch lines with the open members of the file they name.
-CREATE VIEW batch_group AS
+CREATE OR REPLACE VIEW batch_group AS
 WITH member AS (
     SELECT account, currency, payment_information_id, msg_id, count(*) AS members, min(item_id) AS group_id,
            sum(amount_minor) AS amount_minor, max(day) AS last_day, min(day) AS first_day,

@@ -1,0 +1,139 @@
+"""Commands of batch reconciliation: two Parquet files in, a proven result out, verified and repeated.
+
+Lives here: arguments, what is printed. Must not live here: matching, verification. No database is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nostro.cli.common import (
+    EXIT_CHECK_FAILED,
+    JsonOption,
+    console,
+    date_text,
+    emit,
+    parse_date,
+    progress,
+)
+from nostro.cli.reconciliation import recon_app
+from recon.matching import MAY_CLEAR, BatchResult, Tolerances, reconcile_parquet, replay_batch
+from recon.verifier_batch import verify_batch
+
+BankArgument = Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file of bank lines.")]
+LedgerArgument = Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file of ledger items.")]
+ResultArgument = Annotated[Path, typer.Argument(file_okay=False, help="Folder of the result.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the matching engine.")]
+MemoryOption = Annotated[int, typer.Option("--memory-limit-gb", min=1, help="Bound of the matching engine's memory.")]
+THREADS = os.cpu_count() or 2
+SHOWN_MAX = 20
+
+
+def register(app: typer.Typer) -> None:
+    """The commands hang on `nostro recon`, which is registered by its own module."""
+
+
+def _permitted(codes: list[str] | None) -> list[str] | None:
+    for code in codes or ():
+        if code not in MAY_CLEAR:
+            raise typer.BadParameter(f"{code!r} is none of {', '.join(sorted(MAY_CLEAR))}")
+    return codes
+
+
+@recon_app.command("batch")
+def batch_command(
+    bank: BankArgument,
+    ledger: LedgerArgument,
+    out: ResultArgument,
+    as_of: Annotated[str, typer.Option("--as-of", callback=date_text, help="The day the items' ages count to.")],
+    window_days: Annotated[int, typer.Option("--window-days", min=0, help="Business days a line may be off.")] = 1,
+    rounding_minor: Annotated[int, typer.Option("--rounding-minor", min=0, help="Minor units an item.")] = 1,
+    may_clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--may-clear", callback=_permitted, help="Code whose explained difference clears; again for more."
+        ),
+    ] = None,
+    threads: ThreadsOption = THREADS,
+    memory_limit_gb: MemoryOption = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Reconcile two Parquet files into matches, proofs, breaks and a certificate. The same files: the same result.
+
+    Example: `nostro recon batch bank.parquet ledger.parquet result --as-of 2026-11-30`
+    """
+    day = parse_date(as_of)
+    assert isinstance(day, date)
+    allowed = Tolerances(window_days=window_days, rounding_minor=rounding_minor, may_clear=frozenset(may_clear or ()))
+    with progress("reconciling", quiet=as_json):
+        result = reconcile_parquet(
+            bank, ledger, out, tolerances=allowed, as_of=day, threads=threads, memory_limit_gb=memory_limit_gb
+        )
+    emit(result, lambda: _print_result(result), as_json=as_json)
+
+
+def _print_result(result: BatchResult) -> None:
+    console.print(
+        f"{result.cleared_items:,} of {result.bank_items + result.ledger_items:,} items cleared in"
+        f" {result.set_count:,} sets, {result.open_items:,} open, {result.break_count:,} breaks; residual 0"
+    )
+    for name, count in result.rules.items():
+        console.print(f"  {name}: {count:,}")
+    for name, count in result.codes.items():
+        console.print(f"  {name}: {count:,}")
+    console.print(f"result {result.result_sha256}")
+
+
+@recon_app.command("verify")
+def verify_command(
+    bank: BankArgument,
+    ledger: LedgerArgument,
+    out: ResultArgument,
+    threads: ThreadsOption = THREADS,
+    memory_limit_gb: MemoryOption = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a batch result again from its files, by a program that knows nothing of the matcher. Status 5: a fault.
+
+    Example: `nostro recon verify bank.parquet ledger.parquet result`
+    """
+    with progress("verifying", quiet=as_json):
+        faults = verify_batch(bank, ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+
+    def text() -> None:
+        console.print("no fault" if not faults else f"{len(faults)} faults")
+        for fault in faults[:SHOWN_MAX]:
+            console.print(f"  {fault.kind} {fault.place}: {fault.message}")
+
+    emit({"faults": faults}, text, as_json=as_json)
+    if faults:
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@recon_app.command("replay")
+def replay_command(
+    bank: BankArgument,
+    ledger: LedgerArgument,
+    out: ResultArgument,
+    threads: ThreadsOption = THREADS,
+    memory_limit_gb: MemoryOption = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a batch result again from its input files and compare every row. Status 5: it came out otherwise.
+
+    Example: `nostro recon replay bank.parquet ledger.parquet result`
+    """
+    with progress("replaying", quiet=as_json):
+        found = replay_batch(bank, ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+    emit(
+        found,
+        lambda: console.print("the same result" if found.is_same else f"another result: {found.difference}"),
+        as_json=as_json,
+    )
+    if not found.is_same:
+        raise typer.Exit(EXIT_CHECK_FAILED)

@@ -1,0 +1,95 @@
+"""The batch entry point: what it writes, refuses and repeats."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from benchmarks.recon import write_inputs
+from recon.errors import FileRefusedError
+from recon.matching import BatchResult, Tolerances, clear, reconcile_parquet, replay_batch
+from recon.verifier_batch import verify_batch
+from tests.unit.recon.recon_items import frame, instruction, line
+
+AS_OF = dt.date(2026, 10, 31)
+
+
+def run(folder: Path, out: str = "out", *, threads: int = 1, tolerances: Tolerances | None = None) -> BatchResult:
+    return reconcile_parquet(
+        folder / "bank.parquet", folder / "ledger.parquet", folder / out,
+        tolerances=tolerances, as_of=AS_OF, threads=threads, memory_limit_gb=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder, 3_000)
+    return folder
+
+
+def test_order_of_rows_and_threads_never_change_the_result(inputs: Path, tmp_path: Path) -> None:
+    wanted = run(inputs)
+    for seed, threads in ((1, 1), (2, 2)):
+        for side in ("bank", "ledger"):
+            rows = pl.read_parquet(inputs / f"{side}.parquet")
+            rows.sample(fraction=1.0, shuffle=True, seed=seed).write_parquet(tmp_path / f"{side}.parquet")
+        assert run(tmp_path, threads=threads) == wanted
+
+
+def test_the_batch_decides_like_the_nightly_cascade(inputs: Path) -> None:
+    run(inputs)
+    items = pl.concat([pl.read_parquet(inputs / f"{side}.parquet") for side in ("bank", "ledger")])
+    nightly = clear(items, tolerances=Tolerances()).sets
+    batch = pl.read_parquet(inputs / "out" / "matches.parquet")
+    assert _sets(batch) == _sets(nightly)
+
+
+def _sets(legs: pl.DataFrame) -> set[tuple[str, tuple[int, ...]]]:
+    grouped = legs.group_by("set_ordinal").agg(pl.col("rule").first(), pl.col("item_id").sort())
+    return {(rule, tuple(members)) for rule, members in grouped.select("rule", "item_id").rows()}
+
+
+def test_replay_is_the_same_and_names_what_differs(inputs: Path, tmp_path: Path) -> None:
+    run(inputs)
+    again = replay_batch(inputs / "bank.parquet", inputs / "ledger.parquet", inputs / "out", threads=2)
+    assert again.is_same
+    rows = pl.read_parquet(inputs / "bank.parquet")
+    rows.slice(1).write_parquet(tmp_path / "bank.parquet")
+    other = replay_batch(tmp_path / "bank.parquet", inputs / "ledger.parquet", inputs / "out")
+    assert other.difference == "an input file is another one"
+
+
+def _write(folder: Path, *rows: dict[str, object]) -> None:
+    items = frame(*rows)
+    is_line = pl.col("kind") == "LINE"
+    items.filter(is_line).write_parquet(folder / "bank.parquet")
+    items.filter(~is_line).write_parquet(folder / "ledger.parquet")
+
+
+def test_an_explained_difference_clears_only_when_policy_lets_it(tmp_path: Path) -> None:
+    reference = "E2E-2026-1102-00000001"
+    _write(tmp_path, instruction(1, 500), line(2, 525, end_to_end_id=reference, charges_minor=25))
+    assert run(tmp_path).codes == {"FEE_DIFF": 2}
+    allowed = run(tmp_path, tolerances=Tolerances(may_clear=frozenset({"FEE_DIFF"})))
+    assert allowed.rules == {"explained-difference": 2}
+    proof = pl.read_parquet(tmp_path / "out" / "proofs.parquet").row(0, named=True)
+    assert (proof["bank_minor"], proof["ledger_minor"], proof["explained_minor"]) == (525, -500, 25)
+    assert proof["explained_code"] == "FEE_DIFF"
+    assert verify_batch(tmp_path / "bank.parquet", tmp_path / "ledger.parquet", tmp_path / "out") == ()
+
+
+def test_a_file_of_another_shape_is_refused_and_leaves_nothing(inputs: Path, tmp_path: Path) -> None:
+    pl.read_parquet(inputs / "bank.parquet").drop("uetr").write_parquet(tmp_path / "bank.parquet")
+    pl.read_parquet(inputs / "ledger.parquet").write_parquet(tmp_path / "ledger.parquet")
+    with pytest.raises(FileRefusedError, match="uetr"):
+        run(tmp_path)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_nothing_against_nothing(tmp_path: Path) -> None:
+    _write(tmp_path)
+    assert run(tmp_path).set_count == 0
