@@ -83,6 +83,24 @@ def _forks(near: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(found, schema={"row": pl.Int64(), "doubtful_unit": pl.Int64()}, orient="row")
 
 
+def stand_ins(items: pl.DataFrame) -> pl.DataFrame:
+    """(`row`, `block`, `klass`) of open receipts that could stand in for a part of a hidden lump.
+
+    Same account, party and amount, within the window of the lump's line, and not paid by any other line: the sum is
+    the same to anybody, whichever of the two is taken. Each stands in for one part at most.
+    """
+    hidden = pl.col("cls") == "hidden"
+    lines = items.filter(hidden & pl.col("is_line")).select("unit", pl.col("at").alias("line_at"))
+    parts = items.filter(hidden & ~pl.col("is_line") & pl.col("clears")).join(lines, on="unit", how="inner")
+    keys = ["account_at", "party", "amount_minor"]
+    idle = items.filter(pl.col("cls").is_in(["decoy", "missing_bank", "timing"]) & ~pl.col("clears"))
+    pairs = idle.select("row", *keys, pl.col("at").alias("idle_at")).join(
+        parts.select(*keys, "line_at", "block", "klass"), on=keys, how="inner"
+    )
+    near = pairs.filter((pl.col("idle_at") - pl.col("line_at")).abs() <= WINDOW).sort("row", "klass")
+    return near.unique("row", keep="first", maintain_order=True).select("row", "block", "klass")
+
+
 def _members_of_fitting_sums(amounts: Ints, target: int) -> Ints | None:
     """Positions that occur in some subset with the target sum when materially different subsets have it, else None.
 

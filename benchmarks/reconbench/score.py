@@ -179,16 +179,17 @@ def _pair_figures(clearable: pl.DataFrame, legs: pl.DataFrame) -> dict[str, floa
 
 
 def _coverage(clearable: pl.DataFrame, good: pl.DataFrame) -> pl.DataFrame:
-    """Share cleared by class and by the evidence there is."""
-    keys = ["cls", "evidence"]
-    cleared = good.group_by(keys).agg(pl.len().alias("cleared"))
+    """Share cleared by class and by the evidence there is; of interchangeable items, so many as were cleared."""
+    taken = good.group_by("klass").agg(pl.len().alias("taken"))
+    place = pl.int_range(pl.len()).over("klass")
     return (
-        clearable.group_by(keys)
-        .agg(pl.len().alias("items"))
-        .join(cleared, on=keys, how="left")
-        .with_columns(pl.col("cleared").fill_null(0))
+        clearable.sort("item_id")
+        .join(taken, on="klass", how="left")
+        .with_columns((place < pl.col("taken").fill_null(0)).alias("cleared"))
+        .group_by("cls", "evidence")
+        .agg(pl.len().alias("items"), pl.col("cleared").sum())
         .with_columns((pl.col("cleared") / pl.col("items")).alias("share"))
-        .sort(keys)
+        .sort("cls", "evidence")
     )
 
 
