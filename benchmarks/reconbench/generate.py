@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.reconbench import structures
-from benchmarks.reconbench.reach import blocks, doubtful_lines, doubtful_sums, stand_ins
+from benchmarks.reconbench.reach import blocks, doubtful_lines, doubtful_sums, equal_parts, stand_ins
 from benchmarks.reconbench.sides import bank_items, book_items
 from benchmarks.reconbench.singles import draw_singles
 from benchmarks.reconbench.spec import (
@@ -222,6 +222,7 @@ def _certain(items: pl.DataFrame) -> pl.DataFrame:
     lines = doubtful_lines(items).with_columns(pl.lit(value=True).alias("doubtful"))
     items = items.join(fork, on="row", how="left").join(lines, on="row", how="left").sort("row")
     is_fork = pl.col("fork").fill_null(value=False)
+    items = equal_parts(items)
     items = items.update(stand_ins(items.filter(~is_fork)), on="row")
     designed = pl.col("cls").is_in(["hidden", "decoy", "ambiguous"])
     forked = is_fork & designed

@@ -83,6 +83,13 @@ def _forks(near: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(found, schema={"row": pl.Int64(), "doubtful_unit": pl.Int64()}, orient="row")
 
 
+def equal_parts(items: pl.DataFrame) -> pl.DataFrame:
+    """The items with one klass for parts of a hidden lump that have the same amount: either will do."""
+    is_part = (pl.col("cls") == "hidden") & ~pl.col("is_line")
+    shared = pl.col("klass").min().over("unit", "amount_minor", "cls", "is_line")
+    return items.with_columns(pl.when(is_part).then(shared).otherwise("klass").alias("klass"))
+
+
 def stand_ins(items: pl.DataFrame) -> pl.DataFrame:
     """(`row`, `block`, `klass`) of open receipts that could stand in for a part of a hidden lump.
 
