@@ -3,9 +3,10 @@
 Lives here: where a sender can die, and dying there. Must not live here: the company, the recovery, the verdict
 (`kill_world`).
 
-Two kinds of points. A *step* is a call by name (COMMIT, write, rename, an SFTP operation), before and after. A *call*
-is the N-th system call of a name, before the kernel does it; strace (if it is there and may trace) kills the sender.
-What is after a call is before the next one, up to the last: leaving the process.
+Two kinds of points. A *step* is a call by name (COMMIT, a line of the journal of sends, write, rename, every SFTP
+request), before it and after its answer. A *call* is the N-th system call of a name, before the kernel does it; strace
+(if it is there and may trace) kills the sender. What is after a call is before the next one, up to the last: leaving
+the process.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from typing import Any
 import asyncssh
 import psycopg
 
-from benchmarks.kill_world import World, make_world, recover, send_words
+from benchmarks.kill_world import World, make_world, recover, remove, send_words
+from benchmarks.openssh import SSHD, openssh
 from nostro.cli import main
 from nostro.postgres import start_embedded
+from settlement.send_journal import SendJournal
 from settlement.transport import FolderTransport
 
 CALLS = (
@@ -79,14 +82,29 @@ class SweepResult:
 
 
 def run(
-    *, every: int = 1, calls: bool = True, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> SweepResult:
-    """The whole sweep on a throw-away server; `every` takes each n-th point only."""
+    *,
+    every: int = 1,
+    calls: bool = True,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, SweepResult]:
+    """The whole sweep on a throw-away server, by transport; `every` takes each n-th point only.
+
+    A bank's folder: every step and every system call. A bank's SFTP server (a real OpenSSH, if it is there): every
+    step, each SFTP request among them.
+    """
     with tempfile.TemporaryDirectory(prefix="nostro-sweep-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)
-        world = make_world(start_embedded(home), home / "world")
-        return sweep(world, every=every, calls=calls, on_progress=on_progress)
+        server = start_embedded(home)
+        results = {
+            "folder": sweep(make_world(server, home / "folder"), every=every, calls=calls, on_progress=on_progress)
+        }
+        remove(server)
+        if SSHD is not None:
+            with openssh(home / "sshd") as sshd:
+                world = make_world(server, home / "sftp", sftp=sshd)
+                results["sftp"] = sweep(world, every=every, calls=False, on_progress=on_progress)
+        return results
 
 
 def sweep(
@@ -238,14 +256,21 @@ def _wait_until_traced(pid: int, tracer: subprocess.Popen[bytes]) -> bool:
 
 # Steps by name: what a sender calls that others can see afterwards.
 _WATCHED: tuple[tuple[Any, str, str], ...] = (
+    (SendJournal, "open", "open the journal of sends"),
+    (SendJournal, "write", "write the journal of sends"),
+    (SendJournal, "note", "note the outcome"),
     (FolderTransport, "write", "write the file"),
     (FolderTransport, "check", "measure the file"),
     (FolderTransport, "rename", "rename the file"),
     (FolderTransport, "sync_folder", "sync the folder"),
-    (asyncssh.SFTPClient, "open", "open the remote file"),
-    (asyncssh.SFTPClient, "getsize", "measure the remote file"),
-    (asyncssh.SFTPClient, "rename", "rename the remote file"),
 )
+# Every request of the protocol comes by here, whatever operation it is part of.
+_HANDLER: Any = asyncssh.sftp.SFTPClientHandler
+_REQUESTS = {
+    value: name.removeprefix("FXP_").lower().replace("_", " ")
+    for name, value in vars(asyncssh.sftp).items()
+    if name.startswith("FXP_")
+}
 
 
 def _watch_steps(at: Point | None, log: Path | None) -> None:
@@ -267,6 +292,13 @@ def _watch_steps(at: Point | None, log: Path | None) -> None:
 
     for owner, attribute, name in _WATCHED:
         setattr(owner, attribute, _stepping(getattr(owner, attribute), name, step))
+    request = _HANDLER._make_request
+
+    async def asked(self: Any, kind: int | bytes, *args: Any) -> Any:
+        with step(f"SFTP {_REQUESTS.get(kind, kind)}"):
+            return await request(self, kind, *args)
+
+    _HANDLER._make_request = asked
     plain = psycopg.Connection.wait
 
     def wait(self: Any, gen: Any, *args: Any, **kwargs: Any) -> Any:

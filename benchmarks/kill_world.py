@@ -22,6 +22,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.openssh import OpenSsh
 from ledger import NewEntry, NewPosting, post_batch
 from nostro.cli import main
 from nostro.database import Connection, Database, initialise
@@ -63,6 +64,10 @@ bank_accounts:
 payees_file: payees.csv
 """
 _FOLDER = "{kind: folder, outbox: bank/orders, inbox: bank/answers}"
+_SFTP = (
+    "{{kind: sftp, host: 127.0.0.1, port: {port}, user: {user}, known_hosts: keys/known_hosts, key: keys/user,"
+    " remote_outbox: {home}/bank/orders, remote_inbox: {home}/bank/answers, inbox: bank/fetched}}"
+)
 _PAYEES = "payee_id,name,account,currency,iban,country,town,pay_from,minimum,maximum,delay_days,hold\n" + "".join(
     f"{code},Payee {code},liabilities:payable:{code},EUR,NL91ABNA0417164300,NL,Amsterdam,eur-payouts,,,,\n"
     for code in _OWED_MINOR
@@ -79,7 +84,7 @@ class World:
 
     database: Database
     folder: Path
-    transport: str
+    keys: tuple[Path, ...] = ()
 
     def home(self) -> Path:
         return self.folder / "home"
@@ -89,6 +94,13 @@ class World:
         shutil.rmtree(self.home(), ignore_errors=True)
         for name in ("orders", "answers"):
             (self.home() / "bank" / name).mkdir(parents=True)
+        for key in self.keys:
+            (self.home() / "keys").mkdir(exist_ok=True)
+            shutil.copy(key, self.home() / "keys" / key.name)
+        self.forget()
+
+    def forget(self) -> None:
+        """The books as before the send, in a home and before a bank that know of it: restored from a backup."""
         with psycopg.connect(self.database.admin_conninfo, autocommit=True) as admin:
             _copy(admin, _SAVED, NAME)
 
@@ -115,8 +127,16 @@ def send_words(day: dt.date = DAY) -> list[str]:
     return ["bank", "send", "--as", "alice", "--now", _moment(day).isoformat()]
 
 
-def make_world(server: str, folder: Path, *, transport: str = _FOLDER) -> World:
-    """Set the company up on a server (superuser conninfo), owe, propose, approve, and keep a copy."""
+def make_world(server: str, folder: Path, *, sftp: OpenSsh | None = None) -> World:
+    """Set the company up on a server (superuser conninfo), owe, propose, approve, and keep a copy.
+
+    With `sftp` its bank is reached over SFTP, in the same folders.
+    """
+    transport = _FOLDER
+    keys: tuple[Path, ...] = ()
+    if sftp is not None:
+        transport = _SFTP.format(port=sftp.port, user=sftp.user, home=folder / "home")
+        keys = (sftp.known_hosts, sftp.key)
     database = Database(admin_conninfo=server, name=NAME, role_prefix=NAME)
     initialise(database)
     for person, group in _PEOPLE:
@@ -148,7 +168,7 @@ def make_world(server: str, folder: Path, *, transport: str = _FOLDER) -> World:
             approve(bob, file.file_id)
     with psycopg.connect(server, autocommit=True) as admin:
         _copy(admin, NAME, _SAVED)
-    return World(database, folder, transport)
+    return World(database, folder, keys)
 
 
 def remove(server: str) -> None:

@@ -15,7 +15,7 @@ from ledger import Connection, RefusedError
 from nostro.database import Database, initialise
 from nostro.users import add_user
 from recon import IngestReport, RunReport, arrived_files, ingest_files, reconcile
-from settlement import FileState, PaymentFileStatus, approve, poll, propose, release
+from settlement import FileState, PaymentFileStatus, approve, poll, propose, release, require_reconciled
 
 PREPARER, APPROVER = "alice", "bob"
 
@@ -64,6 +64,7 @@ class Desk:
 
         Raises `RefusedError` when a file became void on the way.
         """
+        require_reconciled(self._preparer, self._home)
         proposed = propose(self._preparer, book_id=self.book_id, business_date=business_date, now=now)
         for each in proposed:
             approve(self._approver, each.file_id)

@@ -45,7 +45,7 @@ from recon.records import (
 )
 from recon.staging import stage
 from recon.statements import book_ready, chain_end, chain_fault, waiting
-from settlement import is_answer
+from settlement import BookedLine, is_answer, take_notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,8 @@ def _accept(
     is_end_of_day = any(statement.is_end_of_day for statement in parsed.statements)
     if is_end_of_day:
         results = _booked(delivery, file_id, results, {account.code: account for _, account in placed})
+    else:
+        _tell_settlement(delivery, content, parsed, placed)
     outcome = _outcome_of(results, is_end_of_day=is_end_of_day)
     reason = None
     if outcome == "redelivered":
@@ -219,6 +221,30 @@ def _accept_informative(delivery: Delivery, file_id: int, sha256: str, parsed: S
     set_outcome(delivery, file_id, parsed.message_version, "informative", reason)
     log(delivery, sha256, parsed.name, "informative")
     return FileResult(parsed.name, sha256, "informative", reason)
+
+
+def _tell_settlement(
+    delivery: Delivery, content: bytes, parsed: StatementFile, placed: Sequence[tuple[Statement, BankAccount]]
+) -> None:
+    """What a notification or an intraday report says of our own payments; it posts nothing."""
+    lines: list[BookedLine] = []
+    for statement, account in placed:
+        booked = parsed.lines_of(statement).filter((pl.col("status") == "BOOK") & ~pl.col("is_reversal"))
+        named = booked.select("end_to_end_id", "uetr", "payment_information_id", "amount_minor").iter_rows()
+        lines += [
+            BookedLine(
+                bank_account_id=account.bank_account_id,
+                end_to_end_id=e2e,
+                uetr=uetr,
+                payment_information_id=batch,
+                amount_minor=-amount,
+            )
+            for e2e, uetr, batch, amount in named
+            if e2e or uetr or batch
+        ]
+    if lines:
+        kind = placed[0][0].kind
+        take_notice(delivery.conn, book_id=delivery.book_id, kind=kind, name=parsed.name, content=content, lines=lines)
 
 
 def _outcome_of(results: Sequence[StatementResult], *, is_end_of_day: bool) -> str:

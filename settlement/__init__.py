@@ -16,6 +16,7 @@ from settlement.errors import (
     PayeeHeldError,
     ProposalRefusedError,
     ResendRefusedError,
+    RestoredError,
     SendFailedError,
     SendUnknownError,
     SettlementError,
@@ -45,6 +46,7 @@ from settlement.model import (
     StepResult,
     WrittenText,
 )
+from settlement.notices import BookedLine, take_notice
 from settlement.payees import PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
 from settlement.payout_report import Payout, payout_report
 from settlement.profiles import UsualProfile, usual_profiles
@@ -58,7 +60,9 @@ from settlement.reading import (
     written_texts,
 )
 from settlement.recalling import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
+from settlement.reconciling import LostSend, SendReview, adopt_lost, end_lost, lost_sends, review_sends, sign_sends
 from settlement.screening import Verdict, screen_payee
+from settlement.sending import SendState, require_reconciled, send_state
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
@@ -70,6 +74,7 @@ __all__ = [
     "Approval",
     "ApprovalLimitError",
     "Bank",
+    "BookedLine",
     "Calendar",
     "Commission",
     "DuplicateClaimError",
@@ -79,6 +84,7 @@ __all__ = [
     "Finding",
     "FolderTransport",
     "FourEyesError",
+    "LostSend",
     "MessageFinding",
     "NettedPayee",
     "NotDeliveredError",
@@ -94,8 +100,11 @@ __all__ = [
     "Recall",
     "ReceivedMessage",
     "ResendRefusedError",
+    "RestoredError",
     "RunStatus",
     "SendFailedError",
+    "SendReview",
+    "SendState",
     "SendUnknownError",
     "SettlementError",
     "SettlementException",
@@ -108,6 +117,7 @@ __all__ = [
     "UsualProfile",
     "Verdict",
     "WrittenText",
+    "adopt_lost",
     "apply_setup",
     "approve",
     "approve_recall",
@@ -115,6 +125,7 @@ __all__ = [
     "change_payee",
     "decide_dispute",
     "decide_names",
+    "end_lost",
     "exceptions",
     "file_content",
     "hold_instruction",
@@ -123,6 +134,7 @@ __all__ = [
     "hold_run",
     "is_answer",
     "largest_remainder",
+    "lost_sends",
     "netting",
     "payee_view",
     "payment_file",
@@ -141,13 +153,18 @@ __all__ = [
     "release_run",
     "request_file_recall",
     "request_recall",
+    "require_reconciled",
     "resolve_interrupted",
     "resolve_unknown",
+    "review_sends",
     "run_status",
     "screen_payee",
     "seal",
     "send_recalls",
+    "send_state",
+    "sign_sends",
     "split_entry",
+    "take_notice",
     "usual_profiles",
     "written_texts",
 ]

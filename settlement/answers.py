@@ -158,7 +158,7 @@ def _known(conn: Connection, book_id: int, bank: str, content: bytes) -> int | N
     return None if row is None else int(str(row[0]))
 
 
-_RECEIVE = """
+RECEIVE_ANSWER = """
 SELECT message_id, is_new, file_id, changed, rejected
   FROM settlement.receive_answer(%s, %s, %s, %s, %s, %s::date, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::date[],
                                  %s::bigint[], %s)
@@ -282,7 +282,7 @@ def _received(conn: Connection, book_id: int, bank: str, name: str, content: byt
         list(answer.findings),
     )
     with committed(conn), conn.cursor(row_factory=class_row(_Applied)) as cursor:
-        applied = cursor.execute(_RECEIVE, values).fetchone()
+        applied = cursor.execute(RECEIVE_ANSWER, values).fetchone()
     assert applied is not None
     return applied
 

@@ -11,6 +11,7 @@ SettlementError
 ├── DuplicateClaimError      a posting is in a clearing group already (invariant 10)
 ├── NotKnownError            no such file, bank account, hold
 ├── ResendRefusedError       sending again could pay twice
+├── RestoredError            these books may have forgotten what they sent; nothing is sent before people have compared
 ├── SendFailedError          nothing reached the bank; may be sent again (retryable)
 └── SendUnknownError         it may have reached the bank; looked up, never re-keyed
 """
@@ -80,6 +81,10 @@ class NotKnownError(SettlementError, RefusedError):
 
 class ResendRefusedError(SettlementError, RefusedError):
     """Sending the file again could pay twice."""
+
+
+class RestoredError(SettlementError, RefusedError):
+    """Books, journal of sends and banks disagree about what was sent: the books were restored, or are a copy."""
 
 
 class SendFailedError(SettlementError, UnavailableError):
@@ -184,5 +189,24 @@ register_constraint_errors(
         "fate_of_unknown": FileStateError,
         "fate_own_name": FourEyesError,
         "fate_four_eyes": FourEyesError,
+        "sends_agree": RestoredError,
+        "send_id_left": RestoredError,
+        "send_journal_id": RestoredError,
+        "send_number_digest": RestoredError,
+        "send_first": RestoredError,
+        "send_chain": RestoredError,
+        "send_digest_right": RestoredError,
+        "send_review_own_name": FourEyesError,
+        "send_review_word_once": FileStateError,
+        "send_review_four_eyes": FourEyesError,
+        "lost_send_once": FileStateError,
+        "lost_send_hash": FileTamperedError,
+        "lost_send_own_name": FourEyesError,
+        "lost_send_four_eyes": FourEyesError,
+        "lost_send_same_bytes": FileTamperedError,
+        "lost_send_adopted": FileStateError,
+        "lost_send_known": NotKnownError,
+        "lost_send_open": FileStateError,
+        "file_event_adopted": FileStateError,
     }
 )

@@ -59,6 +59,14 @@ class SftpTransport:  # a `transport.Transport`
         """SHA-256 (hex) of the remote file under the name, or None."""
         return self._run(lambda sftp: _hash(sftp, f"{self._outbox}/{name}"))
 
+    def listing(self) -> list[str]:
+        """Complete files in the remote outbox."""
+        return self._run(self._listing)
+
+    def read(self, name: str) -> bytes | None:
+        """Bytes of the remote file under the name, or None."""
+        return self._run(lambda sftp: _content(sftp, f"{self._outbox}/{name}"))
+
     def fetch(self, into: Path) -> list[Path]:
         """Copy what the bank left for us and is not here yet; gives the new files, by name.
 
@@ -143,6 +151,10 @@ class SftpTransport:  # a `transport.Transport`
     async def rename(self, sftp: asyncssh.SFTPClient, part: str, final: str) -> None:
         """Give the file its name; plain rename refuses to replace a file that came in between."""
         await sftp.rename(part, final)
+
+    async def _listing(self, sftp: asyncssh.SFTPClient) -> list[str]:
+        names = [str(entry.filename) for entry in await sftp.readdir(self._outbox) if _is_file(entry.attrs)]
+        return sorted(name for name in names if not name.startswith("."))
 
     async def _fetch(self, sftp: asyncssh.SFTPClient, into: Path) -> list[Path]:
         new: list[Path] = []

@@ -8,6 +8,7 @@ Must not live here: the states themselves (Postgres), moving bytes (`transport`)
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ledger import Connection, committed, translate_errors
 from settlement.approval import seal
 from settlement.errors import FileStateError, FileTamperedError, NotKnownError, SendFailedError, SendUnknownError
 from settlement.model import AT_THE_BANK, FileState, StepResult
+from settlement.sending import begin, note, refuse_strangers, require_reconciled
 from settlement.setup_model import Bank
 from settlement.setup_model import FolderTransport as FolderTerms
 from settlement.sftp import SftpServer, SftpTransport
@@ -43,7 +45,8 @@ _PAYMENTS = _Kind(
     word="file",
     ready=frozenset({FileState.SEALED, FileState.FAILED}),
     parcel="""
-SELECT f.file_id, 0 AS part, f.msg_id, f.sha256, f.state, f.reason, p.body AS bank, f.session_pid, f.session_started
+SELECT f.book_id, b.bank AS bank_code, f.file_id, 0 AS part, f.msg_id, f.sha256, f.state, f.reason, p.body AS bank,
+       f.session_pid, f.session_started
   FROM settlement.file_current f
   JOIN settlement.bank_account_root b USING (bank_account_id)
   JOIN settlement.bank_profile p ON p.book_id = b.book_id AND p.code = b.bank
@@ -53,8 +56,8 @@ SELECT f.file_id, 0 AS part, f.msg_id, f.sha256, f.state, f.reason, p.body AS ba
 SELECT file_id, 0 FROM settlement.file_current
  WHERE book_id = %s AND state IN ('sending', 'unknown') ORDER BY file_id
 """,
-    begin="SELECT settlement.begin_sending(%(file_id)s, %(started)s)",
-    begin_again="SELECT settlement.begin_resending(%(file_id)s, %(started)s)",
+    begin="SELECT settlement.begin_sending(%(file_id)s, %(started)s, %(journal)s, %(number)s, %(digest)s)",
+    begin_again="SELECT settlement.begin_resending(%(file_id)s, %(started)s, %(journal)s, %(number)s, %(digest)s)",
     end="SELECT settlement.end_sending(%(file_id)s, %(state)s, %(reason)s)",
     content="SELECT content FROM settlement.payment_file WHERE file_id = %(file_id)s",
 )
@@ -62,7 +65,8 @@ _RECALLS = _Kind(
     word="the recall of file",
     ready=frozenset({FileState.APPROVED, FileState.FAILED}),
     parcel="""
-SELECT f.file_id, f.part, f.msg_id, f.sha256, f.state, f.reason, p.body AS bank, f.session_pid, f.session_started
+SELECT f.book_id, b.bank AS bank_code, f.file_id, f.part, f.msg_id, f.sha256, f.state, f.reason, p.body AS bank,
+       f.session_pid, f.session_started
   FROM settlement.recall_file_current f
   JOIN settlement.bank_account_root b USING (bank_account_id)
   JOIN settlement.bank_profile p ON p.book_id = b.book_id AND p.code = b.bank
@@ -72,8 +76,12 @@ SELECT f.file_id, f.part, f.msg_id, f.sha256, f.state, f.reason, p.body AS bank,
 SELECT file_id, part FROM settlement.recall_file_current
  WHERE book_id = %s AND state IN ('sending', 'unknown') ORDER BY file_id, part
 """,
-    begin="SELECT settlement.begin_sending_recall(%(file_id)s, %(part)s, %(started)s)",
-    begin_again="SELECT settlement.begin_resending_recall(%(file_id)s, %(part)s, %(started)s)",
+    begin="""
+SELECT settlement.begin_sending_recall(%(file_id)s, %(part)s, %(started)s, %(journal)s, %(number)s, %(digest)s)
+""",
+    begin_again="""
+SELECT settlement.begin_resending_recall(%(file_id)s, %(part)s, %(started)s, %(journal)s, %(number)s, %(digest)s)
+""",
     end="SELECT settlement.end_sending_recall(%(file_id)s, %(part)s, %(state)s, %(reason)s)",
     content="SELECT content FROM settlement.recall_file WHERE file_id = %(file_id)s AND part = %(part)s",
 )
@@ -84,6 +92,9 @@ class _Parcel:
     """A file as its sender needs it; `part` says which recall of the payment file it is."""
 
     kind: _Kind
+    home: Path
+    book_id: int
+    bank_code: str
     file_id: int
     part: int
     msg_id: str
@@ -141,11 +152,13 @@ def release(
     The result's state says what happened: ``sent`` (or further), or ``void`` with the reason when something
     changed before sealing. An interrupted send is looked up first and never repeated by itself; `resend` is a
     person's decision to send the identical bytes again to a bank that refuses duplicates.
-    `transport` replaces the bank profile's. Raises `SendFailedError` (nothing arrived, try again),
+    `transport` replaces the bank profile's. Raises `RestoredError` (the books may have forgotten what they sent),
+    `SendFailedError` (nothing arrived, try again),
     `SendUnknownError` (it may have arrived), `ResendRefusedError`, `FileStateError`, `AccessError`.
     """
     parcel = _parcel(conn, file_id, home, transport)
     if parcel.state in (FileState.PROPOSED, FileState.APPROVED):
+        require_reconciled(conn, home)
         sealed = seal(conn, file_id, now=now)
         if sealed.state is FileState.VOID:
             return sealed
@@ -227,7 +240,7 @@ def _parcel(
 ) -> _Parcel:
     def parcel(bank: object, state: str, **values: object) -> _Parcel:
         carrier = transport or carrier_of(Bank.model_validate(bank), home)
-        return _Parcel(kind=kind, state=FileState(state), transport=carrier, **values)  # type: ignore[arg-type]
+        return _Parcel(kind=kind, home=home, state=FileState(state), transport=carrier, **values)  # type: ignore[arg-type]
 
     with translate_errors(), conn.cursor(row_factory=kwargs_row(parcel)) as cursor:
         found = cursor.execute(kind.parcel, {"file_id": file_id, "part": part}).fetchone()
@@ -244,28 +257,45 @@ def _send(conn: Connection, parcel: _Parcel, *, again: bool) -> StepResult:
     content = bytes(row[0]) if row is not None else b""  # type: ignore[call-overload]
     if hashlib.sha256(content).hexdigest() != parcel.sha256:
         raise FileTamperedError(f"{parcel.said} is not what was approved; do not send it.")
-    _begin(conn, parcel, again=again)
+    number, unwritten = _begin(conn, parcel, content, again=again)
     # From here on the books say SENDING. Whatever happens, the file is looked up before anything else is done.
     try:
+        if unwritten is not None:
+            raise NotDeliveredError(f"the journal of sends cannot be written ({unwritten})")
         receipt = parcel.transport.deliver(parcel.name, content)
     except NotDeliveredError as error:
-        _end(conn, parcel, FileState.FAILED, str(error))
+        _ended(conn, parcel, number, FileState.FAILED, str(error))
         raise SendFailedError(
             f"{parcel.said} was not delivered: {error}; nothing reached the bank, send it again."
         ) from error
     except OSError as error:
-        _end(conn, parcel, FileState.UNKNOWN, str(error))
+        _ended(conn, parcel, number, FileState.UNKNOWN, str(error))
         raise SendUnknownError(f"{parcel.said} may have been delivered ({error}); poll the bank.") from error
-    _end(conn, parcel, FileState.SENT, receipt)
+    _ended(conn, parcel, number, FileState.SENT, receipt)
     return parcel.result(FileState.SENT, is_new=True, reason=receipt)
 
 
-def _begin(conn: Connection, parcel: _Parcel, *, again: bool) -> None:
-    with committed(conn):
+def _begin(conn: Connection, parcel: _Parcel, content: bytes, *, again: bool) -> tuple[int, OSError | None]:
+    """Commit SENDING and write the send into the journal; its number, and why it could not be written."""
+    refuse_strangers(conn, book_id=parcel.book_id, bank=parcel.bank_code, transport=parcel.transport)
+
+    def count(head: tuple[str, int, str]) -> int:
         started = conn.execute("SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
         assert started is not None
-        begin = parcel.kind.begin_again if again else parcel.kind.begin
-        conn.execute(begin, {**parcel.key, "started": started[0]})
+        query = parcel.kind.begin_again if again else parcel.kind.begin
+        known = dict(zip(("journal", "number", "digest"), head, strict=True))
+        row = conn.execute(query, {**parcel.key, **known, "started": started[0]}).fetchone()
+        assert row is not None
+        return int(str(row[0]))
+
+    sent, unwritten = begin(conn, parcel.home, content=content, count=count)
+    return sent.number, unwritten
+
+
+def _ended(conn: Connection, parcel: _Parcel, number: int, state: FileState, reason: str) -> None:
+    _end(conn, parcel, state, reason)
+    with contextlib.suppress(OSError):  # the books have it; the journal's result line is for people
+        note(parcel.home, number, state.value, reason)
 
 
 def _end(conn: Connection, parcel: _Parcel, state: FileState, reason: str) -> bool:

@@ -26,6 +26,14 @@ class Transport(Protocol):
         """SHA-256 (hex) of the file under that name, or None when there is none (the bank may have taken it)."""
         ...
 
+    def listing(self) -> list[str]:
+        """Names of the files that stand at the bank now. Raises `OSError` when the bank cannot be asked."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of the file under that name, or None when there is none."""
+        ...
+
     def fetch(self, into: Path) -> list[Path]:
         """Copy into a folder of ours what the bank left for us and is not there yet; gives the new files.
 
@@ -44,13 +52,23 @@ class FolderTransport:
         self._outbox = outbox
 
     def deliver(self, name: str, content: bytes) -> str:
-        """Write, check and rename; the folder is synced, so the name survives a power cut."""
+        """Write, check and rename; the folder is synced, so the name survives a power cut.
+
+        Identical bytes already there are as good as delivered; others are never replaced.
+        """
         part, final = self._outbox / f".{name}.part", self._outbox / name
         try:
             self._outbox.mkdir(parents=True, exist_ok=True)
+            there = self.read(name)
+            if there == content:
+                return f"{self._outbox.name}/{name} was there already, {len(content)} bytes"
+            if there is not None:
+                raise NotDeliveredError(f"another file stands at the bank as {name}; it is not ours to replace")
             self.write(part, content)
             self.check(part, content)
         except OSError as error:
+            if isinstance(error, NotDeliveredError):
+                raise
             raise NotDeliveredError(f"{error.strerror or error} ({self._outbox.name}/{part.name})") from error
         self.rename(part, final)
         self.sync_folder()
@@ -58,8 +76,20 @@ class FolderTransport:
 
     def look_up(self, name: str) -> str | None:
         """Hash of what stands under the name now."""
+        content = self.read(name)
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+    def listing(self) -> list[str]:
+        """Complete files in the folder; none when it is not there yet."""
         try:
-            return hashlib.sha256((self._outbox / name).read_bytes()).hexdigest()
+            return sorted(path.name for path in self._outbox.iterdir() if not path.name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def read(self, name: str) -> bytes | None:
+        """What stands under the name now."""
+        try:
+            return (self._outbox / name).read_bytes()
         except FileNotFoundError:
             return None
 

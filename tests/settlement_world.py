@@ -14,6 +14,7 @@ from ledger import Connection, NewEntry, NewPosting, post_batch
 from nostro.database import Database
 from settlement import ProposedFile, StepResult, apply_setup, approve, propose, release
 from settlement.model import FileState
+from settlement.sending import begin
 
 DAY = dt.date(2026, 11, 2)  # a Monday, open in TARGET, the UK and Japan
 NOON = dt.time(12, 0, tzinfo=dt.UTC)
@@ -261,6 +262,22 @@ def make_world(db: Database, folder: Path, payees: Sequence[PayeeRow], **options
         bob=db.login("bob"),
         payees=list(payees),
     )
+
+
+def begin_sending(world: World, conn: Connection, file_id: int, part: int | None = None) -> None:
+    """Commit SENDING of a file (or of a recall of it) in a session of the caller's, as a sender does first."""
+    row = conn.execute("SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
+    assert row is not None
+
+    def count(head: tuple[str, int, str]) -> int:
+        what = "begin_sending(%s" if part is None else "begin_sending_recall(%s, %s"
+        given = (file_id,) if part is None else (file_id, part)
+        query = f"SELECT settlement.{what}, %s, %s, %s, %s)"
+        found = conn.execute(query, (*given, row[0], *head)).fetchone()
+        assert found is not None
+        return int(str(found[0]))
+
+    begin(conn, world.home, content=b"", count=count)
 
 
 Status = tuple[str, str, str]  # EndToEndId, status, reason code

@@ -52,7 +52,8 @@ def last_settled_day(session: Session) -> dt.date | None:
 
 
 def propose(session: Session, day: dt.date, now: dt.datetime) -> None:
-    """Propose what is owed on a day; again: the same files."""
+    """Propose what is owed on a day; again: the same files. Refused while the books may have forgotten sends."""
+    settlement.require_reconciled(session.conn, session.home)
     settlement.propose(session.conn, book_id=session.book_id, business_date=day, now=now)
 
 

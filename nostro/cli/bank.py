@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.errors import RefusedError, UnavailableError
+from nostro.cli import sends
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -26,7 +27,7 @@ from nostro.cli.common import (
 )
 from nostro.cli.settle import NowOption, release_files
 from nostro.settings import Settings
-from settlement import FileState, poll, resolve_interrupted, resolve_unknown, usual_profiles
+from settlement import FileState, poll, require_reconciled, resolve_interrupted, resolve_unknown, usual_profiles
 
 if TYPE_CHECKING:
     from sandbox import Bank, BankSetup
@@ -38,6 +39,7 @@ bank_app = typer.Typer(no_args_is_help=True, help="Move files to and from the ba
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
+    sends.register(bank_app)
     app.add_typer(bank_app, name="bank")
 
 
@@ -47,9 +49,12 @@ def send_command(
 ) -> None:
     """Look up interrupted sends, then seal and send every approved file.
 
+    Status 1 when the books may have forgotten what they sent; see `nostro bank reconcile-sends`.
+
     Example: `nostro bank send --as alice`
     """
     with session(person, book) as s:
+        require_reconciled(s.conn, s.home)
         resolve_interrupted(s.conn, book_id=s.book_id, home=s.home)
     release_files(None, True, False, now, as_json, book, person)
 

@@ -16,6 +16,7 @@ from nostro.cli.common import JsonOption, console, emit, table
 from nostro.database import initialise, locate, set_password
 from nostro.settings import Settings
 from nostro.users import User, add_user, grant_books, grant_every_book, list_users, revoke_books
+from settlement import send_state
 
 # What must be so for "acknowledged means kept" and for four eyes.
 _SOUND = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "superuser": "off"}
@@ -169,9 +170,10 @@ def access_command(as_json: JsonOption = False) -> None:
 
 
 def doctor_command(as_json: JsonOption = False) -> None:
-    """Check what this deployment stands on: server version and durability, schema, roles, clock.
+    """Check what this deployment stands on: server version and durability, schema, roles, clock, count of sends.
 
-    Status 5 when a committed entry could be lost, the login has too many rights, or the clocks disagree.
+    Status 5 when a committed entry could be lost, the login has too many rights, the clocks disagree, or the books are
+    restored or copied ones that must not send (`nostro bank reconcile-sends`).
 
     Example: `nostro doctor`
     """
@@ -185,6 +187,7 @@ def doctor_command(as_json: JsonOption = False) -> None:
             " (SELECT string_agg(DISTINCT schemaname, ', ' ORDER BY schemaname) FROM pg_tables"
             "   WHERE schemaname IN ('ledger', 'settlement', 'recon')), clock_timestamp()"
         ).fetchone()
+        sends = send_state(conn, settings.home_path)
     assert row is not None
     *told, server_clock = row
     assert isinstance(server_clock, datetime)
@@ -192,12 +195,15 @@ def doctor_command(as_json: JsonOption = False) -> None:
     facts = {"python": platform.python_version(), "home": str(settings.home_path)}
     facts |= {name: str(value or "none") for name, value in zip(names, told, strict=True)}
     facts |= {
+        "sends": sends.difference or str(sends.books),
         "users": str(len(list_users(database))),
         "clock_difference_s": str(round(abs((server_clock - started).total_seconds()))),
     }
     emit(facts, lambda: table(None, ("what", "is"), list(facts.items())), as_json=as_json)
     if wrong := [f"{name} is {facts[name]}" for name, right in _SOUND.items() if facts[name] != right]:
         raise CheckFailedError(f"this deployment is not sound: {', '.join(wrong)}; correct the server's settings.")
+    if sends.difference is not None:
+        raise CheckFailedError(f"nothing is sent: {sends.difference}; look with `nostro bank reconcile-sends`.")
     if int(facts["clock_difference_s"]) > _CLOCK_MAX_S:
         raise CheckFailedError(
             f"the server's clock differs by {facts['clock_difference_s']} s; set both clocks by the same time server."

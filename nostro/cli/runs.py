@@ -360,15 +360,17 @@ def soak_send_command(
 ) -> None:
     """Kill `nostro bank send` at every commit, every step and every system call that moves bytes; recover; judge.
 
-    The bank of the test executes whatever it gets. Ends with status 5 when a payment was executed twice or lost.
-    System calls need strace; without it the steps remain.
+    To a bank's folder, and to its SFTP server at every request. The bank of the test executes whatever it gets. Ends
+    with status 5 when a payment was executed twice or lost. System calls need strace, without it the steps remain; SFTP
+    needs an OpenSSH server.
 
     Example: `nostro soak send --every 40 --json`
     """
     from benchmarks.kill_sweep import run
 
     with progress("killing senders", quiet=as_json) as report:
-        result = run(every=every, on_progress=report)
-    _print_result(result.to_json(), as_json)
-    if result.findings:
-        raise CheckFailedError(f"{len(result.findings)} points did not hold; the first: {result.findings[0]}")
+        results = run(every=every, on_progress=report)
+    points = sum(result.points.total() for result in results.values())
+    _print_result({"points": points} | {name: result.to_json() for name, result in results.items()}, as_json)
+    if findings := [finding for result in results.values() for finding in result.findings]:
+        raise CheckFailedError(f"{len(findings)} points did not hold; the first: {findings[0]}")

@@ -43,6 +43,7 @@ from settlement import (
     reject,
     release,
     release_hold,
+    require_reconciled,
     run_status,
     written_texts,
 )
@@ -145,6 +146,7 @@ def propose_command(
     Example: `nostro settle propose --date 2026-11-02 --as alice`
     """
     with session(person, book) as s, progress("proposing", quiet=as_json):
+        require_reconciled(s.conn, s.home)
         files = propose(
             s.conn,
             book_id=s.book_id,

@@ -70,10 +70,29 @@ def book_tag(book_name: str) -> str:
     return "".join(letters)
 
 
+def book_prefix(book_name: str, book_id: int) -> str:
+    """What every id of a book begins with."""
+    return f"{book_tag(book_name)}-{_base36(book_id)}-"
+
+
 def message_id(key: FileKey) -> str:
     """MsgId of the file; at most 28 characters."""
-    numbers = (_base36(key.book_id), _base36(key.bank_account_id), f"{key.business_date:%Y%m%d}")
-    return "-".join((book_tag(key.book_name), *numbers, _base36(key.cycle), _base36(key.part)))
+    numbers = (_base36(key.bank_account_id), f"{key.business_date:%Y%m%d}", _base36(key.cycle), _base36(key.part))
+    return book_prefix(key.book_name, key.book_id) + "-".join(numbers)
+
+
+def file_key(book_name: str, msg_id: str) -> FileKey | None:
+    """What a MsgId of ours was made of; None for one that is not ours."""
+    numbers = msg_id.split("-")
+    try:
+        book, account, cycle, part = (int(numbers[at], 36) for at in (1, 2, 4, 5))
+        day = dt.date.fromisoformat(numbers[3])
+        key = FileKey(
+            book_name=book_name, book_id=book, bank_account_id=account, business_date=day, cycle=cycle, part=part
+        )
+    except (IndexError, ValueError):
+        return None
+    return key if message_id(key) == msg_id else None
 
 
 def payment_information_id(key: FileKey) -> str:

@@ -116,9 +116,11 @@ SELECT y.book_id, y.payee_id, s.payee_version_id, s.version, s.recorded_at, s.re
 -- Payees of a book that are not paid at a moment, each with one reason.
 CREATE FUNCTION settlement.blocked_payees(p_book_id int, p_now timestamptz)
     RETURNS TABLE (payee_id int, reason text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ledger.require_book(p_book_id);
-    WITH policy AS MATERIALIZED (
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM ledger.require_book(p_book_id);
+    RETURN QUERY WITH policy AS MATERIALIZED (
         SELECT coalesce((c.body -> 'payee_changes' ->> 'cooling_off_hours')::int, 0) AS hours,
                coalesce((c.body -> 'payee_changes' ->> 'first_payment_hold')::boolean, false) AS first_payment,
                coalesce((c.body -> 'payee_changes' ->> 'new_payees')::boolean, false) AS new_payees
@@ -142,8 +144,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
           FROM policy, settlement.payee_details d
          WHERE policy.first_payment AND d.book_id = p_book_id AND (d.version > 1 OR policy.new_payees)
            AND NOT EXISTS (SELECT FROM settlement.details_release r WHERE r.payee_version_id = d.payee_version_id)
-    ) b GROUP BY b.payee_id
-$$;
+        UNION ALL
+        -- By the details where the code says nothing: restored books may know the payee by another one.
+        SELECT y.payee_id, format('may have been paid by %s, which left before the books were restored', l.msg_id)
+          FROM settlement.lost_send l JOIN settlement.lost_payment p USING (lost_send_id)
+          LEFT JOIN settlement.payee k ON k.book_id = l.book_id AND k.code = p.payee_code
+          JOIN settlement.payee_current y ON y.book_id = l.book_id
+                                         AND CASE WHEN k.code IS NULL THEN y.iban = p.iban ELSE y.code = k.code END
+         WHERE l.book_id = p_book_id
+           AND NOT EXISTS (SELECT FROM settlement.lost_send_end e WHERE e.lost_send_id = l.lost_send_id)
+    ) b GROUP BY b.payee_id;
+END $$;
 
 -- Which hooks a book must ask before a payment goes on.
 CREATE FUNCTION settlement.required_hooks(p_book_id int) RETURNS text[]

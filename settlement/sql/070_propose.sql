@@ -182,7 +182,9 @@ BEGIN
         INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,
                                     payees, proposed_at, execution_date, cutoff_at)
         SELECT v_root.book_id, p_bank_account_id, b.profile_id, b.version, p_business_date,
-               (SELECT coalesce(max(r.cycle), 0) + 1 FROM settlement.run r
+               -- Ids follow from cycles: after a restore they start where no forgotten one can have been.
+               (SELECT greatest(max(r.cycle), 1000 * ((SELECT count(*) FROM settlement.send_journal) - 1), 0) + 1
+                  FROM settlement.run r
                  WHERE r.bank_account_id = p_bank_account_id AND r.business_date = p_business_date),
                p_terms.payees, p_proposed_at, p_execution_date, p_cutoff_at
           FROM settlement.bank_account b WHERE b.bank_account_id = p_bank_account_id

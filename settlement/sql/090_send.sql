@@ -1,7 +1,9 @@
 -- The dual-write protocol: SENDING is committed before any byte leaves, SENT after the bytes arrived.
--- These functions only record; the bytes move in settlement/transmission.py.
+-- These functions only record; the bytes move in settlement/transmission.py. The caller brings the head of the journal of
+-- sends: every send is counted, and books that forgot some refuse (200_sends.sql). Beginning gives the send's number.
 
-CREATE FUNCTION settlement.begin_sending(p_file_id bigint, p_session_started timestamptz) RETURNS int
+CREATE FUNCTION settlement.begin_sending(
+    p_file_id bigint, p_session_started timestamptz, p_journal_id text, p_number bigint, p_digest text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
@@ -11,12 +13,14 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'file_event_transition',
             MESSAGE = format('File %s is %s and cannot be sent now.', p_file_id, v_state);
     END IF;
-    RETURN settlement.add_file_event(p_file_id, 'sending', NULL, NULL, p_session_started);
+    PERFORM settlement.add_file_event(p_file_id, 'sending', NULL, NULL, p_session_started);
+    RETURN settlement.count_send(p_file_id, 0, p_journal_id, p_number, p_digest);
 END $$;
 
 -- A person decides that a file whose fate is unknown is sent again: the same bytes under the same MsgId, and
 -- only to a bank that refuses duplicates.
-CREATE FUNCTION settlement.begin_resending(p_file_id bigint, p_session_started timestamptz) RETURNS int
+CREATE FUNCTION settlement.begin_resending(
+    p_file_id bigint, p_session_started timestamptz, p_journal_id text, p_number bigint, p_digest text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
@@ -37,7 +41,8 @@ BEGIN
             MESSAGE = format('File %s may have reached its bank, which does not refuse duplicates.', p_file_id),
             HINT = 'Ask the bank whether it has the file; its answer or statement will settle it.';
     END IF;
-    RETURN settlement.add_file_event(p_file_id, 'sending', 'sent again by ' || session_user, NULL, p_session_started);
+    PERFORM settlement.add_file_event(p_file_id, 'sending', 'sent again by ' || session_user, NULL, p_session_started);
+    RETURN settlement.count_send(p_file_id, 0, p_journal_id, p_number, p_digest);
 END $$;
 
 -- What became of an attempt. A later word (the bank's answer) may have been faster; then nothing is written.

@@ -297,7 +297,8 @@ BEGIN
         v_state := settlement.lock_file(v_file.file_id);
         IF v_file.bank <> p_bank THEN
             v_faults := v_faults || format('it answers a file that went to %s', v_file.bank);
-        ELSIF NOT EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = v_file.file_id AND e.state = 'sending') THEN
+        ELSIF NOT EXISTS (SELECT FROM settlement.file_event e
+                           WHERE e.file_id = v_file.file_id AND e.state IN ('sending', 'unknown')) THEN
             v_faults := v_faults || format('it answers a file that is %s and was never sent', v_state);
         ELSE
             SELECT coalesce(array_agg(l.end_to_end_id ORDER BY l.n), '{}') AS end_to_end_ids,

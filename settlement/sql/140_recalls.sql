@@ -248,7 +248,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The dual-write protocol of 090, for recalls. Sending again is a person's decision, to a bank that refuses duplicates.
-CREATE FUNCTION settlement.begin_sending_recall(p_file_id bigint, p_part int, p_session_started timestamptz) RETURNS void
+CREATE FUNCTION settlement.begin_sending_recall(
+    p_file_id bigint, p_part int, p_session_started timestamptz, p_journal_id text, p_number bigint, p_digest text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_recall(p_file_id, p_part);
@@ -258,9 +259,11 @@ BEGIN
             MESSAGE = format('Recall %s of file %s is %s and cannot be sent now.', p_part, p_file_id, v_state);
     END IF;
     PERFORM settlement.add_recall_event(p_file_id, p_part, 'sending', NULL, p_session_started);
+    RETURN settlement.count_send(p_file_id, p_part, p_journal_id, p_number, p_digest);
 END $$;
 
-CREATE FUNCTION settlement.begin_resending_recall(p_file_id bigint, p_part int, p_session_started timestamptz) RETURNS void
+CREATE FUNCTION settlement.begin_resending_recall(
+    p_file_id bigint, p_part int, p_session_started timestamptz, p_journal_id text, p_number bigint, p_digest text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_recall(p_file_id, p_part);
@@ -278,6 +281,7 @@ BEGIN
             HINT = 'Ask the bank whether it has the recall; its answer will settle it.';
     END IF;
     PERFORM settlement.add_recall_event(p_file_id, p_part, 'sending', 'sent again by ' || session_user, p_session_started);
+    RETURN settlement.count_send(p_file_id, p_part, p_journal_id, p_number, p_digest);
 END $$;
 
 CREATE FUNCTION settlement.end_sending_recall(p_file_id bigint, p_part int, p_state text, p_reason text) RETURNS boolean

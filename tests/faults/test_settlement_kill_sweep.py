@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from benchmarks.kill_sweep import Point, die, ended, launch, may_trace, steps, sweep
 from benchmarks.kill_world import World, file_states, make_world, recover, remove
+from benchmarks.openssh import SSHD, openssh
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,16 @@ def test_killed_at_system_calls(world: World) -> None:
 
 def test_every_commit_and_every_step_that_moves_bytes_is_a_point(world: World) -> None:
     names = {point.name for point in steps(world)}
-    assert names == {"commit", "write the file", "measure the file", "rename the file", "sync the folder"}
+    assert names == {
+        "commit",
+        "open the journal of sends",
+        "write the journal of sends",
+        "note the outcome",
+        "write the file",
+        "measure the file",
+        "rename the file",
+        "sync the folder",
+    }
 
 
 def test_the_verdict_sees_a_file_that_comes_twice(world: World) -> None:
@@ -45,14 +56,14 @@ def test_the_verdict_sees_a_file_that_comes_twice(world: World) -> None:
     die(world, Point("step", "rename the file", 1, "after"))
     orders = world.home() / "bank/orders"
     (sent,) = orders.glob("*.xml")
-    shutil.copy(sent, orders / f"{sent.stem}-again.xml")
+    shutil.copy(sent, orders / "again.xml")
     with pytest.raises(AssertionError, match="executed twice"):
         recover(world, sweeps=False)
 
 
 def test_the_verdict_sees_a_file_that_is_lost(world: World) -> None:
     world.restore()
-    die(world, Point("step", "commit", 4, "after"))  # SENT is committed
+    die(world, Point("step", "note the outcome", 1, "before"))  # SENT is committed
     for path in (world.home() / "bank/orders").glob("*.xml"):
         path.unlink()
     with pytest.raises(AssertionError, match="lost"):
@@ -70,3 +81,17 @@ def test_eight_senders_at_once_send_once(world: World) -> None:
     assert file_states(world) == {"sent": 2}
     assert len(list((world.home() / "bank/orders").glob("*.xml"))) == 2
     recover(world, sweeps=False)
+
+
+@pytest.mark.skipif(SSHD is None, reason="no OpenSSH server (apt-get install openssh-server)")
+def test_killed_at_requests_to_an_sftp_server(server: str, tmp_path: Path) -> None:
+    """Each kind of request of a delivery that changes something there, once; `nostro soak send` goes through all."""
+    with openssh(tmp_path / "sshd") as sshd:
+        remove(server)
+        there = make_world(server, tmp_path / "sftp", sftp=sshd)
+        asked = {point.name for point in steps(there)}
+        assert {"SFTP open", "SFTP write", "SFTP close", "SFTP stat", "SFTP rename"} <= asked
+        some = ("SFTP rename", "SFTP write")
+        result = sweep(there, calls=False, keep=lambda point: point.name in some and point.number == 1)
+    print(f"killed at {result.points.total()} points: {dict(result.names)}, files {dict(result.states)}")
+    assert result.findings == () and result.points.total() == 4

@@ -25,7 +25,7 @@ from settlement import (
     send_recalls,
 )
 from tests.faults.test_settlement_send import STEPS, FailingTransport
-from tests.settlement_world import PayeeRow, World, make_world, moment
+from tests.settlement_world import PayeeRow, World, begin_sending, make_world, moment
 
 _VICTIM = """
 import os, signal, sys
@@ -146,10 +146,7 @@ def test_a_failing_disk_at_every_step(world: World, step: str) -> None:
 def test_a_sender_that_still_lives_is_not_overtaken(world: World) -> None:
     file_id = approved(world)
     with world.db.app() as sender:
-        started = sender.execute("SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
-        assert started is not None
-        sender.execute("SELECT settlement.begin_sending_recall(%s, 1, %s)", (file_id, started[0]))
-        sender.commit()
+        begin_sending(world, sender, file_id, 1)
         with pytest.raises(SendFailedError, match="by another session"):
             send_recalls(world.alice, file_id, home=world.home, resend=True)
         assert poll(world.app, home=world.home).recalls == ()

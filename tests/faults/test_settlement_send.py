@@ -30,7 +30,7 @@ from settlement import (
     release,
     seal,
 )
-from tests.settlement_world import PayeeRow, World, make_world, moment, pain002
+from tests.settlement_world import PayeeRow, World, begin_sending, make_world, moment, pain002
 
 STEPS = ("write", "check", "rename", "sync_folder")
 
@@ -221,10 +221,7 @@ def test_a_sender_that_still_lives_is_not_overtaken(world: World) -> None:
     (file_id,) = world.approve_all()
     seal(world.app, file_id, now=moment())
     with world.db.app() as sender:
-        started = sender.execute("SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
-        assert started is not None
-        sender.execute("SELECT settlement.begin_sending(%s, %s)", (file_id, started[0]))
-        sender.commit()
+        begin_sending(world, sender, file_id)
         with pytest.raises(SendFailedError, match="by another session"):
             world.release(file_id)
         assert poll(world.app, home=world.home).resolved == ()

@@ -45,6 +45,7 @@ ELSEWHERE = (
         "user revoke-book",
         "bank profiles",
         "bank resolve",
+        "bank lost-send",  # test_settlement_restored.py
         *STOPS,
     }
     | {
@@ -170,6 +171,8 @@ def tell_everything(program: Program) -> Story:
     tell("bank", "send", "--now", NOON, "--as", "alice")
     tell("bank", "simulate", "--date", MONDAY, "--setup", files / "setup.yaml", "--rejects-per-mille", 200)
     tell("bank", "poll")
+    tell("bank", "reconcile-sends")
+    tell("bank", "lost-sends")
     tell("settle", "status", "--date", MONDAY)
     tell("settle", "payout-report", "--date", MONDAY)
     rejected = next(row for row in story["settle payout-report"].rows("payouts") if row["state"] == "rejected")

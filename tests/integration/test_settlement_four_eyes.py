@@ -106,7 +106,11 @@ def test_a_signature_under_something_else_is_refused(world: World) -> None:
         "SELECT settlement.post_payouts(1)",
         "SELECT settlement.reopen('reject', '{1}', '{1}', '{x}', '2026-11-02', NULL)",
         "SELECT settlement.reopen_returned(1, 1, 'x', '2026-11-02', 1)",
-        "SELECT settlement.begin_resending(1, now())",
+        "SELECT settlement.begin_resending(1, now(), '', 0, '')",
+        "SELECT settlement.count_send(1, 0, '', 0, '')",
+        "SELECT settlement.add_send_journal('x')",
+        "SELECT settlement.adopt_lost_send(1)",
+        "INSERT INTO settlement.lost_send_end (lost_send_id, outcome) VALUES (1, 'not_sent')",
         "SELECT settlement.release_hold(1, 'mine')",
         "SELECT ledger.post_internal(1, 'settlement', NULL, '{k}', '{2026-11-02}', NULL, NULL, NULL, NULL,"
         " '{1}', '{1}', '{1}')",

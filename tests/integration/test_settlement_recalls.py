@@ -196,7 +196,7 @@ def test_the_database_refuses_a_false_recall(world: World) -> None:
     with pytest.raises(psycopg.Error, match="stays written"), world.db.owner() as owner:
         owner.execute("UPDATE settlement.recall_file SET msg_id = 'Y'")
     with world.app.transaction(force_rollback=True), pytest.raises(psycopg.Error) as refused:
-        world.app.execute("SELECT settlement.begin_sending_recall(%s, 9, now())", (file_id,))
+        world.app.execute("SELECT settlement.begin_sending_recall(%s, 9, now(), '', 0, '')", (file_id,))
     assert refused.value.diag.constraint_name == "recall_known"
 
 

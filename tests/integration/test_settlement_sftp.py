@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
-import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from benchmarks.openssh import SSHD, openssh
 from nostro.database import Database
 from settlement import (
     FileState,
@@ -31,56 +28,22 @@ from settlement.sftp import SftpServer, SftpTransport
 from settlement.transport import Transport
 from tests.settlement_world import PayeeRow, World, make_world, moment, pain002
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no OpenSSH server (apt-get install openssh-server)")
 
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
     """An OpenSSH server on a free port that knows one key; ours."""
-    folder = tmp_path_factory.mktemp("sshd")
-    for name in ("host", "user", "stranger"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    (folder / "authorized").write_bytes((folder / "user.pub").read_bytes())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
-        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"PidFile {folder / 'pid'}\nSubsystem sftp internal-sftp\n"
-    )
-    host_key = (folder / "host.pub").read_text().split()[:2]
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {' '.join(host_key)}\n")
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where a root sshd insists on separating privileges
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([str(SSHD), "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
-    try:
-        _wait_for(port, process, folder / "log")
+    with openssh(tmp_path_factory.mktemp("sshd")) as server:
         yield SftpServer(
             host="127.0.0.1",
-            port=port,
-            user=getpass.getuser(),
-            known_hosts=folder / "known_hosts",
-            key=folder / "user",
+            port=server.port,
+            user=server.user,
+            known_hosts=server.known_hosts,
+            key=server.key,
             password_file=None,
             timeout_s=10,
         )
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(200):
-        if process.poll() is not None:
-            pytest.fail(f"sshd ended: {log.read_text()}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail("sshd does not listen")
 
 
 @pytest.fixture
