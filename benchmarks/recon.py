@@ -100,6 +100,7 @@ def write_inputs(folder: Path, rows: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     db = duckdb.connect(":memory:", config={"threads": THREADS, "memory_limit": "4GB", "temp_directory": str(folder)})
     try:
+        db.execute("SET enable_progress_bar = false")
         script = resources.files("benchmarks").joinpath("recon_input.sql").read_text(encoding="utf-8")
         db.execute(script.replace("$rows", str(int(rows))))
         for name, view in (("bank", "bank_line"), ("ledger", "ledger_item")):

@@ -54,6 +54,7 @@ def verify_batch(
         },
     )
     try:
+        db.execute("SET enable_progress_bar = false")
         db.read_parquet(str(bank)).create_view("bank_file")
         db.read_parquet(str(ledger)).create_view("ledger_file")
         for view, name in _FILES.items():

@@ -1,12 +1,19 @@
 -- What a batch run found, one row a leg, a set, an open item. `leg` holds the sets of the later passes (frames of
 -- the cascade), `exact_pair` those of the first; `coded` the open items' codes.
+CREATE MACRO first_rule(is_receipt) AS
+    CASE WHEN is_receipt THEN (SELECT code FROM rule WHERE wide = 'RECEIPT')
+         ELSE (SELECT code FROM rule WHERE wide = 'INSTRUCTION') END;
+CREATE MACRO first_version(is_receipt) AS
+    CASE WHEN is_receipt THEN (SELECT version FROM rule WHERE wide = 'RECEIPT')
+         ELSE (SELECT version FROM rule WHERE wide = 'INSTRUCTION') END;
+
 CREATE VIEW match AS
-SELECT p.expected_id AS set_ordinal, r.code AS rule, r.version AS rule_version, p.line_id AS item_id,
-       p.line_minor AS amount_minor, p.line_hash AS row_hash
-FROM exact_pair p JOIN rule r ON r.wide = CASE WHEN p.is_receipt THEN 'RECEIPT' ELSE 'INSTRUCTION' END
+SELECT expected_id AS set_ordinal, first_rule(is_receipt) AS rule, first_version(is_receipt) AS rule_version,
+       line_id AS item_id, line_minor AS amount_minor, line_hash AS row_hash
+FROM exact_pair
 UNION ALL
-SELECT p.expected_id, r.code, r.version, p.expected_id, -p.line_minor, p.expected_hash
-FROM exact_pair p JOIN rule r ON r.wide = CASE WHEN p.is_receipt THEN 'RECEIPT' ELSE 'INSTRUCTION' END
+SELECT expected_id, first_rule(is_receipt), first_version(is_receipt), expected_id, -line_minor, expected_hash
+FROM exact_pair
 UNION ALL
 SELECT g.set_ordinal, r.code, r.version, g.item_id, i.amount_minor, i.row_hash
 FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id);
@@ -23,10 +30,11 @@ GROUP BY ALL;
 
 -- The equation of a set: bank_minor + ledger_minor = explained_minor (0 unless policy lets a difference clear).
 CREATE VIEW proof AS
-SELECT p.expected_id AS set_ordinal, r.code AS rule, r.version AS rule_version, p.account, p.currency,
-       2::INTEGER AS legs, p.line_minor AS bank_minor, -p.line_minor AS ledger_minor, 0::BIGINT AS explained_minor,
-       NULL::VARCHAR AS explained_code, 0::INTEGER AS rivals, NULL::INTEGER AS margin, r.is_fungible
-FROM exact_pair p JOIN rule r ON r.wide = CASE WHEN p.is_receipt THEN 'RECEIPT' ELSE 'INSTRUCTION' END
+SELECT expected_id AS set_ordinal, first_rule(is_receipt) AS rule, first_version(is_receipt) AS rule_version, account,
+       currency, 2::INTEGER AS legs, line_minor AS bank_minor, -line_minor AS ledger_minor,
+       0::BIGINT AS explained_minor, NULL::VARCHAR AS explained_code, 0::INTEGER AS rivals, NULL::INTEGER AS margin,
+       false AS is_fungible
+FROM exact_pair
 UNION ALL
 SELECT set_ordinal, rule, rule_version, account, currency, legs, bank_minor, ledger_minor,
        bank_minor + ledger_minor, explained_code, rivals, margin, is_fungible

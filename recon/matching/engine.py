@@ -36,6 +36,7 @@ class Engine:
         self._db = duckdb.connect(":memory:")
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET preserve_insertion_order = false")
+        self._db.execute("SET enable_progress_bar = false")
         if memory_limit_gb is not None:
             self._db.execute(f"SET memory_limit = '{int(memory_limit_gb)}GB'")
         if scratch is not None:

@@ -52,8 +52,28 @@ GROUP BY expected_id;
 -- A line that names nobody whole, and the one expectation whose difference from it something states exactly: the
 -- charges on the line, what the provider's report deducted, the same instructed amount in the same currency. The
 -- party's account or the beginning of the reference must agree too, and nobody else may fit.
-CREATE OR REPLACE VIEW explained_pair AS
-WITH pair AS (
+CREATE OR REPLACE TABLE explained_pair AS
+WITH free AS (
+    SELECT *, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text FROM nameless_line
+),
+meeting AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id
+    FROM free l JOIN expected e ON e.account = l.account AND e.amount_minor = abs(l.charges_minor) - l.amount_minor
+    WHERE l.charges_minor <> 0
+    UNION
+    SELECT l.item_id, e.item_id
+    FROM free l
+    JOIN (SELECT item_id, account, amount_minor, unnest([fees_minor, reserve_minor, chargebacks_minor]) AS deducted
+          FROM expected WHERE coalesce(fees_minor, reserve_minor, chargebacks_minor) IS NOT NULL) e
+      ON e.account = l.account AND l.amount_minor = e.deducted - e.amount_minor
+    WHERE e.deducted <> 0
+    UNION
+    SELECT l.item_id, e.item_id
+    FROM free l
+    JOIN expected e ON e.account = l.account AND e.instructed_amount_minor = l.instructed_amount_minor
+                   AND e.instructed_currency = l.instructed_currency
+),
+pair AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,
            CASE WHEN coalesce(is_exchanged(l.instructed_amount_minor, l.instructed_currency, l.rate_e9, l.amount_minor,
                                            e.instructed_amount_minor, e.instructed_currency, e.rate_e9, p.fx_band_ppm),
@@ -64,17 +84,13 @@ WITH pair AS (
                 WHEN e.amount_minor + l.amount_minor = e.chargebacks_minor THEN 'CHARGEBACK' END AS code,
            coalesce(l.party_account = e.party_account, false)
                OR (length(norm(e.end_to_end_id)) >= 12
-                   AND contains(norm(concat_ws(' ', l.end_to_end_id, l.structured_ref, l.remittance)),
-                                left(norm(e.end_to_end_id), 12))) AS is_known
-    FROM nameless_line l
-    JOIN expected e ON e.account = l.account AND e.currency = l.currency AND sign(e.amount_minor) = -sign(l.amount_minor)
-                   AND (e.instructed_amount_minor = l.instructed_amount_minor
-                        OR e.amount_minor + l.amount_minor
-                           IN (abs(l.charges_minor), e.fees_minor, e.reserve_minor, e.chargebacks_minor))
+                   AND contains(l.text, left(norm(e.end_to_end_id), 12))) AS is_known
+    FROM meeting m
+    JOIN free l ON l.item_id = m.line_id
+    JOIN expected e ON e.item_id = m.expected_id
     CROSS JOIN parameter p
-    WHERE abs(l.day - e.day) <= p.window_days AND e.amount_minor + l.amount_minor <> 0
-      AND (l.charges_minor <> 0 OR l.instructed_amount_minor IS NOT NULL
-           OR coalesce(e.fees_minor, e.reserve_minor, e.chargebacks_minor) IS NOT NULL)
+    WHERE e.currency = l.currency AND sign(e.amount_minor) = -sign(l.amount_minor)
+      AND abs(l.day - e.day) <= p.window_days AND e.amount_minor + l.amount_minor <> 0
 ),
 counted AS (
     SELECT *, count(*) OVER (PARTITION BY line_id) AS of_line, count(*) OVER (PARTITION BY expected_id) AS of_expected

@@ -27,7 +27,7 @@ def run(folder: Path, out: str = "out", *, threads: int = 1, tolerances: Toleran
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder, 3_000)
+    write_inputs(folder, 1_000)
     return folder
 
 

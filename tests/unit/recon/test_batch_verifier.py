@@ -22,7 +22,7 @@ INPUTS = ("bank", "ledger")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both inputs and `out`, the result of a run."""
     folder = tmp_path_factory.mktemp("batch")
-    write_inputs(folder, 3_000)
+    write_inputs(folder, 1_000)
     reconcile_parquet(
         folder / "bank.parquet", folder / "ledger.parquet", folder / "out",
         tolerances=Tolerances(), as_of=dt.date(2026, 10, 31), threads=1, memory_limit_gb=1,
