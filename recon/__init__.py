@@ -11,6 +11,8 @@ propose, approve_proposal, end_proposal, post_routine_breaks    what closes it, 
 request_unmatch, unmatch_set    a cleared set taken back
 build_warehouse, quality_scores nostro.duckdb for analysts, and how good the data of a day was
 export_days                     the same tables as Parquet, one file a bank account and day
+sign_off, sign_offs, cash_identity, draw_sample, review_set, rule_precision     sign-off and what it rests on
+build_warehouse                 nostro.duckdb for analysts
 """
 
 from recon.adjustments import (
@@ -29,6 +31,15 @@ from recon.adjustments import (
     policies,
     post_routine_breaks,
     propose,
+)
+from recon.audit import (
+    AuditSample,
+    RulePrecision,
+    demote_rules,
+    draw_sample,
+    review_set,
+    rule_precision,
+    set_rule_status,
 )
 from recon.board import (
     BoardRow,
@@ -59,6 +70,7 @@ from recon.errors import (
     ReconCheckError,
     ReconError,
     SetNotZeroError,
+    SignOffError,
     StatementChainError,
     TraceUnknownError,
 )
@@ -66,7 +78,9 @@ from recon.ingest import FileResult, IngestReport, StatementResult, arrived_file
 from recon.lineage import BankEntry, Trace, TraceStep, bank_entries, trace
 from recon.lines import WrittenLines, lines_to_parquet
 from recon.report import (
+    AgeBucket,
     BreakRow,
+    CarriedForward,
     ExplainedItem,
     InFlight,
     RuleCount,
@@ -74,6 +88,7 @@ from recon.report import (
     run_report,
 )
 from recon.runs import reconcile
+from recon.signing import CashIdentity, DaySignOff, IdentityLine, Signature, cash_identity, sign_off, sign_offs
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
 from recon.warehouse import QualityScore, WarehouseReport, build_warehouse, quality_scores
 from recon.workflow import (
@@ -91,6 +106,8 @@ from recon.workflow import (
 __all__ = [
     "TEMPLATES",
     "AdjustmentError",
+    "AgeBucket",
+    "AuditSample",
     "BankEntry",
     "BoardRow",
     "Break",
@@ -100,8 +117,11 @@ __all__ = [
     "BreakRow",
     "BreakStateError",
     "BreakUnknownError",
+    "CarriedForward",
+    "CashIdentity",
     "CheckReport",
     "DayFilesReport",
+    "DaySignOff",
     "DryRun",
     "EntryLeg",
     "ExclusiveLegError",
@@ -110,6 +130,7 @@ __all__ = [
     "FileResult",
     "Filters",
     "FourEyesError",
+    "IdentityLine",
     "InFlight",
     "IngestReport",
     "NoRunError",
@@ -123,10 +144,13 @@ __all__ = [
     "ReconCheckError",
     "ReconError",
     "RuleCount",
+    "RulePrecision",
     "RunReport",
     "SetNotZeroError",
     "Severity",
     "SignOff",
+    "SignOffError",
+    "Signature",
     "StatementChainError",
     "StatementResult",
     "Template",
@@ -146,8 +170,11 @@ __all__ = [
     "break_show",
     "breaks_list",
     "build_warehouse",
+    "cash_identity",
     "check_files",
     "declare_policy",
+    "demote_rules",
+    "draw_sample",
     "dry_run",
     "end_policy",
     "end_proposal",
@@ -164,9 +191,14 @@ __all__ = [
     "reopen_break",
     "request_unmatch",
     "resolve_break",
+    "review_set",
+    "rule_precision",
     "run_report",
+    "set_rule_status",
     "set_severity",
     "severity_thresholds",
+    "sign_off",
+    "sign_offs",
     "templates_for",
     "trace",
     "unmatch_set",

@@ -10,6 +10,7 @@ ReconError
 ├── BreakUnknownError        no such break
 ├── BreakStateError          a break's state does not allow this, or it changed since somebody looked
 ├── AdjustmentError          a proposal does not balance, does not close its break, or cannot be posted
+├── SignOffError             a day cannot be signed: no certificate, a gap, nothing to sample
 ├── FourEyesError            a second person must do this, in their own name
 └── TraceUnknownError        nothing to trace by this name
 """
@@ -63,6 +64,10 @@ class BreakStateError(ReconError, RefusedError):
 
 class AdjustmentError(ReconError, RefusedError):
     """A proposal does not balance, does not close its break, or cannot be posted as it is."""
+
+
+class SignOffError(ReconError, RefusedError):
+    """A day cannot be signed or sampled: no certificate holds, or a statement is missing or unproven."""
 
 
 class FourEyesError(ReconError, RefusedError):
@@ -128,6 +133,16 @@ register_constraint_errors(
         "adjustment_kind": AdjustmentError,
         "adjustment_account": AdjustmentError,
         "rule_status_once": RefusedError,
+        "sign_off_once": SignOffError,
+        "sign_off_certified": SignOffError,
+        "sign_off_chain": SignOffError,
+        "sign_off_four_eyes": FourEyesError,
+        "audit_sample_once": SignOffError,
+        "audit_item_once": SignOffError,
+        "audit_review_once": SignOffError,
+        "audit_review_item": SignOffError,
+        "audit_review_says": SignOffError,
+        "audit_review_value": SignOffError,
         "run_once": ExclusiveLegError,
         "run_conserves": ReconCheckError,
         "open_item_one_code": ReconCheckError,

@@ -57,6 +57,26 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class AgeBucket:
+    """Breaks of one age (business days) and currency. `amount_minor`: the sum without signs."""
+
+    bucket: str
+    currency: str
+    break_count: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedForward:
+    """What became of the breaks of the day that was reconciled before: ids that are new, went on, closed."""
+
+    previous_date: dt.date | None
+    new: tuple[str, ...]
+    carried: tuple[str, ...]
+    closed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedItem:
     """A bank line that policy answered. `amount_minor` is the bank's view, credit +."""
 
@@ -82,6 +102,9 @@ class RunReport:
     in_flight: tuple[InFlight, ...]
     explained: tuple[ExplainedItem, ...]
     sign_offs: tuple[SignOff, ...]
+    ageing: tuple[AgeBucket, ...]
+    carried_forward: CarriedForward
+    signed: dict[str, str]
 
     @property
     def certified(self) -> tuple[SignOff, ...]:
@@ -111,10 +134,25 @@ class RunReport:
             amount = _money(found.amount_minor, found.currency)
             yield f"  {found.break_id:<16} {found.code:<22} {found.item_ref:<22} {amount}"
             yield f"    {found.explanation}"
+        yield from self._ageing_lines()
         yield "Sign-off"
         for done in self.sign_offs:
-            said = f"certified, residual 0, {done.sha256[:12]}" if done.sha256 else f"not certified: {done.reason}"
+            said = f"not certified: {done.reason}"
+            if done.sha256:
+                said = f"certified, residual 0, {done.sha256[:12]}, {self.signed.get(done.account, 'unsigned')}"
             yield f"  {done.account:<20} {said}"
+
+    def _ageing_lines(self) -> Iterator[str]:
+        went = self.carried_forward
+        if went.previous_date is not None:
+            yield (
+                f"Since {went.previous_date}: {len(went.new)} new, {len(went.carried)} carried forward,"
+                f" {len(went.closed)} closed"
+            )
+        if self.ageing:
+            yield "Age in business days"
+        for each in self.ageing:
+            yield f"  {each.bucket:<20} {each.break_count:>8} breaks {_money(each.amount_minor, each.currency)}"
 
 
 _BREAK_COLUMNS = (
@@ -148,6 +186,9 @@ def run_report(
             in_flight=tuple(_in_flight(conn, run_id)),
             explained=tuple(_explained(conn, run_id)),
             sign_offs=tuple(_sign_offs(conn, book_id, run_id, date)),
+            ageing=tuple(_ageing(conn, run_id)),
+            carried_forward=_carried_forward(conn, book_id, run_id, date, known_at),
+            signed=_signed(conn, run_id),
         )
 
 
@@ -189,6 +230,50 @@ def _breaks(conn: Connection, run_id: int) -> Iterator[BreakRow]:
     )
     for row in conn.execute(query, (run_id,)).fetchall():
         yield BreakRow(*row)  # type: ignore[arg-type]
+
+
+_AGEING = """
+SELECT CASE WHEN age_days <= 1 THEN '0-1' WHEN age_days <= 5 THEN '2-5' WHEN age_days <= 10 THEN '6-10'
+            WHEN age_days <= 30 THEN '11-30' ELSE 'over 30' END, currency, count(*)::int, sum(abs(amount_minor))::bigint
+  FROM recon.break_run WHERE run_id = %s GROUP BY 1, 2 ORDER BY min(age_days), 2
+"""
+_CARRIED = """
+WITH before AS (
+    SELECT run_id, business_date FROM recon.run
+     WHERE book_id = %s AND business_date < %s AND recorded_at <= coalesce(%s::timestamptz, 'infinity')
+     ORDER BY business_date DESC, run_id DESC LIMIT 1),
+was AS (SELECT b.break_id FROM recon.break_run b JOIN before USING (run_id)),
+now AS (SELECT b.break_id FROM recon.break_run b WHERE b.run_id = %s)
+SELECT (SELECT business_date FROM before),
+       (SELECT coalesce(array_agg(break_id ORDER BY break_id), '{}') FROM now WHERE break_id NOT IN (TABLE was)),
+       (SELECT coalesce(array_agg(break_id ORDER BY break_id), '{}') FROM now WHERE break_id IN (TABLE was)),
+       (SELECT coalesce(array_agg(break_id ORDER BY break_id), '{}') FROM was WHERE break_id NOT IN (TABLE now))
+"""
+
+
+def _ageing(conn: Connection, run_id: int) -> Iterator[AgeBucket]:
+    for row in conn.execute(_AGEING, (run_id,)).fetchall():
+        yield AgeBucket(*row)  # type: ignore[arg-type]
+
+
+def _carried_forward(
+    conn: Connection, book_id: int, run_id: int, date: dt.date, known_at: dt.datetime | None
+) -> CarriedForward:
+    row = conn.execute(_CARRIED, (book_id, date, known_at, run_id)).fetchone()
+    assert row is not None
+    previous, *lists = row
+    assert previous is None or isinstance(previous, dt.date)
+    return CarriedForward(previous, *(tuple(ids) for ids in lists))  # type: ignore[arg-type]
+
+
+def _signed(conn: Connection, run_id: int) -> dict[str, str]:
+    """Sign-off of each bank account's certificate: unsigned, prepared, signed or changed, with the names."""
+    rows = conn.execute(
+        "SELECT bank_account, concat_ws(' by ', state, nullif(concat_ws(' and ', settlement.person(prepared_by),"
+        " settlement.person(reviewed_by)), '')) FROM recon.sign_off_current WHERE run_id = %s ORDER BY 1",
+        (run_id,),
+    ).fetchall()
+    return {str(account): str(said) for account, said in rows}
 
 
 def _in_flight(conn: Connection, run_id: int) -> Iterator[InFlight]:

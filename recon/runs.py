@@ -97,6 +97,7 @@ def _publish(conn: Connection, book_id: int, business_date: dt.date, digest: str
     conn.execute("SELECT recon.mark_files(%s)", (book_id,))
     for account in accounts:
         certify(conn, run_id=run_id, business_date=business_date, account=account)
+    conn.execute("SELECT recon.note_late_changes(%s)", (run_id,))
     conn.execute("SELECT recon.follow_breaks(%s)", (run_id,))
     return run_id
 

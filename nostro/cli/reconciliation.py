@@ -17,7 +17,9 @@ from nostro.cli.common import (
     console,
     date_text,
     emit,
+    moment_text,
     parse_date,
+    parse_moment,
     progress,
     session,
 )
@@ -37,7 +39,7 @@ recon_app = typer.Typer(no_args_is_help=True, help="Prove that the bank did what
 export_app = typer.Typer(no_args_is_help=True, help="The books for other programs.")
 
 DayOption = Annotated[
-    str | None, typer.Option("--date", callback=date_text, help="Business date (default: the last reconciled).")
+    str | None, typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: last reconciled).")
 ]
 
 
@@ -192,13 +194,20 @@ def _print_lines(lines: object) -> None:
 
 
 @recon_app.command("report")
-def report_command(day: DayOption = None, as_json: JsonOption = False, book: BookOption = None) -> None:
-    """What a run cleared, what is open, what is certified.
+def report_command(
+    day: DayOption = None,
+    known_at: Annotated[
+        str | None, typer.Option("--known-at", callback=moment_text, help="As known then, with time zone.")
+    ] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """What a run cleared, what is open and how old, what was carried forward, what is certified and signed.
 
     Example: `nostro recon report --date 2026-11-02`
     """
     with session(book=book) as s:
-        report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day))
+        report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day), known_at=parse_moment(known_at))
     emit(report, lambda: _print_lines(report.render()), as_json=as_json)
 
 

@@ -165,14 +165,14 @@ CREATE TABLE recon.statement_finding (
     finding_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     book_id         int    NOT NULL REFERENCES ledger.book,
     bank_account_id int    NOT NULL REFERENCES settlement.bank_account_root,
-    file_id         bigint NOT NULL REFERENCES recon.source_file,
+    file_id         bigint REFERENCES recon.source_file,
     statement_id    bigint REFERENCES recon.statement,
     code            text   NOT NULL CHECK (code IN ('STATEMENT_IMBALANCE', 'STATEMENT_GAP', 'STATEMENT_DUP',
                                                     'STATEMENT_REVISED', 'LATE_CHANGE')),
     item_ref        text   NOT NULL,
     message         text   NOT NULL,
     closing_date    date,
-    CONSTRAINT statement_finding_once UNIQUE (file_id, bank_account_id, code, item_ref)
+    CONSTRAINT statement_finding_once UNIQUE NULLS NOT DISTINCT (file_id, bank_account_id, code, item_ref)
 );
 COMMENT ON TABLE recon.statement_finding IS
     'Breaks of whole statements. IMBALANCE and GAP end when the statement books; the others when a person resolves them.';

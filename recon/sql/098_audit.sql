@@ -32,7 +32,7 @@ CREATE TABLE recon.audit_item (
 COMMENT ON TABLE recon.audit_item IS 'Sets of a sample. A set of value x weight above the interval is always in it.';
 
 CREATE TABLE recon.audit_review (
-    sample_id    bigint NOT NULL,
+    sample_id    bigint NOT NULL REFERENCES recon.audit_sample,
     match_set_id bigint NOT NULL,
     false_minor  bigint NOT NULL CHECK (false_minor >= 0),
     note         text,

@@ -28,6 +28,7 @@ REVISIONS = (
     "0030",
     "0032",
     "0046",
+    "0047",
 )
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,
