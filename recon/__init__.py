@@ -11,6 +11,8 @@ propose, approve_proposal, end_proposal, post_routine_breaks    what closes it, 
 request_unmatch, unmatch_set    a cleared set taken back
 build_warehouse, quality_scores nostro.duckdb for analysts, and how good the data of a day was
 export_days                     the same tables as Parquet, one file a bank account and day
+list_runs, replay, run_diff, break_counterfactuals                runs again, side by side, and what would change them
+export_breaks, import_decisions breaks to a spreadsheet, decisions back
 sign_off, sign_offs, cash_identity, draw_sample, review_set, rule_precision     sign-off and what it rests on
 build_warehouse                 nostro.duckdb for analysts
 """
@@ -42,6 +44,7 @@ from recon.audit import (
     set_rule_status,
 )
 from recon.board import (
+    BUCKETS,
     BoardRow,
     BreakDetail,
     BreakEvent,
@@ -59,10 +62,12 @@ from recon.certificate import SignOff, write_certificates
 from recon.check import CheckReport, check_files
 from recon.codes import BreakCode
 from recon.day_files import DayFilesReport, export_days
+from recon.decisions import ImportedDecisions, export_breaks, import_decisions
 from recon.errors import (
     AdjustmentError,
     BreakStateError,
     BreakUnknownError,
+    DecisionFileError,
     ExclusiveLegError,
     FileRefusedError,
     FourEyesError,
@@ -77,6 +82,8 @@ from recon.errors import (
 from recon.ingest import FileResult, IngestReport, StatementResult, arrived_files, ingest_files
 from recon.lineage import BankEntry, Trace, TraceStep, bank_entries, trace
 from recon.lines import WrittenLines, lines_to_parquet
+from recon.material import Replay, RunRow, break_counterfactuals, list_runs, replay
+from recon.relaxation import Counterfactual, Relaxed
 from recon.report import (
     AgeBucket,
     BreakRow,
@@ -87,6 +94,7 @@ from recon.report import (
     RunReport,
     run_report,
 )
+from recon.run_diff import Cause, Change, RunDiff, run_diff
 from recon.runs import reconcile
 from recon.signing import CashIdentity, DaySignOff, IdentityLine, Signature, cash_identity, sign_off, sign_offs
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
@@ -104,6 +112,7 @@ from recon.workflow import (
 )
 
 __all__ = [
+    "BUCKETS",
     "TEMPLATES",
     "AdjustmentError",
     "AgeBucket",
@@ -119,9 +128,13 @@ __all__ = [
     "BreakUnknownError",
     "CarriedForward",
     "CashIdentity",
+    "Cause",
+    "Change",
     "CheckReport",
+    "Counterfactual",
     "DayFilesReport",
     "DaySignOff",
+    "DecisionFileError",
     "DryRun",
     "EntryLeg",
     "ExclusiveLegError",
@@ -131,6 +144,7 @@ __all__ = [
     "Filters",
     "FourEyesError",
     "IdentityLine",
+    "ImportedDecisions",
     "InFlight",
     "IngestReport",
     "NoRunError",
@@ -143,9 +157,13 @@ __all__ = [
     "QualityScore",
     "ReconCheckError",
     "ReconError",
+    "Relaxed",
+    "Replay",
     "RuleCount",
     "RulePrecision",
+    "RunDiff",
     "RunReport",
+    "RunRow",
     "SetNotZeroError",
     "Severity",
     "SignOff",
@@ -166,6 +184,7 @@ __all__ = [
     "arrived_files",
     "assign_break",
     "bank_entries",
+    "break_counterfactuals",
     "break_explain",
     "break_show",
     "breaks_list",
@@ -178,9 +197,12 @@ __all__ = [
     "dry_run",
     "end_policy",
     "end_proposal",
+    "export_breaks",
     "export_days",
+    "import_decisions",
     "ingest_files",
     "lines_to_parquet",
+    "list_runs",
     "note_break",
     "open_proposal",
     "policies",
@@ -189,10 +211,12 @@ __all__ = [
     "quality_scores",
     "reconcile",
     "reopen_break",
+    "replay",
     "request_unmatch",
     "resolve_break",
     "review_set",
     "rule_precision",
+    "run_diff",
     "run_report",
     "set_rule_status",
     "set_severity",

@@ -20,7 +20,7 @@ from recon.deciding import DECIDED_SCHEMA, Decisions, RunInputs, decide
 from recon.errors import AdjustmentError, BreakStateError
 from recon.matching.items import ITEM_SCHEMA, OTHER
 from recon.report import run_of
-from recon.runs import cleared_lines, read_inputs
+from recon.runs import cleared_before, read_inputs
 from recon.templates import TEMPLATES, TRANSIT, EntryLeg, compile_entry, off_balance, templates_for, transit_legs
 
 MATCH, ACCEPT, CUSTOM = "match", "accept", "custom"
@@ -222,7 +222,7 @@ def dry_run(conn: Connection, *, book_id: int, plan: Plan, detail: BreakDetail) 
         return DryRun(True, (), (), {})
     with transaction(conn):
         inputs = read_inputs(conn, book_id, plan.effective_date)
-        look_up = cleared_lines(conn, book_id, plan.effective_date)
+        look_up = cleared_before(conn, book_id, plan.effective_date)
         before = decide(inputs, look_up)
         after = decide(_carried_out(inputs, plan), look_up)
     return _compared(before, after, plan, detail)

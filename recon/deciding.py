@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from recon.breaks import OPEN_SCHEMA, Break, anchor_of, classify
+from recon.breaks import CLEARED_LINE_SCHEMA, OPEN_SCHEMA, Break, anchor_of, classify
 from recon.codes import BreakCode
 from recon.explain import Proposal
 from recon.matching import SET_SCHEMA, Tolerances, clear
-from recon.matching.items import INSTRUCTION, items_from_frame
+from recon.matching.items import INSTRUCTION, LINE, items_from_frame
 
 DECIDED_SCHEMA: dict[str, pl.DataType] = {
     "decision": pl.String(),  # what people decided, e.g. "adjustment:12"
@@ -25,6 +25,7 @@ DECIDED_SCHEMA: dict[str, pl.DataType] = {
     "item_id": pl.Int64(),
 }
 DECIDED_VERSION = 1
+_NUMBERED = ("set_ordinal", "rule_version")
 
 # A set as its sorted items: what makes two sets the same.
 Members = tuple[int, ...]
@@ -57,12 +58,23 @@ class Decisions:
     open_rows: pl.DataFrame
 
 
-# Lines that cleared before and carry a reference of these open lines (`CLEARED_LINE_SCHEMA`): given the items, the
-# sets of this run, and what is still open.
-ClearedLines = Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame]
+# Lines of earlier sets that carry a reference of these open items (`CLEARED_LINE_SCHEMA`): an open line may repeat one.
+ClearedBefore = Callable[[pl.DataFrame], pl.DataFrame]
 
 
-def decide(inputs: RunInputs, cleared_lines: ClearedLines, *, threads: int = 1) -> Decisions:
+class Remembered:
+    """A look-up that remembers what it found, so that a run can keep it."""
+
+    def __init__(self, look_up: ClearedBefore) -> None:
+        self._look_up = look_up
+        self.found = pl.DataFrame(schema=CLEARED_LINE_SCHEMA)
+
+    def __call__(self, still_open: pl.DataFrame) -> pl.DataFrame:
+        self.found = self._look_up(still_open)
+        return self.found
+
+
+def decide(inputs: RunInputs, cleared_before: ClearedBefore, *, threads: int = 1) -> Decisions:
     """Decide every item: people's sets first, then the cascade, then a code for what stays open.
 
     A suggestion is one AMBIGUOUS break of the set's items. The result depends on the inputs alone.
@@ -76,7 +88,7 @@ def decide(inputs: RunInputs, cleared_lines: ClearedLines, *, threads: int = 1) 
     still_open = pl.concat([cascade.open_items, inputs.later])
     found = classify(
         still_open,
-        cleared_lines=cleared_lines(inputs.items, sets, still_open),
+        cleared_lines=pl.concat([_cleared_now(inputs.items, sets), cleared_before(still_open)]),
         cleared_expected=inputs.items.filter(pl.col("kind") == INSTRUCTION).join(sets, on="item_id", how="semi"),
         acquirers=inputs.acquirers,
         tolerances=inputs.tolerances,
@@ -86,6 +98,11 @@ def decide(inputs: RunInputs, cleared_lines: ClearedLines, *, threads: int = 1) 
     rows = [found.open_items, *(_open_rows(inputs.items, each) for each in suggested)]
     breaks = sorted((*found.breaks, *suggested), key=lambda b: (b.account, b.item_ref, b.break_id))
     return Decisions(sets=sets, breaks=tuple(breaks), open_rows=pl.concat(rows).sort("item_id"))
+
+
+def _cleared_now(items: pl.DataFrame, sets: pl.DataFrame) -> pl.DataFrame:
+    lines = items.join(sets.select("item_id"), on="item_id", how="semi").filter(pl.col("kind") == LINE)
+    return lines.select(list(CLEARED_LINE_SCHEMA))
 
 
 def _held_back(sets: pl.DataFrame, inputs: RunInputs) -> dict[int, str]:
@@ -115,6 +132,7 @@ def _decided_sets(decided: pl.DataFrame, before: int) -> pl.DataFrame:
             (pl.struct("decision", "account_id").rle_id().cast(pl.Int32) + before + 1).alias("set_ordinal"),
             pl.lit(DECIDED_VERSION, dtype=pl.Int32).alias("rule_version"),
         )
+        .with_columns(pl.lit(None).alias(name) for name in SET_SCHEMA if name not in {*DECIDED_SCHEMA, *_NUMBERED})
         .select([pl.col(name).cast(kind) for name, kind in SET_SCHEMA.items()])
     )
 

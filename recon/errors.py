@@ -11,11 +11,14 @@ ReconError
 ├── BreakStateError          a break's state does not allow this, or it changed since somebody looked
 ├── AdjustmentError          a proposal does not balance, does not close its break, or cannot be posted
 ├── SignOffError             a day cannot be signed: no certificate, a gap, nothing to sample
+├── DecisionFileError        a spreadsheet of decisions has faults; every one is listed, nothing was done
 ├── FourEyesError            a second person must do this, in their own name
 └── TraceUnknownError        nothing to trace by this name
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ledger import (
     CheckFailedError,
@@ -68,6 +71,14 @@ class AdjustmentError(ReconError, RefusedError):
 
 class SignOffError(ReconError, RefusedError):
     """A day cannot be signed or sampled: no certificate holds, or a statement is missing or unproven."""
+
+
+class DecisionFileError(ReconError, RefusedError):
+    """A spreadsheet of decisions has faults; `faults` lists each with its row, and nothing of it was done."""
+
+    def __init__(self, name: str, faults: Sequence[str]) -> None:
+        super().__init__(f"{name} has {len(faults)} faults; nothing of it was done.")
+        self.faults = tuple(faults)
 
 
 class FourEyesError(ReconError, RefusedError):
@@ -133,6 +144,8 @@ register_constraint_errors(
         "adjustment_kind": AdjustmentError,
         "adjustment_account": AdjustmentError,
         "rule_status_once": RefusedError,
+        "run_material_hash": ReconCheckError,
+        "decision_file_once": RefusedError,
         "sign_off_once": SignOffError,
         "sign_off_certified": SignOffError,
         "sign_off_chain": SignOffError,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -21,11 +21,12 @@ from recon.accounts import BankAccount, bank_accounts, tolerances
 from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, taxonomy_digest_parts
 from recon.certificate import certify, write_certificates
 from recon.codes import BreakCode
-from recon.deciding import DECIDED_SCHEMA, ClearedLines, Members, RunInputs, decide
+from recon.deciding import DECIDED_SCHEMA, Members, Remembered, RunInputs, decide
 from recon.errors import NoRunError
 from recon.explain import explain_statement
 from recon.matching import ITEM_SCHEMA, Tolerances, rules_sha256
 from recon.matching.items import LINE, RECEIPT
+from recon.material import code_sha256, keep
 from recon.report import RunReport, run_report
 from recon.staging import fetch, stage
 
@@ -74,7 +75,8 @@ def _input_sha256(conn: Connection, book_id: int, business_date: dt.date, rules:
         {"book": book_id, "date": business_date},
     ).fetchone()
     assert row is not None
-    return hashlib.sha256(f"{rules}\n{row[0]}\n{row[1]}".encode()).hexdigest()
+    calendars = "\n".join(f"{a.code} {a.calendar.holidays}" for a in bank_accounts(conn, book_id))
+    return hashlib.sha256(f"{rules}\n{row[0]}\n{row[1]}\n{code_sha256()}\n{calendars}".encode()).hexdigest()
 
 
 def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: str) -> int | None:
@@ -88,12 +90,14 @@ def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: s
 def _publish(conn: Connection, book_id: int, business_date: dt.date, digest: str, rules: str, threads: int) -> int:
     accounts = bank_accounts(conn, book_id)
     inputs = read_inputs(conn, book_id, business_date, accounts)
-    found = decide(inputs, cleared_lines(conn, book_id, business_date), threads=threads)
+    look_up = Remembered(cleared_before(conn, book_id, business_date))
+    found = decide(inputs, look_up, threads=threads)
     breaks = [*found.breaks, *_statement_breaks(conn, book_id, business_date, accounts)]
     _stage(conn, found.sets, breaks, found.open_rows)
     row = conn.execute("SELECT recon.publish_run(%s, %s, %s, %s)", (book_id, business_date, digest, rules)).fetchone()
     assert row is not None
     run_id = int(str(row[0]))
+    keep(conn, run_id=run_id, inputs=inputs, cleared_before=look_up.found)
     conn.execute("SELECT recon.mark_files(%s)", (book_id,))
     for account in accounts:
         certify(conn, run_id=run_id, business_date=business_date, account=account)
@@ -182,18 +186,16 @@ def _ages(frame: pl.DataFrame, accounts: Sequence[BankAccount], business_date: d
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def cleared_lines(conn: Connection, book_id: int, business_date: dt.date) -> ClearedLines:
-    """How to find the lines that cleared now or before, which an open line may repeat."""
+def cleared_before(conn: Connection, book_id: int, business_date: dt.date) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """How to find the lines of earlier sets that carry a reference of these open items."""
 
-    def look_up(items: pl.DataFrame, sets: pl.DataFrame, still_open: pl.DataFrame) -> pl.DataFrame:
-        now = items.join(sets.select("item_id"), on="item_id", how="semi").filter(pl.col("kind") == LINE)
+    def look_up(still_open: pl.DataFrame) -> pl.DataFrame:
         lines = still_open.filter(pl.col("kind") == LINE)
         keys = [
             lines[name].drop_nulls().unique().sort().to_list()
             for name in ("end_to_end_id", "uetr", "servicer_ref", "payment_information_id")
         ]
-        before = fetch(conn, _CLEARED, (book_id, business_date, *keys), CLEARED_LINE_SCHEMA)
-        return pl.concat([now.select(list(CLEARED_LINE_SCHEMA)), before])
+        return fetch(conn, _CLEARED, (book_id, business_date, *keys), CLEARED_LINE_SCHEMA)
 
     return look_up
 

@@ -58,6 +58,18 @@ def certificate_residual_zero(session: Session, day: dt.date) -> Verdict:
     return room.certificate_residual_zero(session, day)
 
 
+@check(certificates, severity=dg.AssetCheckSeverity.WARN)
+def signed_off(session: Session, day: dt.date) -> Verdict:
+    """Two people have signed every certificate of the day; what changed since waits for them again."""
+    return room.signed_off(session, day)
+
+
+@check(matches)
+def cash_identity_holds(session: Session, day: dt.date) -> Verdict:
+    """Ledger cash = the bank's closing balance + files in flight + unmatched items, itemised, to the cent."""
+    return room.cash_identity_holds(session, day)
+
+
 @check(breaks, severity=dg.AssetCheckSeverity.WARN)
 def aged_breaks(session: Session, day: dt.date) -> Verdict:
     """No break is older than five business days."""
@@ -71,4 +83,4 @@ def unreconciled_amount(session: Session, day: dt.date) -> Verdict:
 
 
 ASSETS = [matches, breaks, certificates]
-CHECKS = [certificate_residual_zero, aged_breaks, unreconciled_amount]
+CHECKS = [certificate_residual_zero, signed_off, cash_identity_holds, aged_breaks, unreconciled_amount]

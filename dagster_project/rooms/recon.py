@@ -150,6 +150,7 @@ def reconcile(session: Session, day: dt.date) -> Report:
 def breaks(session: Session, day: dt.date) -> Report:
     """The breaks of a day's latest run, what they come to, and what is in flight."""
     run = _run(session, day)
+    board = recon.breaks_list(session.conn, book_id=session.book_id, business_date=day)
     by_code: dict[tuple[str, str], tuple[int, int]] = {}
     for found in run.breaks:
         count, total = by_code.get((found.code, found.currency), (0, 0))
@@ -164,13 +165,40 @@ def breaks(session: Session, day: dt.date) -> Report:
             "items_in_flight": sum(row.item_count for row in run.in_flight),
             "explained_by_policy": len(run.explained),
         },
-        table=_break_table(run.breaks),
+        table=_board_table(board),
         more=(
+            _counted("by owner", "owner", [row.owner or "nobody's" for row in board]),
+            _counted("by severity", "severity", [row.severity for row in board], list(recon.Severity)),
+            _counted("by age in business days", "age", [row.bucket for row in board], recon.BUCKETS),
             Table("what would close them", ("break", "bank account", "why", "proposal"), advice),
             Table("breaks by code", ("code", "number", "sum"), sums),
         ),
         texts=in_flight,
     )
+
+
+def _board_table(board: Sequence[recon.BoardRow]) -> Table:
+    """The breaks as people work on them, the most severe and the oldest first."""
+    order = list(recon.Severity)
+    rows = sorted(board, key=lambda b: (order.index(recon.Severity(b.severity)), -b.age_days, b.break_id))
+    columns = ("break", "code", "item", "amount", "days", "severity", "state", "owner", "due")
+    return Table(
+        "breaks",
+        columns,
+        tuple(
+            (
+                *(b.break_id, b.code, b.item_ref, money(b.amount_minor, b.currency), b.age_days),
+                *(b.severity, b.state, b.owner, b.due_date),
+            )
+            for b in rows
+        ),
+    )
+
+
+def _counted(name: str, what: str, values: Sequence[str], order: Sequence[str] = ()) -> Table:
+    """How often each value occurs, in this order or by name."""
+    known = [value for value in order if value in values] or sorted(set(values))
+    return Table(name, (what, "breaks"), tuple((str(value), values.count(value)) for value in known))
 
 
 def _break_table(found: Sequence[recon.BreakRow], name: str = "breaks") -> Table:
@@ -208,6 +236,37 @@ def certificate_residual_zero(session: Session, day: dt.date) -> Verdict:
         counts,
         (Table("not certified", ("bank account", "reason"), rows),),
     )
+
+
+def signed_off(session: Session, day: dt.date) -> Verdict:
+    """Whether two people have signed every certificate of the day that holds now."""
+    stands = recon.sign_offs(session.conn, book_id=session.book_id, business_date=day)
+    waiting = [each for each in stands if each.state != "signed"]
+    counts = {"signed": len(stands) - len(waiting), "waiting": len(waiting)}
+    if not waiting:
+        return Verdict(bool(stands), f"{len(stands)} certificates of {day} are signed by two people.", counts)
+    first = waiting[0]
+    rows = tuple((w.bank_account, w.state, w.prepared_by, w.sha256[:12]) for w in waiting)
+    return Verdict(
+        False,
+        f"{len(waiting)} certificates of {day} wait for sign-off; first: {first.bank_account} is {first.state}.",
+        counts,
+        (Table("waiting for sign-off", ("bank account", "state", "prepared by", "sha256"), rows),),
+    )
+
+
+def cash_identity_holds(session: Session, day: dt.date) -> Verdict:
+    """Whether ledger cash is the bank's closing balance, what is in flight and what is unmatched, to the cent."""
+    found = recon.cash_identity(session.conn, book_id=session.book_id, business_date=day)
+    columns = ("bank account", "line", "item", "number", "amount")
+    rows = tuple(
+        (line.bank_account, line.line, line.item, line.item_count, money(line.amount_minor, line.currency))
+        for line in found.lines
+    )
+    table = Table("cash identity", columns, rows)
+    if found.holds:
+        return Verdict(True, f"ledger cash of {day} = bank closing + in flight + unmatched.", tables=(table,))
+    return Verdict(False, f"ledger cash of {day} leaves a difference; see the table.", tables=(table,))
 
 
 AGED_AFTER_DAYS = 5

@@ -22,6 +22,7 @@ from nostro.cli import (
     fx,
     history,
     payees,
+    recon_runs,
     reconciliation,
     runs,
     seals,
@@ -58,6 +59,7 @@ batch.register(app)
 breaks.register(app)
 break_rules.register(app)
 sign_off.register(app)
+recon_runs.register(app)
 exports.register(app)
 events.register(app)
 fx.register(app)

@@ -1,7 +1,8 @@
-"""Commands of standing decisions about breaks: routine classes, severity thresholds, what policies post."""
+"""Commands of decisions about many breaks: spreadsheets, routine classes, severity thresholds, what policies post."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,22 +10,26 @@ import typer
 from ledger import format_amount, parse_amount_minor
 from ledger.errors import AmountError
 from ledger.money import CURRENCIES
-from nostro.cli.breaks import ReasonOption, breaks_app
-from nostro.cli.common import AsOption, BookOption, JsonOption, console, emit, progress, session, table
+from nostro.cli.breaks import DayOption, ReasonOption, breaks_app
+from nostro.cli.common import AsOption, BookOption, JsonOption, console, emit, parse_date, progress, session, table
 from recon import (
     TEMPLATES,
     BreakCode,
+    Filters,
     Policy,
     Threshold,
     approve_policy,
     declare_policy,
     end_policy,
+    export_breaks,
+    import_decisions,
     policies,
     post_routine_breaks,
     set_severity,
     severity_thresholds,
 )
 
+FileArgument = Annotated[Path, typer.Argument(help="A .csv or .xlsx file.")]
 PolicyArgument = Annotated[int, typer.Argument(help="Its number, as `nostro breaks policies` lists it.")]
 
 
@@ -43,6 +48,50 @@ def _currency(text: str) -> str:
     if text not in CURRENCIES:
         raise typer.BadParameter(f"{text!r} is not a currency")
     return text
+
+
+@breaks_app.command("export")
+def export_command(
+    file: FileArgument,
+    day: DayOption = None,
+    code: Annotated[str | None, typer.Option("--code", help="Only breaks of this code.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", help="Only of this person; '' for nobody's.")] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Write the open breaks to a spreadsheet with empty columns for decisions: action, owner, due, template, reason.
+
+    Example: `nostro breaks export breaks.xlsx`
+    """
+    if file.suffix.lower() not in (".csv", ".xlsx"):
+        raise typer.BadParameter(f"{file.name!r} ends with neither .csv nor .xlsx", param_hint="FILE")
+    with session(book=book) as s:
+        filters = Filters(code=code, owner=owner)
+        count = export_breaks(s.conn, book_id=s.book_id, path=file, business_date=parse_date(day), filters=filters)
+    emit({"file": file, "breaks": count}, lambda: console.print(f"{count} breaks written to {file}"), as_json=as_json)
+
+
+@breaks_app.command("import")
+def import_command(
+    file: FileArgument, as_json: JsonOption = False, book: BookOption = None, person: AsOption = None
+) -> None:
+    """Carry out the decisions of an exported spreadsheet, all or none; every fault is listed with its row.
+
+    Rows whose break changed since the export are faults. The same file again changes nothing.
+
+    Example: `nostro breaks import breaks.xlsx --as alice`
+    """
+    with session(person, book) as s, progress("deciding", quiet=as_json):
+        done = import_decisions(s.conn, book_id=s.book_id, path=file)
+
+    def text() -> None:
+        if not done.is_new:
+            console.print(f"{file.name} was carried out before; nothing changed")
+            return
+        counts = ", ".join(f"{count} {action}" for action, count in done.carried_out.items()) or "nothing to do"
+        console.print(f"{counts}; {done.in_effect} in effect already, {done.without} rows without a decision")
+
+    emit(done, text, as_json=as_json)
 
 
 @breaks_app.command("routine")

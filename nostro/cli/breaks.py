@@ -34,6 +34,7 @@ from recon import (
     Wish,
     approve_proposal,
     assign_break,
+    break_counterfactuals,
     break_explain,
     break_show,
     breaks_list,
@@ -163,13 +164,20 @@ def show_command(
 def explain_command(
     break_id: BreakArgument, day: DayOption = None, as_json: JsonOption = False, book: BookOption = None
 ) -> None:
-    """Why a break is open, and the smallest change that would close it.
+    """Why a break is open, and each single change that would close it, proved by running the rules with it.
 
     Example: `nostro breaks explain B123`
     """
     with session(book=book) as s:
         said = break_explain(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
-    emit({"break": break_id, "explanation": said}, lambda: console.print(said), as_json=as_json)
+        ways = break_counterfactuals(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
+
+    def text() -> None:
+        console.print(said)
+        for way in ways:
+            console.print(f"  closes {way.text}")
+
+    emit({"break": break_id, "explanation": said, "closes": ways}, text, as_json=as_json)
 
 
 @breaks_app.command("assign")

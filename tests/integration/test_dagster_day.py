@@ -56,7 +56,8 @@ def test_two_days_from_journals_to_certificates_and_everything_twice(world: Worl
         assert morning.success, _why(morning)
         passed = checks(morning)
         assert passed["statements_proven"] and passed["statement_chain_complete"]
-        assert passed["certificate_residual_zero"]
+        assert passed["certificate_residual_zero"] and passed["cash_identity_holds"]
+        assert not passed["signed_off"], "nobody has signed yet"
         sealed = world.run(SEALING, day)
         assert checks(sealed) == {"seals_hold": True}
         assert metadata(sealed, "ledger/seals")["new seals"] == 1, "what the statements booked"

@@ -29,6 +29,7 @@ REVISIONS = (
     "0032",
     "0046",
     "0047",
+    "0048",
 )
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,

@@ -22,6 +22,8 @@ CHECKS = {
     "bank/statements:statements_proven": True,
     "bank/statements:statement_chain_complete": True,
     "recon/certificates:certificate_residual_zero": True,
+    "recon/certificates:signed_off": False,
+    "recon/matches:cash_identity_holds": False,
     "recon/breaks:aged_breaks": False,
     "recon/breaks:unreconciled_amount": False,
     "analytics/duckdb:quality": False,
