@@ -92,12 +92,15 @@ def unpack(content: bytes) -> tuple[RunInputs, pl.DataFrame]:
     inputs = RunInputs(
         denied={tuple(members): why for members, why in told["denied"]},
         suggested=told["suggested"],
-        tolerances=Tolerances(
-            **{name: frozenset(v) if isinstance(v, list) else v for name, v in told["tolerances"].items()}
-        ),
+        tolerances=_tolerances(told["tolerances"]),
         **frames,
     )
     return inputs, cleared
+
+
+def _tolerances(told: Mapping[str, int | list[str]]) -> Tolerances:
+    terms = {name: frozenset(value) if isinstance(value, list) else value for name, value in told.items()}
+    return dataclasses.replace(Tolerances(), **terms)  # type: ignore[arg-type]
 
 
 def keep(conn: Connection, *, run_id: int, inputs: RunInputs, cleared_before: pl.DataFrame) -> None:

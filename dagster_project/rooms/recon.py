@@ -132,8 +132,12 @@ def statement_chain_complete(session: Session, day: dt.date) -> Verdict:
 
 
 def reconcile(session: Session, day: dt.date) -> Report:
-    """Clear cash in transit as of a day; the same inputs are the same run. A proof that fails raises."""
+    """Clear cash in transit as of a day; the same inputs are the same run. A proof that fails raises.
+
+    Breaks that an approved policy covers get their entries; the next day's run clears those.
+    """
     run = recon.reconcile(session.conn, book_id=session.book_id, business_date=day, home=session.home)
+    routine = recon.post_routine_breaks(session.conn, book_id=session.book_id)
     rows = tuple((r.rule, r.version, r.set_count, r.leg_count, "policy" if r.is_routine else "") for r in run.rules)
     return Report(
         counts={
@@ -141,6 +145,7 @@ def reconcile(session: Session, day: dt.date) -> Report:
             "sets": sum(rule.set_count for rule in run.rules),
             "postings_cleared": sum(rule.leg_count for rule in run.rules),
             "open_breaks": len(run.breaks),
+            "closed_by_policy": len(routine),
             "items_in_flight": sum(row.item_count for row in run.in_flight),
         },
         table=Table("cleared", ("rule", "version", "sets", "postings", "by"), rows),

@@ -41,6 +41,7 @@ from recon import (
     resolve_break,
     set_severity,
     severity_thresholds,
+    trace,
     unmatch_set,
 )
 from tests.recon_world import ACCOUNT, BankBook, Line
@@ -134,6 +135,8 @@ def test_a_break_from_morning_to_resolution(world: World, bank: BankBook) -> Non
     assert (kept.entry_key, kept.proposed_by, kept.approved_by) == (f"adjustment:{number}", "alice", "bob")
     assert kept.match_set_id is not None
     assert any("cleared in set" in line for line in detail.render())
+    steps = trace(world.app, book_id=world.book_id, key=f"adjustment:{number}").steps
+    assert {"statement line", "cleared set"} <= {step.kind for step in steps}
     bank.ingest(bank.statement([], day=TUESDAY), name="2.xml")
     assert len(bank.reconcile(TUESDAY).certified) == 1
     assert bank.reconcile().is_new is False  # Monday stays what it was
