@@ -69,25 +69,25 @@ TEMPLATES: Mapping[str, Template] = {
 
 # For what is left on T (debit: money gone or not come; credit: money too much): the first is proposed.
 _BY_CODE: Mapping[BreakCode, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    BreakCode.DUP_BANK: (("claim", "suspense"), ("unallocated", "suspense")),
+    BreakCode.DUP_BANK: (("claim", "suspense"), ("claim", "unallocated", "suspense")),
     BreakCode.FX_DIFF: (("exchange", "suspense"), ("exchange", "suspense")),
     BreakCode.RESERVE_HELD: (("psp-reserve", "suspense"), ("psp-reserve", "suspense")),
     BreakCode.CHARGEBACK: (("dispute", "write-off"), ("dispute", "suspense")),
     BreakCode.FEE_DIFF: (("bank-fee", "claim"), ("bank-fee", "unallocated")),
     BreakCode.ROUNDING: (("rounding",), ("rounding",)),
     BreakCode.PARTIAL: (("suspense", "write-off"), ("suspense",)),
-    BreakCode.OVERPAYMENT: (("claim", "suspense"), ("unallocated", "suspense")),
+    BreakCode.OVERPAYMENT: (("unallocated", "claim"), ("unallocated", "suspense")),
     BreakCode.AMOUNT_MISMATCH: (("suspense", "claim", "write-off"), ("suspense", "unallocated", "write-back")),
     BreakCode.WRONG_ACCOUNT: (("suspense",), ("suspense",)),
     BreakCode.CURRENCY_MISMATCH: (("suspense",), ("suspense",)),
     BreakCode.AMBIGUOUS: (("suspense",), ("suspense",)),
     BreakCode.BATCH_RESIDUAL: (("suspense", "claim"), ("suspense", "unallocated")),
-    BreakCode.RETURN: (("claim", "suspense"), ("unallocated", "suspense")),
+    BreakCode.RETURN: (("unallocated", "claim"), ("unallocated", "suspense")),
     BreakCode.REVERSAL: (("suspense", "claim"), ("suspense", "unallocated")),
     BreakCode.BANK_ORIGINATED: (("bank-fee", "claim"), ("interest", "unallocated")),
-    BreakCode.MISSING_LEDGER: (("suspense",), ("unallocated", "suspense")),
-    BreakCode.UNIDENTIFIED_RECEIPT: (("suspense",), ("unallocated", "suspense")),
-    BreakCode.UNAUTHORISED_DEBIT: (("claim", "suspense", "write-off"), ("suspense",)),
+    BreakCode.MISSING_LEDGER: (("unallocated", "suspense"), ("unallocated", "suspense")),
+    BreakCode.UNIDENTIFIED_RECEIPT: (("unallocated", "suspense"), ("unallocated", "suspense")),
+    BreakCode.UNAUTHORISED_DEBIT: (("claim", "suspense", "write-off"), ("claim", "suspense")),
     BreakCode.MISSING_BANK: (("suspense", "write-off"), ("suspense", "write-back")),
 }
 

@@ -69,11 +69,11 @@ def diff_command(run_a: RunArgument, run_b: RunArgument, as_json: JsonOption = F
     emit(found, text, as_json=as_json)
 
 
-@recon_app.command("replay")
-def replay_command(run_id: RunArgument, as_json: JsonOption = False, book: BookOption = None) -> None:
+@recon_app.command("rerun")
+def rerun_command(run_id: RunArgument, as_json: JsonOption = False, book: BookOption = None) -> None:
     """Decide a run again from the inputs it kept, and compare; status 5 when anything is decided otherwise now.
 
-    Example: `nostro recon replay 3`
+    Example: `nostro recon rerun 3`
     """
     with session(book=book) as s, progress("replaying", quiet=as_json):
         found = replay(s.conn, book_id=s.book_id, run_id=run_id)

@@ -54,6 +54,22 @@ ELSEWHERE = (
         if name.startswith(
             (
                 "bench ",
+                "breaks a",  # people's decisions: tests/integration/test_recon_cli.py
+                "breaks export",
+                "breaks import",
+                "breaks note",
+                "breaks p",
+                "breaks r",
+                "breaks thresholds",
+                "recon diff",
+                "recon identity",
+                "recon rerun",
+                "recon review",
+                "recon rules",
+                "recon runs",
+                "recon sample",
+                "recon signoff",
+                "recon unmatch",
                 "bank profiles",
                 "currency ",
                 "rates ",
