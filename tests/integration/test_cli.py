@@ -61,8 +61,10 @@ ELSEWHERE = (
                 "breaks p",
                 "breaks r",
                 "breaks thresholds",
+                "recon batch",  # files only, no books
                 "recon diff",
                 "recon identity",
+                "recon replay",
                 "recon rerun",
                 "recon review",
                 "recon rules",
@@ -70,6 +72,7 @@ ELSEWHERE = (
                 "recon sample",
                 "recon signoff",
                 "recon unmatch",
+                "recon verify",
                 "bank profiles",
                 "currency ",
                 "rates ",
