@@ -5,7 +5,7 @@ from __future__ import annotations
 from nostro.migrations.run_sql import run_sql
 
 revision = "0047"
-down_revision = "0046"
+down_revision = "0041"
 
 
 def upgrade() -> None:
