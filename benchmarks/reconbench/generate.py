@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.reconbench import structures
-from benchmarks.reconbench.reach import blocks, doubtful_lines, doubtful_sums, equal_parts, stand_ins
+from benchmarks.reconbench.reach import blocks, doubtful_lines, doubtful_sums
 from benchmarks.reconbench.sides import bank_items, book_items
 from benchmarks.reconbench.singles import draw_singles
 from benchmarks.reconbench.spec import (
@@ -162,7 +162,7 @@ def chunk_items(data: DataSet, chunk: int, *, first_id: int) -> tuple[pl.DataFra
         ]
     ).with_row_index("row")
     items = items.with_columns(pl.col("row").cast(pl.Int64))
-    items = _certain(blocks(items))
+    items = _certain(blocks(items, chunk=chunk))
     ids = first_id + rng.permutation(items.height)
     return _shaped(items.with_columns(pl.Series("item_id", ids)), world), world
 
@@ -222,8 +222,6 @@ def _certain(items: pl.DataFrame) -> pl.DataFrame:
     lines = doubtful_lines(items).with_columns(pl.lit(value=True).alias("doubtful"))
     items = items.join(fork, on="row", how="left").join(lines, on="row", how="left").sort("row")
     is_fork = pl.col("fork").fill_null(value=False)
-    items = equal_parts(items)
-    items = items.update(stand_ins(items.filter(~is_fork)), on="row")
     designed = pl.col("cls").is_in(["hidden", "decoy", "ambiguous"])
     forked = is_fork & designed
     touched = is_fork & ~designed  # an item of another kind that a doubtful sum could also take

@@ -18,29 +18,30 @@ WINDOW: Final = 1
 POOL_MAX: Final = 22  # beyond this many candidates, a sum without reference is taken as not knowable
 
 
-def blocks(items: pl.DataFrame) -> pl.DataFrame:
+def blocks(items: pl.DataFrame, *, chunk: int) -> pl.DataFrame:
     """Adds `block` and `klass`: items of one klass are interchangeable, a block is a group or several such groups.
 
-    Without a fungible key the block is the unit (for what clears) or the item, and the klass is the item.
+    Without a fungible key the block is the unit (for what clears) or the item, and the klass is the item. Numbers
+    are different in every chunk.
     """
+    base = (chunk + 1) << 40
     keyed = items.filter(pl.col("fungible").is_not_null()).sort("fungible", "at", "row")
     gap = (pl.col("fungible") != pl.col("fungible").shift(1)) | (pl.col("at") - pl.col("at").shift(1) > GAP_DAYS)
-    keyed = keyed.with_columns(gap.fill_null(value=True).cum_sum().alias("cluster"))
-    keyed = keyed.with_columns(
-        (-pl.col("cluster").cast(pl.Int64) * 2).alias("block"),
-        (-pl.col("cluster").cast(pl.Int64) * 2 - pl.col("is_line").cast(pl.Int64)).alias("klass"),
-    )
-    # Items of one unit whose lines lie in another cluster (or have no key) are not interchangeable after all.
-    torn = keyed.filter("clears").group_by("unit").agg(pl.col("block").n_unique().alias("n"), pl.len().alias("k"))
+    cluster = gap.fill_null(value=True).cum_sum().cast(pl.Int64) * 2
+    keyed = keyed.with_columns((-(cluster + base)).alias("block"))
+    keyed = keyed.with_columns((pl.col("block") - pl.col("is_line").cast(pl.Int64)).alias("klass"))
+    # Pairs of which one half lies in another cluster (or has no key) are not interchangeable after all.
+    pairs = keyed.filter(pl.col("clears") & (pl.col("cls") != "hidden"))
+    torn = pairs.group_by("unit").agg(pl.col("block").n_unique().alias("n"), pl.len().alias("k"))
     torn_units = torn.filter((pl.col("n") > 1) | (pl.col("k") != 2)).select("unit")
     torn_blocks = keyed.join(torn_units, on="unit", how="semi").select("block").unique()
-    keyed = keyed.join(torn_blocks, on="block", how="anti")
+    keyed = keyed.join(torn_blocks, on="block", how="anti").with_columns(
+        pl.when(pl.col("cls") != "hidden").then("block").alias("block")  # a part of a lump stays in its own lump
+    )
+    alone = pl.when("clears").then("unit").otherwise(pl.col("row") + base + (1 << 55))
     return (
         items.join(keyed.select("row", "block", "klass"), on="row", how="left")
-        .with_columns(
-            pl.col("block").fill_null(pl.when("clears").then("unit").otherwise(pl.col("row") + (1 << 55))),
-            pl.col("klass").fill_null(pl.col("row")),
-        )
+        .with_columns(pl.col("block").fill_null(alone), pl.col("klass").fill_null(pl.col("row") + base))
         .sort("row")
     )
 
@@ -81,31 +82,6 @@ def _forks(near: pl.DataFrame) -> pl.DataFrame:
             rows = part["candidate"].to_numpy()[fitting].tolist()
             found += [(int(str(row)), int(str(unit))), *((candidate, int(str(unit))) for candidate in rows)]
     return pl.DataFrame(found, schema={"row": pl.Int64(), "doubtful_unit": pl.Int64()}, orient="row")
-
-
-def equal_parts(items: pl.DataFrame) -> pl.DataFrame:
-    """The items with one klass for parts of a hidden lump that have the same amount: either will do."""
-    is_part = (pl.col("cls") == "hidden") & ~pl.col("is_line")
-    shared = pl.col("klass").min().over("unit", "amount_minor", "cls", "is_line")
-    return items.with_columns(pl.when(is_part).then(shared).otherwise("klass").alias("klass"))
-
-
-def stand_ins(items: pl.DataFrame) -> pl.DataFrame:
-    """(`row`, `block`, `klass`) of open receipts that could stand in for a part of a hidden lump.
-
-    Same account, party and amount, within the window of the lump's line, and not paid by any other line: the sum is
-    the same to anybody, whichever of the two is taken. Each stands in for one part at most.
-    """
-    hidden = pl.col("cls") == "hidden"
-    lines = items.filter(hidden & pl.col("is_line")).select("unit", pl.col("at").alias("line_at"))
-    parts = items.filter(hidden & ~pl.col("is_line") & pl.col("clears")).join(lines, on="unit", how="inner")
-    keys = ["account_at", "party", "amount_minor"]
-    idle = items.filter(pl.col("cls").is_in(["decoy", "missing_bank", "timing"]) & ~pl.col("clears"))
-    pairs = idle.select("row", *keys, pl.col("at").alias("idle_at")).join(
-        parts.select(*keys, "line_at", "block", "klass"), on=keys, how="inner"
-    )
-    near = pairs.filter((pl.col("idle_at") - pl.col("line_at")).abs() <= WINDOW).sort("row", "klass")
-    return near.unique("row", keep="first", maintain_order=True).select("row", "block", "klass")
 
 
 def _members_of_fitting_sums(amounts: Ints, target: int) -> Ints | None:

@@ -96,43 +96,64 @@ def _f1(precision: float, recall: float) -> float:
 
 
 def _rated_sets(truth: pl.DataFrame, sets: pl.DataFrame) -> pl.DataFrame:
-    """One row a set: `right`, `exact`, `size`, `guess`, `unknown`."""
+    """One row a set: `right`, `exact`, `size`, `guess`, `unknown`.
+
+    Exact: its klasses are those of a truth group. Right: exact, or several whole groups of one block at once.
+    """
     grouped = truth.filter(pl.col("group_id").is_not_null())
-    signature = (
-        grouped.group_by("block", "klass")
-        .agg(pl.len().alias("in_block"))
-        .join(grouped.group_by("block").agg(pl.col("group_id").n_unique().alias("groups")), on="block")
-        .with_columns((pl.col("in_block") // pl.col("groups")).alias("wanted"), pl.len().over("block").alias("klasses"))
-    )
     legs = sets.join(truth.select("item_id", "block", "klass", "ambiguous", "cls"), on="item_id", how="left")
-    per_klass = legs.group_by("set_ordinal", "block", "klass").agg(pl.len().alias("got"))
-    per_klass = per_klass.join(
-        signature.select("block", "klass", "wanted", "klasses"), on=["block", "klass"], how="left"
-    )
-    shape = per_klass.group_by("set_ordinal").agg(
-        (pl.col("got") // pl.col("wanted")).min().alias("low"),
-        (pl.col("got") / pl.col("wanted")).max().alias("high"),
-        pl.col("wanted").is_null().any().alias("stray"),
-        (pl.col("block").n_unique() == 1).alias("one_block"),
-        (pl.len() == pl.col("klasses").first()).alias("whole"),
+    exact = _klasses(legs, "set_ordinal").join(
+        _klasses(grouped, "group_id").drop("group_id").unique(), on=["one", "two", "size"], how="semi"
     )
     kinds = legs.group_by("set_ordinal").agg(
         pl.len().alias("size"),
         pl.col("ambiguous").fill_null(value=False).any().alias("guess"),
         pl.col("cls").str.starts_with("unknown:").fill_null(value=False).any().alias("unknown"),
     )
-    right = (
-        pl.col("one_block")
-        & ~pl.col("stray")
-        & pl.col("whole").fill_null(value=False)
-        & (pl.col("low") == pl.col("high"))
-    )
     return (
-        shape.join(kinds, on="set_ordinal")
-        .with_columns((right.fill_null(value=False) & ~pl.col("guess")).alias("right"))
-        .with_columns((pl.col("right") & (pl.col("low") == 1)).alias("exact"))
+        kinds.join(exact.select("set_ordinal", pl.lit(value=True).alias("exact")), on="set_ordinal", how="left")
+        .join(_several_at_once(grouped, legs), on="set_ordinal", how="left")
+        .with_columns((pl.col("exact").fill_null(value=False) & ~pl.col("guess")).alias("exact"))
+        .with_columns((pl.col("exact") | (pl.col("several").fill_null(value=False) & ~pl.col("guess"))).alias("right"))
         .select("set_ordinal", "right", "exact", "size", "guess", "unknown")
+        .sort("set_ordinal")
     )
+
+
+def _klasses(legs: pl.DataFrame, by: str) -> pl.DataFrame:
+    """A fingerprint (`one`, `two`, `size`) of the multiset of klasses of each group."""
+    klass = pl.col("klass").fill_null(-1)
+    return legs.group_by(by).agg(
+        (klass.hash(seed=1) % (1 << 40)).sum().alias("one"),
+        (klass.hash(seed=2) % (1 << 40)).sum().alias("two"),
+        pl.len().alias("size"),
+    )
+
+
+def _several_at_once(grouped: pl.DataFrame, legs: pl.DataFrame) -> pl.DataFrame:
+    """Sets (`set_ordinal`, `several`) that are the same multiple of every klass of the groups of one block."""
+    groups = grouped.group_by("block").agg(pl.col("group_id").n_unique().alias("groups"))
+    wanted = (
+        grouped.group_by("block", "klass")
+        .agg(pl.len().alias("in_block"))
+        .join(groups, on="block")
+        .select("block", "klass", pl.col("in_block") // pl.col("groups"), pl.len().over("block").alias("klasses"))
+    )
+    got = legs.group_by("set_ordinal", "block", "klass").agg(pl.len().alias("got"))
+    times = (
+        got.join(wanted, on=["block", "klass"], how="left")
+        .filter(pl.col("block").n_unique().over("set_ordinal") == 1)
+        .with_columns(
+            (pl.col("got") // pl.col("in_block")).alias("times"),
+            (pl.col("got") % pl.col("in_block")).alias("rest"),
+        )
+    )
+    shape = times.group_by("set_ordinal").agg(
+        (pl.col("times").n_unique() == 1).alias("same"),
+        (pl.col("rest").fill_null(1) == 0).all().alias("even"),
+        (pl.len() == pl.col("klasses").first()).alias("whole"),
+    )
+    return shape.select("set_ordinal", (pl.col("same") & pl.col("even") & pl.col("whole")).alias("several"))
 
 
 def _clearing_figures(

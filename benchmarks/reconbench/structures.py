@@ -121,6 +121,11 @@ def receipts(frame: pl.DataFrame, *, ref: str = "ref") -> pl.DataFrame:
     )
 
 
+def interchangeable(refkey: pl.Expr) -> pl.Expr:
+    """The key of receipts of one account, amount, party and reference ('': none on the line), as of single events."""
+    return pl.concat_str("account_at", pl.lit("false"), "amount", "party", refkey, separator="|").alias("fungible")
+
+
 def own_refs(draw: Draw, frame: pl.DataFrame) -> pl.DataFrame:
     """A reference of its own for each row, in `own_ref`."""
     refs = references(
@@ -267,6 +272,8 @@ def hidden(draw: Draw, quota: int) -> Sides:
         .alias("evidence"),
     )
     each = each.join(line.select("unit", "evidence"), on="unit", how="left")
+    # Any other open receipt of this party with a part's amount would do as well as the part.
+    each, beside = (part.with_columns(interchangeable(pl.lit(""))) for part in (each, beside))
     items = [receipts(with_parties(draw, part), ref="own_ref") for part in (each, beside)]
     return pl.concat([raw(part) for part in items]), raw(silent_lines(draw, line))
 
@@ -325,7 +332,7 @@ def repeats(draw: Draw, quota: int) -> Sides:
     group = _with_amounts(draw, group)
     each = own_refs(draw, members(group)).with_columns(
         (draw.first_unit + (pl.col("unit") - draw.first_unit) * 4 + pl.col("position")).alias("unit"),
-        pl.concat_str(pl.lit("repeat|"), pl.col("unit")).alias("fungible"),
+        interchangeable(pl.when(pl.col("dice") < 0.5).then("ref").otherwise(pl.lit(""))),
         pl.lit(value=True).alias("clears"),
         pl.col("group_at").alias("at"),
     )
