@@ -12,7 +12,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
        AND (starts_with(c.relname, 'stage_')  -- rows of a transaction that is not committed yet
             OR c.oid::regclass::text = ANY ('{ledger.control,ledger.currency,ledger.publication,ledger.rollup_step,ledger.balance_fold,
                 ledger.event_consumer,ledger.event_offset,settlement.batch_mark,settlement.file_transition,settlement.instruction_state,
-                settlement.instruction_transition,settlement.status_code,settlement.reason_policy,settlement.recall_outcome}'))
+                settlement.instruction_transition,settlement.status_code,settlement.reason_policy,settlement.recall_outcome,
+                settlement.send_journal}'))
 $$;
 
 -- Which rows of a table belong to granted books: by its own book_id, or through the table it points to.
@@ -24,6 +25,9 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = p_table AND attname = 'book_id' AND NOT attisdropped) THEN
         RETURN 'book_id = ANY ((SELECT ledger.books_seen())::int[])';
+    END IF;
+    IF p_table::text = 'settlement.send_review' THEN
+        RETURN '(SELECT ledger.books_seen()) IS NULL';  -- findings about all books: for nobody who is restricted to some
     END IF;
     SELECT * INTO v_link FROM (
         SELECT 0 AS rank, v.parent, v.own, v.theirs

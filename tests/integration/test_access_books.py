@@ -114,7 +114,7 @@ def test_the_shared_tables_are_these(world: World) -> None:
         "ledger.control", "ledger.currency", "ledger.event_consumer", "ledger.event_offset", "ledger.publication",
         "ledger.rollup_step", "settlement.batch_mark", "settlement.file_transition", "settlement.instruction_state",
         "settlement.instruction_transition", "settlement.reason_policy", "settlement.recall_outcome",
-        "settlement.status_code",
+        "settlement.send_journal", "settlement.status_code",
     }  # fmt: skip
     assert {name for (name,) in with_book} <= {"recon.stage_line"}
 
@@ -175,6 +175,8 @@ FREE = {
     "ledger.is_approver": "says what group this login is in",
     "ledger.merkle_root": "a hash of its argument",
     "settlement.person": "the name of a login",
+    "settlement.send_head": "how many sends there were, of all books, and a hash of them",
+    "settlement.open_send_journal": "begins the deployment's journal of sends; shows whether it did",
     "ledger.fold_deferred": "folds what is published, of all books; shows a number",
     "ledger.publish": "numbers what is committed, of all books; shows a number",
     "ledger.publish_and_roll_up": "numbers what is committed, of all books; shows a number",
