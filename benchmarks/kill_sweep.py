@@ -286,16 +286,18 @@ def _watch_steps(at: Point | None, log: Path | None) -> None:
                 stream.write(name + "\n")
         if here and at is not None and at.when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        yield
-        if here:
-            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            yield
+        finally:  # an answer may be a refusal
+            if here:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     for owner, attribute, name in _WATCHED:
         setattr(owner, attribute, _stepping(getattr(owner, attribute), name, step))
     request = _HANDLER._make_request
 
     async def asked(self: Any, kind: int | bytes, *args: Any) -> Any:
-        with step(f"SFTP {_REQUESTS.get(kind, kind)}"):
+        with step(f"SFTP {kind.decode() if isinstance(kind, bytes) else _REQUESTS[kind]}"):
             return await request(self, kind, *args)
 
     _HANDLER._make_request = asked
