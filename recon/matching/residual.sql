@@ -9,4 +9,6 @@ CREATE TABLE open_item AS FROM with_hash('raw_open');
 DROP TABLE raw_open;
 
 CREATE TABLE item AS
-SELECT item_id, kind, account, currency, amount_minor, day, end_to_end_id, uetr, party_account, row_hash FROM open_item;
+SELECT item_id, kind, account, currency, amount_minor, day, end_to_end_id, uetr, servicer_ref, payment_information_id,
+       batch_count, row_hash
+FROM open_item;

@@ -1,3 +1,5 @@
 -- Who is left after the first pass.
-CREATE TABLE residual_line AS SELECT item_id FROM raw_bank WHERE item_id NOT IN (SELECT line_id FROM exact_pair);
-CREATE TABLE residual_expected AS SELECT item_id FROM raw_ledger WHERE item_id NOT IN (SELECT expected_id FROM exact_pair);
+CREATE TABLE residual_line AS
+SELECT b.item_id FROM raw_bank b ANTI JOIN exact_pair p ON p.line_id = b.item_id;
+CREATE TABLE residual_expected AS
+SELECT e.item_id FROM raw_ledger e ANTI JOIN exact_pair p ON p.expected_id = e.item_id;

@@ -39,8 +39,14 @@ def scored(engine: Engine) -> pl.DataFrame:
     pairs = _rated(engine)
     if pairs.is_empty():
         return pl.DataFrame(schema=_FOUND)
-    chosen = pairs.filter(_assigned(pairs)).filter(pl.col("margin") >= MARGIN)
-    return _as_groups(chosen)
+    # Who has one partner only is settled; so is a component in which nobody is clearly ahead. The rest is assigned.
+    pairs = pairs.with_columns(
+        pl.Series("component", _components(pairs)), (pl.col("margin") >= MARGIN).alias("is_ahead")
+    )
+    alone = (pl.len().over("component") == 1) & pl.col("is_ahead")
+    rivals = pairs.filter((pl.len().over("component") > 1) & pl.col("is_ahead").any().over("component"))
+    assigned = rivals.filter(_assigned(rivals) & pl.col("is_ahead")) if rivals.height else rivals
+    return _as_groups(pl.concat([pairs.filter(alone), assigned]))
 
 
 def repeats(engine: Engine) -> pl.DataFrame:
@@ -209,20 +215,17 @@ def _beginning_points(seen: pl.DataFrame, references: pl.DataFrame) -> Points:
 
 def _name_points(pairs: pl.DataFrame) -> Points:
     """Names that are spelt alike; two names that have nothing in common speak against the pair."""
-    left, right = pairs["line_name"].to_list(), pairs["expected_name"].to_list()
+    points = np.zeros(pairs.height, dtype=np.int64)
+    named = ~pairs["same_party"] & (pairs["line_name"] != "") & (pairs["expected_name"] != "")
+    here = np.flatnonzero(named.to_numpy())
+    if len(here) == 0:
+        return points
+    left, right = pairs["line_name"].gather(here).to_list(), pairs["expected_name"].gather(here).to_list()
     spelt = {name: plain_name(name) for name in {*left, *right}}
-    ratio = (
-        process.cpdist(
-            [spelt[name] for name in left], [spelt[name] for name in right], scorer=fuzz.token_sort_ratio, workers=1
-        ).astype(np.int64)
-        if left
-        else np.zeros(0, dtype=np.int64)
-    )
-    both = np.array([bool(one) and bool(other) for one, other in zip(left, right, strict=True)], dtype=bool)
-    same = pairs["same_party"].to_numpy()
-    points: Points = np.where(
-        both & ~same, np.where(ratio >= 88, 50, np.where(ratio >= 75, 20, np.where(ratio < 55, -25, 0))), 0
-    )
+    ratio = process.cpdist(
+        [spelt[name] for name in left], [spelt[name] for name in right], scorer=fuzz.token_sort_ratio, workers=1
+    ).astype(np.int64)
+    points[here] = np.where(ratio >= 88, 50, np.where(ratio >= 75, 20, np.where(ratio < 55, -25, 0)))
     return points
 
 

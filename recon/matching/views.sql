@@ -44,7 +44,7 @@ WHERE norm(word) IN (SELECT key FROM line_key);
 -- Accounts of parties that we know from our own books: money from one of them is not somebody else's.
 CREATE TABLE known_party AS
 SELECT DISTINCT party_account FROM raw_ledger
-WHERE party_account IN (SELECT party_account FROM line);
+WHERE party_account IN (SELECT party_account FROM line WHERE amount_minor < 0);
 
 -- Files of ours that lines name.
 CREATE TABLE known_file AS
@@ -85,7 +85,7 @@ FROM raw_ledger
 WHERE end_to_end_id IN (SELECT end_to_end_id FROM line UNION SELECT structured_ref FROM line
                         UNION SELECT unnest(regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'))
                               FROM line)
-  AND item_id IN (SELECT expected_id FROM exact_pair);
+  AND item_id NOT IN (SELECT item_id FROM residual_expected);
 
 -- Lines that name a reference of ours, whole.
 CREATE TABLE naming_line AS
