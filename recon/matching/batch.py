@@ -156,7 +156,7 @@ def _run(engine: Engine, bank: Path, ledger: Path, out: Path) -> BatchResult:
     _load_results(engine, legs, groups)
     engine.run("batch_results")
     _refuse_residual(engine)
-    written = {name: engine.write(f"batch_{name}", out / f"{name}.parquet") for name in _FILES}
+    written = {name: engine.write(f"batch_write_{name}", out / f"{name}.parquet") for name in _FILES}
     return _result(engine, written)
 
 
