@@ -98,10 +98,12 @@ def _f1(precision: float, recall: float) -> float:
 def _rated_sets(truth: pl.DataFrame, sets: pl.DataFrame) -> pl.DataFrame:
     """One row a set: `right`, `exact`, `size`, `guess`, `unknown`.
 
-    Exact: its klasses are those of a truth group. Right: exact, or several whole groups of one block at once.
+    Exact: its klasses are those of a truth group. Right: exact, or several whole groups of one block at once, or a
+    part of one group that is zero by itself (what it clears belongs together, only the set is finer than the truth).
     """
     grouped = truth.filter(pl.col("group_id").is_not_null())
-    legs = sets.join(truth.select("item_id", "block", "klass", "ambiguous", "cls"), on="item_id", how="left")
+    known = ["item_id", "block", "klass", "ambiguous", "cls", "group_id", "amount_minor"]
+    legs = sets.join(truth.select(known), on="item_id", how="left")
     exact = _klasses(legs, "set_ordinal").join(
         _klasses(grouped, "group_id").drop("group_id").unique(), on=["one", "two", "size"], how="semi"
     )
@@ -109,12 +111,18 @@ def _rated_sets(truth: pl.DataFrame, sets: pl.DataFrame) -> pl.DataFrame:
         pl.len().alias("size"),
         pl.col("ambiguous").fill_null(value=False).any().alias("guess"),
         pl.col("cls").str.starts_with("unknown:").fill_null(value=False).any().alias("unknown"),
+        (
+            (pl.col("group_id").n_unique() == 1)
+            & pl.col("group_id").is_not_null().all()
+            & (pl.col("amount_minor").sum() == 0)
+        ).alias("inside"),
     )
+    whole_or_part = pl.col("exact") | pl.col("several").fill_null(value=False) | pl.col("inside")
     return (
         kinds.join(exact.select("set_ordinal", pl.lit(value=True).alias("exact")), on="set_ordinal", how="left")
         .join(_several_at_once(grouped, legs), on="set_ordinal", how="left")
         .with_columns((pl.col("exact").fill_null(value=False) & ~pl.col("guess")).alias("exact"))
-        .with_columns((pl.col("exact") | (pl.col("several").fill_null(value=False) & ~pl.col("guess"))).alias("right"))
+        .with_columns((whole_or_part & ~pl.col("guess")).alias("right"))
         .select("set_ordinal", "right", "exact", "size", "guess", "unknown")
         .sort("set_ordinal")
     )

@@ -112,10 +112,15 @@ def _codes(mapping: dict[str, str]) -> pl.Expr:
     return pl.col("cls").replace_strict(mapping, default=None, return_dtype=pl.String)
 
 
-def _fungible(refkey: pl.Expr) -> pl.Expr:
-    keyed = ["plain", "dup_bank", "dup_ledger", "chargeback_line", "return", "missing_bank", "timing"]
+def _fungible(refkey: pl.Expr, *, of_books: bool) -> pl.Expr:
+    """What is interchangeable; of a difference only the expectation, and only when its line names nothing."""
+    keyed = pl.col("cls").is_in(
+        ["plain", "dup_bank", "dup_ledger", "chargeback_line", "return", "missing_bank", "timing"]
+    )
+    if of_books:
+        keyed |= pl.col("cls").is_in(["fee", "fx"]) & (refkey == "")
     key = pl.concat_str("account_at", "is_out", "amount", "party", refkey, separator="|")
-    return pl.when(pl.col("cls").is_in(keyed)).then(key).alias("fungible")
+    return pl.when(keyed).then(key).alias("fungible")
 
 
 def book_items(rng: np.random.Generator, world: World, events: pl.DataFrame) -> pl.DataFrame:
@@ -132,7 +137,7 @@ def book_items(rng: np.random.Generator, world: World, events: pl.DataFrame) -> 
         pl.lit(None, dtype=pl.Int64).alias("charges_minor"),  # only the bank knows
         *[pl.when("is_out").then(name).alias(name.meta.output_name()) for name in file_ids()],
         _codes(BOTH | BOOKS_ONLY).alias("code"),
-        _fungible(pl.when(nameless).then(pl.lit("")).otherwise("ref")),
+        _fungible(pl.when(nameless).then(pl.lit("")).otherwise("ref"), of_books=True),
     ).with_columns(pl.col("code").is_null().alias("clears"))
     routine = pl.col("cls") == "routine"
     routine_items = items.filter(routine).with_columns(
@@ -299,7 +304,7 @@ def _lines(rng: np.random.Generator, world: World, booked: pl.DataFrame, *, hold
             pl.lit(None, dtype=pl.Int64).alias("reserve_minor"),
             pl.lit(None, dtype=pl.Int64).alias("chargebacks_minor"),
             _codes(codes).alias("code"),
-            _fungible(pl.when(known_by_ref).then(pl.lit("")).otherwise("ref")),
+            _fungible(pl.when(known_by_ref).then(pl.lit("")).otherwise("ref"), of_books=False),
         )
         .with_columns(pl.col("code").is_null().alias("clears"), pl.col("servicer_ref").alias("reference"))
         .pipe(_of_the_banks_own)

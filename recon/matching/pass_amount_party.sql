@@ -1,17 +1,29 @@
--- P5: amount, date and the other party's account, one line and one expectation, nothing else in reach.
-WITH candidate AS (
-    SELECT w.line_id, w.expected_id
-    FROM nameless_line l
-    JOIN expected e
-      ON e.account = l.account AND e.amount_minor = -l.amount_minor AND e.party_account = l.party_account
-    JOIN weak_candidate w ON w.line_id = l.item_id AND w.expected_id = e.item_id
+-- P5: amount, date and the other party's account, one line and one expectation, nothing else in reach, before or
+-- after. Lines with something like a reference are left to the scored pass; what another open line names by
+-- reference or UETR is spoken for, whatever that line's amount.
+WITH silent_line AS (
+    SELECT * FROM nameless_line
+    WHERE end_to_end_id IS NULL AND structured_ref IS NULL
+      AND NOT regexp_matches(coalesce(remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}')
 ),
-pair AS (
-    SELECT line_id, expected_id,
-           count(*) OVER (PARTITION BY line_id) AS expectations,
-           count(*) OVER (PARTITION BY expected_id) AS lines
-    FROM candidate
+spoken_for AS (
+    SELECT n.expected_id FROM named n JOIN line o ON o.item_id = n.line_id
+    UNION
+    SELECT e.item_id FROM expected e JOIN line o ON o.uetr = e.uetr
+),
+reach AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id,
+           count(*) OVER (PARTITION BY l.item_id) AS expectations,
+           count(*) OVER (PARTITION BY e.item_id) AS lines
+    FROM silent_line l
+    JOIN expected e
+      ON e.account = l.account AND e.currency = l.currency AND e.amount_minor = -l.amount_minor
+     AND e.party_account = l.party_account
+    CROSS JOIN parameter p
+    WHERE abs(l.day - e.day) <= p.window_days
+      AND (l.uetr = e.uetr OR e.item_id NOT IN (SELECT expected_id FROM spoken_for))
 )
-SELECT expected_id AS group_id, unnest([expected_id, line_id]) AS item_id
-FROM pair
-WHERE expectations = 1 AND lines = 1
+SELECT r.expected_id AS group_id, unnest([r.expected_id, r.line_id]) AS item_id
+FROM reach r
+JOIN weak_candidate w ON w.line_id = r.line_id AND w.expected_id = r.expected_id
+WHERE r.expectations = 1 AND r.lines = 1

@@ -1,7 +1,13 @@
 -- Pairs that a search rates: a line that names nobody whole and an expectation of the same amount, within the window,
 -- with nothing that both state against it. Texts are normalised here, once a pair. A crowd (a line or an expectation
 -- with more than $crowd partners by amount) keeps only pairs of one party: the rest is a question, not a search.
-WITH plain_line AS (
+-- What another open line names is spoken for, whatever that line's amount.
+WITH spoken_for AS (
+    SELECT n.expected_id FROM named n JOIN line o ON o.item_id = n.line_id
+    UNION
+    SELECT e.item_id FROM expected e JOIN line o ON o.uetr = e.uetr
+),
+plain_line AS (
     SELECT item_id, account, currency, amount_minor, day, uetr, party_account, party_name, payment_information_id,
            msg_id, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text
     FROM nameless_line
@@ -15,6 +21,7 @@ pair AS (
     CROSS JOIN parameter p
     LEFT JOIN known_party k ON k.party_account = l.party_account
     WHERE abs(l.day - e.day) <= p.window_days
+      AND (l.uetr = e.uetr OR e.item_id NOT IN (SELECT expected_id FROM spoken_for))
       AND coalesce(l.uetr = e.uetr, true)
       AND (coalesce(l.party_account = e.party_account, true) OR e.kind = 'RECEIPT' AND k.party_account IS NULL)
       AND coalesce(l.payment_information_id = e.payment_information_id, true)

@@ -1,14 +1,29 @@
 -- For each item that a sum could explain, what lies open of the same party on the other side, within the window:
--- lines against expectations ($of = 'LINE'), or an expectation against several lines ($of = 'EXPECTED').
-WITH target AS (
+-- lines against expectations ($of = 'LINE'), or an expectation against several lines ($of = 'EXPECTED'). What another
+-- open line names is spoken for, whatever that line's amount; what one begins to name, when the amount agrees.
+WITH spoken_for AS (
+    SELECT n.expected_id FROM named n JOIN line l ON l.item_id = n.line_id
+    UNION
+    SELECT e.item_id FROM expected e JOIN line l ON l.uetr = e.uetr
+    UNION
+    SELECT e.item_id  -- or begins to name, with its amount
+    FROM line_key k
+    JOIN line l ON l.item_id = k.item_id
+    JOIN expected e ON e.account = l.account AND e.amount_minor = -l.amount_minor
+    WHERE length(k.key) >= 12 AND starts_with(norm(e.end_to_end_id), k.key)
+),
+free AS (
+    SELECT * FROM expected WHERE item_id NOT IN (SELECT expected_id FROM spoken_for)
+),
+target AS (
     SELECT item_id, account, currency, amount_minor, day, party_account FROM nameless_line
     WHERE $of = 'LINE' AND party_account IS NOT NULL AND end_to_end_id IS NULL AND uetr IS NULL
     UNION ALL
-    SELECT item_id, account, currency, amount_minor, day, party_account FROM expected
+    SELECT item_id, account, currency, amount_minor, day, party_account FROM free
     WHERE $of = 'EXPECTED' AND party_account IS NOT NULL
 ),
 part AS (
-    SELECT item_id, account, currency, amount_minor, day, party_account FROM expected
+    SELECT item_id, account, currency, amount_minor, day, party_account FROM free
     WHERE $of = 'LINE'
     UNION ALL
     SELECT item_id, account, currency, amount_minor, day, party_account FROM nameless_line

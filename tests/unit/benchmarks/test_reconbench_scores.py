@@ -97,6 +97,20 @@ def test_several_repeats_in_one_set_clear_rightly_but_not_exactly():
     assert figures["group_precision"] == pytest.approx(2 / 3)
 
 
+def test_a_part_of_a_group_that_is_zero_by_itself_is_right_but_not_exact():
+    one = TRUTH.with_columns(
+        pl.when(pl.col("item_id").is_in([1, 2, 3, 4])).then(10).otherwise("group_id").alias("group_id")
+    )
+    one = one.with_columns(pl.when(pl.col("group_id") == 10).then(10).otherwise("block").alias("block"))
+    one = one.with_columns(pl.when(pl.col("item_id").is_in([3, 4])).then("item_id").otherwise("klass").alias("klass"))
+    legs = [(n, item) for n, found in enumerate(RIGHT, start=1) for item in sorted(found)]
+    sets = pl.DataFrame(legs, schema={"set_ordinal": pl.Int64(), "item_id": pl.Int64()}, orient="row")
+    codes = pl.DataFrame(schema={"item_id": pl.Int64(), "code": pl.String(), "break_id": pl.String()})
+    figures = score(one, AMOUNTS, Answer(sets, codes)).figures
+    assert figures["wrong_sets"] == 0
+    assert figures["group_precision"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("wrong", "left"),
     [({1, 4}, {2, 3}), ({1, 2, 3, 4}, set()), ({1, 2, 7}, {8})],
