@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 
 from recon.codes import BreakCode
 
@@ -94,9 +93,9 @@ def _declare(db: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
 
 
 def _digest_faults(db: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> list[Fault]:
-    table = pl.from_arrow(db.sql(_sql("verifier_digest")).to_arrow_table())
-    assert isinstance(table, pl.DataFrame)
-    digest = hashlib.sha256(table.write_csv().encode()).hexdigest()
+    rows = db.execute(_sql("verifier_digest")).fetchall()
+    lines = [f"{part},{count},{total or 0},{parity or 0}\n" for part, count, total, parity in rows]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     if digest == manifest["result"]["result_sha256"]:
         return []
     return [Fault("result-digest", "manifest", "the files are not the result that the run signed")]

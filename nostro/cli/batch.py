@@ -22,7 +22,7 @@ from nostro.cli.common import (
     progress,
 )
 from nostro.cli.reconciliation import recon_app
-from recon.matching import MAY_CLEAR, BatchResult, Tolerances, reconcile_parquet, replay_batch
+from recon.matching import MAY_CLEAR, BatchResult, Tolerances, reconcile_parquet, replay_batch, update_batch
 from recon.verifier_batch import verify_batch
 
 BankArgument = Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file of bank lines.")]
@@ -137,3 +137,29 @@ def replay_command(
     )
     if not found.is_same:
         raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@recon_app.command("late")
+def late_command(
+    bank: BankArgument,
+    ledger: LedgerArgument,
+    previous: ResultArgument,
+    late: Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file of the late bank lines.")],
+    out: Annotated[Path, typer.Argument(file_okay=False, help="Folder of the layer.")],
+    threads: ThreadsOption = THREADS,
+    memory_limit_gb: MemoryOption = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Reconcile again only the accounts that late lines touch; the digest is that of a full run over all lines.
+
+    Example: `nostro recon late bank.parquet ledger.parquet result late.parquet layer`
+    """
+    with progress("reconciling", quiet=as_json):
+        found = update_batch(bank, ledger, previous, late, out, threads=threads, memory_limit_gb=memory_limit_gb)
+
+    def text() -> None:
+        console.print(f"{found.late_lines:,} late lines touch {', '.join(found.accounts)}")
+        _print_result(found.layer)
+        console.print(f"whole result {found.result_sha256}")
+
+    emit(found, text, as_json=as_json)

@@ -8,6 +8,7 @@ from recon.matching.batch import BatchResult, Replay, reconcile_parquet, replay_
 from recon.matching.cascade import SET_SCHEMA, Cascade, clear
 from recon.matching.items import ITEM_SCHEMA, MAY_CLEAR, Tolerances, empty_items
 from recon.matching.rules import RULES, Rule, rules_sha256
+from recon.matching.update import BatchUpdate, update_batch
 
 __all__ = [
     "ITEM_SCHEMA",
@@ -15,6 +16,7 @@ __all__ = [
     "RULES",
     "SET_SCHEMA",
     "BatchResult",
+    "BatchUpdate",
     "Cascade",
     "Replay",
     "Rule",
@@ -24,4 +26,5 @@ __all__ = [
     "reconcile_parquet",
     "replay_batch",
     "rules_sha256",
+    "update_batch",
 ]

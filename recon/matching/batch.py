@@ -10,7 +10,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -69,33 +71,68 @@ def reconcile_parquet(
     not 0 or the engines disagree; nothing is left under `out` then. `memory_limit_gb` bounds the database; about
     1.5 GB more are used beside it.
     """
-    tolerances = tolerances or Tolerances()
+    job = Job(
+        bank=bank,
+        ledger=ledger,
+        tolerances=tolerances or Tolerances(),
+        as_of=as_of,
+        threads=threads,
+        memory_limit_gb=memory_limit_gb,
+    )
+    with written_whole(out) as part, ThreadPoolExecutor(1) as pool:
+        digests = {name: pool.submit(file_sha256, path) for name, path in (("bank", bank), ("ledger", ledger))}
+        result = run_job(job, part)
+        inputs = {name: digest.result() for name, digest in digests.items()}
+        write_manifest(part, result, inputs, job.tolerances, as_of)
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is reconciled: all of two files, or only some accounts of them, with late lines in a file of their own."""
+
+    bank: Path
+    ledger: Path
+    tolerances: Tolerances
+    as_of: date
+    threads: int
+    memory_limit_gb: int
+    late: Path | None = None
+    accounts: tuple[str, ...] | None = None
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """A folder to write to that becomes `out` at the end, or disappears when anything fails."""
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        with ThreadPoolExecutor(1) as pool:
-            digests = [pool.submit(_file_sha256, path) for path in (bank, ledger)]
-            engine = Engine.of_parquet(
-                bank,
-                ledger,
-                tolerances=tolerances,
-                threads=threads,
-                memory_limit_gb=memory_limit_gb,
-                scratch=part / "scratch",
-            )
-            try:
-                result = _run(engine, bank, ledger, part)
-            finally:
-                engine.close()
-            _manifest(part, result, digests, tolerances, as_of)
-        shutil.rmtree(part / "scratch", ignore_errors=True)
+        yield part
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return result
+
+
+def run_job(job: Job, out: Path) -> BatchResult:
+    """Reconcile a job and write its files, the manifest apart, to `out`."""
+    engine = Engine.of_parquet(
+        job.bank,
+        job.ledger,
+        tolerances=job.tolerances,
+        threads=job.threads,
+        memory_limit_gb=job.memory_limit_gb,
+        scratch=out / "scratch",
+        late=job.late,
+        accounts=job.accounts,
+    )
+    try:
+        return _run(engine, job, out)
+    finally:
+        engine.close()
+        shutil.rmtree(out / "scratch", ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +178,9 @@ def replay_batch(bank: Path, ledger: Path, out: Path, *, threads: int = 2, memor
     )
 
 
-def _run(engine: Engine, bank: Path, ledger: Path, out: Path) -> BatchResult:
+def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
     engine.first_pass()
-    counted = exact_keys(bank, ledger)
+    counted = exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts)
     if counted != engine.exact_key_count:
         raise ReconCheckError(
             f"two engines count the exact keys differently, {engine.exact_key_count} and {counted};"
@@ -156,8 +193,11 @@ def _run(engine: Engine, bank: Path, ledger: Path, out: Path) -> BatchResult:
     _load_results(engine, legs, groups)
     engine.run("batch_results")
     _refuse_residual(engine)
+    digests = engine.rows("batch_digest")
+    digests.write_parquet(out / "digests.parquet")
+    engine.rows("batch_links").write_parquet(out / "links.parquet")
     written = {name: engine.write(f"batch_write_{name}", out / f"{name}.parquet") for name in _FILES}
-    return _result(engine, written)
+    return _result(engine, written, result_digest(digests))
 
 
 _FILES = ("matches", "proofs", "breaks", "certificate")
@@ -195,7 +235,7 @@ def _refuse_residual(engine: Engine) -> None:
         )
 
 
-def _result(engine: Engine, written: dict[str, int]) -> BatchResult:
+def _result(engine: Engine, written: dict[str, int], digest: str) -> BatchResult:
     summary = engine.rows("batch_summary")
     places = {rule.wide: rule.code for rule in RULES if rule.wide is not None}
     rules = dict.fromkeys((rule.code for rule in RULES), 0)
@@ -208,7 +248,6 @@ def _result(engine: Engine, written: dict[str, int]) -> BatchResult:
         else:
             rules[places[name] if what == "first" else name] += items
     certificate = engine.rows("batch_certificate")
-    digest = hashlib.sha256(engine.rows("batch_digest").write_csv().encode()).hexdigest()
     return BatchResult(
         bank_items=int(certificate["bank_items"].sum()),
         ledger_items=int(certificate["ledger_items"].sum()),
@@ -223,11 +262,33 @@ def _result(engine: Engine, written: dict[str, int]) -> BatchResult:
     )
 
 
-def _manifest(out: Path, result: BatchResult, digests: list[Future[str]], tolerances: Tolerances, as_of: date) -> None:
+def result_digest(parts: pl.DataFrame) -> str:
+    """SHA-256 of a result from its digests by part and account (`batch_digest.sql`), in any order."""
+    lines = []
+    for part in ("break", "certificate", "match", "proof"):
+        rows = parts.filter(pl.col("part") == part)
+        total = sum(int(each) for each in rows["total"])
+        parity = 0
+        for each in rows["parity"]:
+            parity ^= int(each)
+        lines.append(f"{part},{rows['rows'].sum()},{total},{parity}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def write_manifest(
+    out: Path,
+    result: BatchResult,
+    inputs: Mapping[str, str],
+    tolerances: Tolerances,
+    as_of: date,
+    layer: Mapping[str, object] | None = None,
+) -> None:
+    """What was reconciled, by which rules, and what came out. `layer`: what this result is laid over."""
     body = {
         "format": FORMAT,
         "as_of": as_of.isoformat(),
-        "inputs": {"bank": digests[0].result(), "ledger": digests[1].result()},
+        "inputs": dict(inputs),
+        "layer": None if layer is None else dict(layer),
         "tolerances": asdict(tolerances) | {"may_clear": sorted(tolerances.may_clear)},
         "rules_sha256": rules_sha256(taxonomy_digest_parts()),
         "rules": [
@@ -242,6 +303,6 @@ def _manifest(out: Path, result: BatchResult, digests: list[Future[str]], tolera
     (out / "manifest.json").write_text(text, encoding="utf-8")
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

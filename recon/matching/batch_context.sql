@@ -18,7 +18,7 @@ WHERE b.kind = 'LINE' AND b.uetr IN (SELECT uetr FROM line WHERE uetr IS NOT NUL
 
 CREATE TABLE acquirer AS
 SELECT DISTINCT party_name AS name, party_account AS iban
-FROM raw_ledger
+FROM all_ledger
 WHERE kind = 'RECEIPT' AND party_account IN (SELECT party_account FROM line WHERE amount_minor < 0);
 
 -- Nor can an instruction that the first pass cleared have a second of its EndToEndId and amount.

@@ -7,16 +7,19 @@ CREATE MACRO first_version(is_receipt) AS
     CASE WHEN is_receipt THEN (SELECT version FROM rule WHERE wide = 'RECEIPT')
          ELSE (SELECT version FROM rule WHERE wide = 'INSTRUCTION') END;
 
-CREATE VIEW match AS
+CREATE VIEW match_at AS
 SELECT expected_id AS set_ordinal, first_rule(is_receipt) AS rule, first_version(is_receipt) AS rule_version,
-       line_id AS item_id, line_minor AS amount_minor, line_hash AS row_hash
+       line_id AS item_id, line_minor AS amount_minor, line_hash AS row_hash, account
 FROM exact_pair
 UNION ALL
-SELECT expected_id, first_rule(is_receipt), first_version(is_receipt), expected_id, -line_minor, expected_hash
+SELECT expected_id, first_rule(is_receipt), first_version(is_receipt), expected_id, -line_minor, expected_hash,
+       account
 FROM exact_pair
 UNION ALL
-SELECT g.set_ordinal, r.code, r.version, g.item_id, i.amount_minor, i.row_hash
+SELECT g.set_ordinal, r.code, r.version, g.item_id, i.amount_minor, i.row_hash, i.account
 FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id);
+
+CREATE VIEW match AS SELECT * EXCLUDE (account) FROM match_at;
 
 CREATE TABLE late_proof AS
 SELECT g.set_ordinal, r.code AS rule, r.version AS rule_version, any_value(i.account) AS account,

@@ -14,31 +14,33 @@ import polars as pl
 Hashes = npt.NDArray[np.uint64]
 
 
-def exact_keys(bank: Path, ledger: Path) -> int:
+def exact_keys(bank: Path, ledger: Path, *, late: Path | None = None, accounts: tuple[str, ...] | None = None) -> int:
     """Keys (account, currency, EndToEndId, amount) that one bank line and one expectation carry, nobody else.
 
-    Items that a reject or a routine entry answers are left out on both sides. Compared by 64-bit hashes, a column at
-    a time; memory is 16 bytes a row.
+    `late`: more bank lines; `accounts`: only these are looked at. Items that a reject or a routine entry answers are
+    left out on both sides. Compared by 64-bit hashes, a column at a time; memory is 16 bytes a row.
     """
-    answers = pl.scan_parquet(ledger).select(pl.col("corrects_id").drop_nulls().unique()).collect()["corrects_id"]
-    lines = _once(_hashes(bank, pl.col("kind") == "LINE", pl.col("amount_minor"), answers))
-    expected = _once(
-        _hashes(ledger, pl.col("kind").is_in(["INSTRUCTION", "RECEIPT"]), -pl.col("amount_minor"), answers)
-    )
+    chosen = pl.lit(value=True) if accounts is None else pl.col("account").is_in(list(accounts))
+    books = pl.scan_parquet(ledger).filter(chosen)
+    banks = pl.scan_parquet([bank, *([] if late is None else [late])]).filter(chosen)
+    answers = books.select(pl.col("corrects_id").drop_nulls().unique()).collect()["corrects_id"]
+    lines = _once(_hashes(banks, pl.col("kind") == "LINE", pl.col("amount_minor"), answers))
+    is_expected = pl.col("kind").is_in(["INSTRUCTION", "RECEIPT"])
+    expected = _once(_hashes(books, is_expected, -pl.col("amount_minor"), answers))
     if len(lines) == 0 or len(expected) == 0:
         return 0
     places = np.minimum(np.searchsorted(lines, expected), len(lines) - 1)
     return int((lines[places] == expected).sum())
 
 
-def _hashes(path: Path, of_kind: pl.Expr, amount: pl.Expr, answers: pl.Series) -> Hashes:
+def _hashes(rows: pl.LazyFrame, of_kind: pl.Expr, amount: pl.Expr, answers: pl.Series) -> Hashes:
     wanted = of_kind & pl.col("end_to_end_id").is_not_null()
     if len(answers):
         wanted &= ~pl.col("item_id").is_in(answers.implode())
     key = (
         pl.col("end_to_end_id").hash(1) + pl.col("account").hash(2) + pl.col("currency").hash(3) + amount.hash(4)
     ).alias("key")
-    found: Hashes = pl.scan_parquet(path).filter(wanted).select(key).collect(engine="streaming")["key"].to_numpy()
+    found: Hashes = rows.filter(wanted).select(key).collect(engine="streaming")["key"].to_numpy()
     return found
 
 

@@ -7,7 +7,7 @@ of threads: queries use set operations and total orders only, and every frame ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -53,6 +53,7 @@ class Engine:
         is_bank = pl.col("kind").is_in(list(BANK_KINDS))
         engine.add_table("raw_bank", shaped.filter(is_bank))
         engine.add_table("raw_ledger", shaped.filter(~is_bank))
+        engine._db.table("raw_ledger").create_view("all_ledger")
         engine._prepare()
         return engine
 
@@ -66,16 +67,28 @@ class Engine:
         threads: int,
         memory_limit_gb: int,
         scratch: Path,
+        late: Path | None = None,
+        accounts: Sequence[str] | None = None,
     ) -> Engine:
         """An engine over two Parquet files with `ITEM_SCHEMA`, which are read as often as needed and never stored.
+
+        `late`: more bank lines, in a file of their own. `accounts`: only the items of these are reconciled; what the
+        books know of references and parties is still all of the ledger.
 
         Raises `FileRefusedError` when a file lacks a column or has it with another type.
         """
         engine = cls(tolerances=tolerances, threads=threads, memory_limit_gb=memory_limit_gb, scratch=scratch)
-        for name, path in (("raw_bank", bank), ("raw_ledger", ledger)):
+        for path in (bank, ledger, *([] if late is None else [late])):
             _check_schema(path)
-            relation = engine._db.read_parquet(str(path))
-            relation.select(*[duckdb.ColumnExpression(column) for column in ITEM_SCHEMA]).create_view(name)
+        columns = [duckdb.ColumnExpression(column) for column in ITEM_SCHEMA]
+        banks = [str(bank), *([] if late is None else [str(late)])]
+        engine._db.read_parquet(str(ledger)).select(*columns).create_view("all_ledger")
+        for name, paths in (("raw_bank", banks), ("raw_ledger", [str(ledger)])):
+            relation = engine._db.read_parquet(paths).select(*columns)
+            if accounts is not None:
+                chosen = [duckdb.ConstantExpression(account) for account in sorted(accounts)]
+                relation = relation.filter(duckdb.ColumnExpression("account").isin(*chosen))
+            relation.create_view(name)
         engine._prepare()
         return engine
 

@@ -43,12 +43,12 @@ WHERE norm(word) IN (SELECT key FROM line_key);
 
 -- Accounts of parties that we know from our own books: money from one of them is not somebody else's.
 CREATE TABLE known_party AS
-SELECT DISTINCT party_account FROM raw_ledger
+SELECT DISTINCT party_account FROM all_ledger
 WHERE party_account IN (SELECT party_account FROM line WHERE amount_minor < 0);
 
 -- Files of ours that lines name.
 CREATE TABLE known_file AS
-SELECT DISTINCT payment_information_id FROM raw_ledger
+SELECT DISTINCT payment_information_id FROM all_ledger
 WHERE payment_information_id IN (SELECT payment_information_id FROM line);
 
 -- Lines and the expectations that they name, one row a pair. `agrees`: nothing that both state speaks against it.
@@ -81,7 +81,7 @@ LEFT JOIN known_party k ON k.party_account = l.party_account;
 -- References of ours that a line could mean and that the first pass has cleared already.
 CREATE TABLE cleared_reference AS
 SELECT DISTINCT end_to_end_id AS reference, account, currency, amount_minor
-FROM raw_ledger
+FROM all_ledger
 WHERE end_to_end_id IN (SELECT end_to_end_id FROM line UNION SELECT structured_ref FROM line
                         UNION SELECT unnest(regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'))
                               FROM line)

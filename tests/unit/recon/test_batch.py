@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.recon import write_inputs
 from recon.errors import FileRefusedError
-from recon.matching import BatchResult, Tolerances, clear, reconcile_parquet, replay_batch
+from recon.matching import BatchResult, Tolerances, clear, reconcile_parquet, replay_batch, update_batch
 from recon.verifier_batch import verify_batch
 from tests.unit.recon.recon_items import frame, instruction, line
 
@@ -93,3 +93,34 @@ def test_a_file_of_another_shape_is_refused_and_leaves_nothing(inputs: Path, tmp
 def test_nothing_against_nothing(tmp_path: Path) -> None:
     _write(tmp_path)
     assert run(tmp_path).set_count == 0
+
+
+def test_late_lines_touch_their_accounts_only_and_give_what_a_full_run_gives(inputs: Path, tmp_path: Path) -> None:
+    """One line late by a day, one that repeats a booking, one that names a payment of another account."""
+    bank = pl.read_parquet(inputs / "bank.parquet")
+    books = pl.read_parquet(inputs / "ledger.parquet")
+    run(inputs)
+    cleared = bank.filter(pl.col("end_to_end_id").is_not_null()).sort("item_id")[:1]
+    unpaid = books.join(bank, on="end_to_end_id", how="anti").join(bank, on="payment_information_id", how="anti")
+    unpaid = unpaid.filter(pl.col("uetr").is_null()).sort("age_days", "item_id")[:2]
+    home = unpaid["account"][0]
+    paid = unpaid.with_columns(
+        -pl.col("amount_minor"), pl.lit("LINE").alias("kind"), pl.Series("account", [home, "acct-30"])
+    )
+    late = pl.concat([cleared, paid]).with_columns(
+        (pl.int_range(pl.len()) + 900_000_000).alias("item_id"),
+        pl.format("LATE{}", pl.int_range(pl.len())).alias("servicer_ref"),
+    )
+    late.write_parquet(tmp_path / "late.parquet")
+    update = update_batch(
+        inputs / "bank.parquet", inputs / "ledger.parquet", inputs / "out",
+        tmp_path / "late.parquet", tmp_path / "layer", threads=1, memory_limit_gb=1,
+    )  # fmt: skip
+    touched = {str(cleared["account"].item()), *unpaid["account"], "acct-30"}
+    assert set(update.accounts) == touched
+    pl.concat([bank, late]).write_parquet(tmp_path / "bank.parquet")
+    books.write_parquet(tmp_path / "ledger.parquet")
+    assert run(tmp_path, "full").result_sha256 == update.result_sha256
+    layer = pl.read_parquet(tmp_path / "layer" / "breaks.parquet")
+    assert set(layer["account"]) <= touched
+    assert update.layer.bank_items < bank.height / 5
