@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -52,6 +53,19 @@ def server() -> Iterator[str]:
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("SELECT pg_reload_conf()")
         yield conninfo
+
+
+@pytest.fixture(scope="module")
+def durable(server: str) -> Iterator[None]:
+    """The shared server as a real one is set, for a module whose tests ask it (`nostro doctor`)."""
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM RESET fsync")
+        admin.execute("SELECT pg_reload_conf()")
+        while admin.execute("SELECT current_setting('fsync')").fetchone() != ("on",):
+            time.sleep(0.02)
+        yield
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ import pytest
 from tests.cli_program import Outcome, Program, commands, new_program
 from tests.unit.recon.camt_files import balance, details, document, entry, statement
 
+pytestmark = pytest.mark.usefixtures("durable")
+
 MONDAY, TUESDAY = "2026-11-02", "2026-11-03"
 NOON = "2026-11-02T12:00:00+00:00"
 STRANGER = "STRANGER-1"

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli_program import FIXTURES, Outcome, run_process
 
+pytestmark = pytest.mark.usefixtures("durable")
+
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:

@@ -11,6 +11,8 @@ from psycopg.conninfo import make_conninfo
 
 from tests.cli_program import Program, new_program
 
+pytestmark = pytest.mark.usefixtures("durable")
+
 MONDAY, NOON = "2026-11-02", "2026-11-02T12:00:00+00:00"
 LATE = "2026-11-02T23:30:00+00:00"
 
