@@ -66,6 +66,7 @@ ELSEWHERE = (
                 "recon batch",  # files only, no books
                 "recon diff",
                 "recon identity",
+                "recon late",  # files only, no books
                 "recon replay",
                 "recon rerun",
                 "recon review",
@@ -204,6 +205,7 @@ def tell_everything(program: Program) -> Story:
     stranger = stranger_statement(files, story)
     tell("recon", "ingest", "--check", stranger, turn="check")
     tell("recon", "ingest", stranger, turn="stranger")
+    tell("recon", "lines", stranger, "--to", story.program.home / "lines")
     tell("recon", "run", "--date", TUESDAY, turn="tuesday")
     tell("recon", "report")
     paid = next(row for row in story["settle payout-report"].rows("payouts") if row["state"] == "executed")
@@ -225,6 +227,7 @@ def tell_everything(program: Program) -> Story:
     tell("close-period", TUESDAY, "--request-override", "The bank is on strike", "--as", "alice", turn="request")
     tell("close-period", TUESDAY, "--as", "bob", turn="override")
     tell("export", "duckdb")
+    tell("export", "days", "--to", story.program.home / "days")
     tell("verify")
     tell("doctor")
     return story
