@@ -138,6 +138,7 @@ SEARCHES: Final[dict[str, Callable[[Engine], pl.DataFrame]]] = {
 }
 
 _SAME_PARTY: Final = 60
+_UNLIKE: Final = 40
 _WHOLE: Final = 1000
 
 
@@ -147,9 +148,13 @@ def _rated(engine: Engine) -> pl.DataFrame:
     if pairs.height > PAIRS_BUDGET:
         engine.exhausted += 1
         pairs = pairs.filter("same_party")
+    by_reference = _reference_points(pairs, engine.rows("open_references"))
+    # A line that states a whole reference which is nothing like this one is about something else.
+    unlike = pairs["states_reference"].to_numpy() & (by_reference == 0)
     points = (
         np.where(pairs["same_party"].to_numpy(), _SAME_PARTY, 0)
-        + _reference_points(pairs, engine.rows("open_references"))
+        + by_reference
+        - np.where(unlike, _UNLIKE, 0)
         + _name_points(pairs)
         - np.where(pairs["other_party"].to_numpy(), 15, 0)
     )
