@@ -13,6 +13,7 @@ import polars as pl
 from recon.codes import ITEM_CODES, BreakCode, CodeRule
 from recon.matching.engine import Engine
 from recon.matching.rules import rule_sql
+from recon.matching.search import forks
 
 
 def code_groups(engine: Engine) -> pl.DataFrame:
@@ -33,7 +34,7 @@ def taxonomy_digest_parts() -> tuple[str, ...]:
 def _coded(engine: Engine, rule: CodeRule) -> pl.DataFrame:
     assert rule.query is not None
     if rule.code is BreakCode.AMBIGUOUS:
-        groups = components(engine.pairs(rule.query))
+        groups = components([*engine.pairs(rule.query), *forks(engine)])
     else:
         groups = engine.groups(rule.query, merge=True)
     engine.take(groups)

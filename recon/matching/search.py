@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Final
 
@@ -20,14 +20,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 from recon.matching.engine import GROUP_SCHEMA, Engine
-from recon.matching.subsets import Outcome, find_subset
+from recon.matching.subsets import Outcome, SubsetSum, find_subset
 
 CROWD: Final = 60  # partners by amount alone beyond which only one party's pairs are rated
 PAIRS_BUDGET: Final = 20_000_000
 ENOUGH: Final = 45  # points of evidence beyond the amount
 MARGIN: Final = 20  # points ahead of the next best, for the line and for the expectation
 PREFIXES: Final = (28, 24, 20, 18, 16, 14, 13)  # characters left of a reference that was cut, longest first
-CHANCE: Final = 200  # minor units of the total for each subset looked at, so that a sum is no accident
+CHANCE: Final = 1_000  # minor units of the total for each subset as simple as the one found: no accident
 
 Points = npt.NDArray[np.int64]
 
@@ -97,18 +97,33 @@ def _ranked(pairs: pl.DataFrame, side: str) -> pl.DataFrame:
 def subset_sum(engine: Engine) -> pl.DataFrame:
     """One item against the only choice of the other side's items of its party that adds up to it."""
     found: list[tuple[int, int, None]] = []
+    for target_id, target, parts, answer in _sums(engine):
+        if answer.outcome is Outcome.EXHAUSTED:
+            engine.exhausted += 1
+        is_no_accident = answer.as_simple * CHANCE <= abs(target)
+        if answer.outcome is Outcome.UNIQUE and len(answer.chosen) > 1 and is_no_accident:
+            found += [(target_id, member, None) for member in (target_id, *(parts[at] for at in answer.chosen))]
+    return pl.DataFrame(found, schema=_FOUND, orient="row")
+
+
+def forks(engine: Engine) -> list[tuple[int, int]]:
+    """Pairs of an item and those that it could be the sum of, where materially different choices fit."""
+    return [
+        (target_id, parts[at])
+        for target_id, _, parts, answer in _sums(engine)
+        if answer.outcome is Outcome.FORK
+        for at in answer.chosen
+    ]
+
+
+def _sums(engine: Engine) -> Iterator[tuple[int, int, list[int], SubsetSum]]:
+    """Each item with open items of its party on the other side: id, wanted total, their ids, what a search finds."""
     for side in ("LINE", "EXPECTED"):
         rows = engine.rows("subset_pools", {"of": side}).rows()
         for (target_id, target), pool in groupby(rows, key=lambda row: (row[0], row[1])):
             parts = list(pool)
             answer = find_subset([int(row[3]) for row in parts], int(target))
-            if answer.outcome is Outcome.EXHAUSTED:
-                engine.exhausted += 1
-            unlikely = answer.looked_at * CHANCE <= abs(int(target))
-            if answer.outcome is Outcome.UNIQUE and len(answer.chosen) > 1 and unlikely:
-                members = [int(target_id), *(int(parts[at][2]) for at in answer.chosen)]
-                found += [(int(target_id), member, None) for member in members]
-    return pl.DataFrame(found, schema=_FOUND, orient="row")
+            yield int(target_id), int(target), [int(row[2]) for row in parts], answer
 
 
 EXPLAINED: Final = ("FX_DIFF", "FEE_DIFF", "RESERVE_HELD", "CHARGEBACK", "ROUNDING")

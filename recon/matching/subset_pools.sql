@@ -1,7 +1,13 @@
 -- For each item that a sum could explain, what lies open of the same party on the other side, within the window:
--- lines against expectations ($of = 'LINE'), or an expectation against several lines ($of = 'EXPECTED'). What another
--- open line names is spoken for, whatever that line's amount; what one begins to name, when the amount agrees.
-WITH spoken_for AS (
+-- lines against expectations ($of = 'LINE'), or an expectation against several lines ($of = 'EXPECTED'). A line that
+-- states charges or another currency differs from what it pays, so it is no sum. What another open line names
+-- is spoken for, whatever that line's amount; what one begins to name, when the amount agrees.
+WITH plain_line AS (
+    SELECT item_id, account, currency, amount_minor, day, party_account FROM nameless_line
+    WHERE party_account IS NOT NULL AND end_to_end_id IS NULL AND uetr IS NULL
+      AND coalesce(charges_minor, 0) = 0 AND instructed_amount_minor IS NULL
+),
+spoken_for AS (
     SELECT n.expected_id FROM named n JOIN line l ON l.item_id = n.line_id
     UNION
     SELECT e.item_id FROM expected e JOIN line l ON l.uetr = e.uetr
@@ -16,8 +22,7 @@ free AS (
     SELECT * FROM expected WHERE item_id NOT IN (SELECT expected_id FROM spoken_for)
 ),
 target AS (
-    SELECT item_id, account, currency, amount_minor, day, party_account FROM nameless_line
-    WHERE $of = 'LINE' AND party_account IS NOT NULL AND end_to_end_id IS NULL AND uetr IS NULL
+    SELECT * FROM plain_line WHERE $of = 'LINE'
     UNION ALL
     SELECT item_id, account, currency, amount_minor, day, party_account FROM free
     WHERE $of = 'EXPECTED' AND party_account IS NOT NULL
@@ -26,8 +31,7 @@ part AS (
     SELECT item_id, account, currency, amount_minor, day, party_account FROM free
     WHERE $of = 'LINE'
     UNION ALL
-    SELECT item_id, account, currency, amount_minor, day, party_account FROM nameless_line
-    WHERE $of = 'EXPECTED' AND end_to_end_id IS NULL AND uetr IS NULL
+    SELECT * FROM plain_line WHERE $of = 'EXPECTED'
 )
 SELECT t.item_id AS target_id, -t.amount_minor AS target_minor, p.item_id, p.amount_minor
 FROM target t

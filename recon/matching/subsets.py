@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
+from math import comb
 
 POOL_MAX = 40
 HALVES_POOL_MAX = 20  # up to here every subset of at most HALVES_SIZE_MAX parts is looked at
@@ -27,11 +28,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SubsetSum:
-    """The outcome, the positions chosen (UNIQUE only), and how many subsets were within the search's bounds."""
+    """The outcome and the positions chosen (UNIQUE), or those of either choice (FORK).
+
+    `as_simple` counts the subsets that leave out, or take, no more parts than the one chosen: the whole pool is one
+    choice, half of a large pool one of very many. What fits by accident fits in proportion to it.
+    """
 
     outcome: Outcome
     chosen: tuple[int, ...] = ()
-    looked_at: int = 0
+    as_simple: int = 0
 
 
 def find_subset(parts: Sequence[int], target: int) -> SubsetSum:
@@ -44,18 +49,18 @@ def find_subset(parts: Sequence[int], target: int) -> SubsetSum:
     count = len(parts)
     if count > POOL_MAX:
         return SubsetSum(Outcome.EXHAUSTED)
-    if count <= HALVES_POOL_MAX:
-        found = _meeting_halves(parts, target)
-        looked_at = 1 << count
-    else:
-        found = _small_choices(parts, target)
-        looked_at = sum(_choose(count, size) for size in range(1, LARGE_POOL_SIZE_MAX + 1))
-    kinds = sorted({tuple(sorted(parts[at] for at in choice)) for choice in found})
+    found = (_meeting_halves if count <= HALVES_POOL_MAX else _small_choices)(parts, target)
+    kinds = {tuple(sorted(parts[at] for at in choice)) for choice in found}
     if not kinds:
-        return SubsetSum(Outcome.NONE, (), looked_at)
+        return SubsetSum(Outcome.NONE)
     if len(kinds) > 1:
-        return SubsetSum(Outcome.FORK, (), looked_at)
-    return SubsetSum(Outcome.UNIQUE, min(found), looked_at)
+        return SubsetSum(Outcome.FORK, tuple(sorted({at for choice in found for at in choice})))
+    chosen = min(found)
+    return SubsetSum(Outcome.UNIQUE, chosen, _as_simple(count, len(chosen)))
+
+
+def _as_simple(count: int, size: int) -> int:
+    return sum(comb(count, taken) for taken in range(min(size, count - size) + 1))
 
 
 def _meeting_halves(parts: Sequence[int], target: int) -> list[tuple[int, ...]]:
@@ -93,10 +98,3 @@ def _small_choices(parts: Sequence[int], target: int) -> list[tuple[int, ...]]:
 
 def _differ(parts: Sequence[int], one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return sorted(parts[at] for at in one) != sorted(parts[at] for at in other)
-
-
-def _choose(count: int, size: int) -> int:
-    total = 1
-    for at in range(size):
-        total = total * (count - at) // (at + 1)
-    return total
