@@ -42,6 +42,8 @@ from settlement.send_journal import SendJournal
 from tests.cluster import run_tool, throw_away_cluster
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
 
+pytestmark = pytest.mark.usefixtures("durable")
+
 BACKUP = "nostro_backup"
 BANK = "bank/nordbank"
 
