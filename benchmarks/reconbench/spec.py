@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-GENERATOR_VERSION: Final = 4
+GENERATOR_VERSION: Final = 5
 DAYS: Final = 30
 CHUNKS: Final = 10  # the accounts come in ten groups of five; a chunk is generated, written and forgotten
 ACCOUNTS_A_CHUNK: Final = 5

@@ -20,6 +20,7 @@ from benchmarks.reconbench.structures import (
     Draw,
     Sides,
     groups,
+    interchangeable,
     lines_naming,
     members,
     own_refs,
@@ -124,7 +125,9 @@ def _small_batches(draw: Draw, count: int, family: str, changed: list[pl.Expr]) 
 def amount_coincidence(draw: Draw, count: int) -> Sides:
     """A receipt that never came, and on its day another party sends the same amount for something else."""
     each = own_refs(draw, _cases(draw, count, 1, "amount_coincidence"))
-    books = receipts(with_parties(draw, each), ref="own_ref").with_columns(pl.col("group_at").alias("at"))
+    books = receipts(with_parties(draw, each), ref="own_ref").with_columns(
+        pl.col("group_at").alias("at"), interchangeable(pl.lit(""))
+    )
     lines = with_parties(draw, _other_party(draw, each, pl.lit(1)), is_line=True).with_columns(
         -pl.col("amount").alias("amount_minor"), pl.col("group_at").alias("at")
     )
@@ -137,7 +140,7 @@ def sum_coincidence(draw: Draw, count: int) -> Sides:
         pl.col("amount") + pl.col("position") * 113
     )
     books = receipts(with_parties(draw, _other_party(draw, each, pl.col("position"))), ref="own_ref").with_columns(
-        pl.col("group_at").alias("at")
+        pl.col("group_at").alias("at"), interchangeable(pl.lit(""))
     )
     lines = each.filter(pl.col("position") == 0).with_columns(
         -(pl.col("amount") * 3 + 113 * 3).alias("amount_minor"),
