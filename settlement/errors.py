@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from ledger import (
     AccessError,
+    AppendOnlyError,
     NostroError,
     OutcomeUnknownError,
     RefusedError,
@@ -174,7 +175,7 @@ register_constraint_errors(
         "dispute_reopened": FileStateError,
         "clearing_member_once": DuplicateClaimError,
         "clearing_group_zero": DuplicateClaimError,
-        "clearing_member_by_group": DuplicateClaimError,
+        "clearing_member_by_group": AppendOnlyError,
         "clearing_group_obligation": DuplicateClaimError,
         "clearing_group_transit": DuplicateClaimError,
         "clearing_group_entry": DuplicateClaimError,
