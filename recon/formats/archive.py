@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from recon.formats.rules import StatementRefused
-from recon.formats.workbook import is_workbook
+from recon.formats.workbook import ZIP_FAULTS, is_workbook
 
 MEMBERS_MAX: Final = 1_000
 UNPACKED_BYTES_MAX: Final = 2 * 1024**3
@@ -87,7 +87,7 @@ def _unzip(data: bytes) -> list[tuple[str, bytes]]:
             if not infos:
                 raise _damaged("it is empty")
             return list(_members(archive, infos, _cap(len(data))))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as fault:
+    except ZIP_FAULTS as fault:
         raise _damaged(fault) from None
 
 

@@ -22,6 +22,9 @@ from recon.formats.report_layout import Layout
 from recon.formats.rules import StatementRefused
 from recon.formats.safe_xml import ByteSource, element_ends, open_bytes
 
+# What `zipfile` raises for bytes that are no whole archive of a kind it can open (RuntimeError: encrypted, or a method
+# or version it does not know; ValueError: a name that is not what its flag says).
+ZIP_FAULTS: Final = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 _BOOK: Final = "xl/workbook.xml"
 _LINKS: Final = "xl/_rels/workbook.xml.rels"
 _SIGNIFICANT: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
@@ -40,7 +43,7 @@ def is_workbook(data: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _BOOK in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except ZIP_FAULTS:
         return False
 
 
@@ -57,7 +60,7 @@ def sheets(data: bytes, layout: Layout | None = None) -> Iterator[Sheet]:
             book = _Book(archive, decimal, day_format)
             for part in book.visible_sheets():
                 yield list(book.rows(part))
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, NotImplementedError) as fault:
+    except (*ZIP_FAULTS, KeyError) as fault:
         raise StatementRefused("archive-damaged", 1, f"the workbook cannot be read ({fault}): fetch it again") from None
 
 
