@@ -15,13 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from benchmarks.reconbench import matchers
+from benchmarks.reconbench import matchers, orders
 from benchmarks.reconbench.files_read import bank_side_through_files
 from benchmarks.reconbench.generate import Manifest, generate
 from benchmarks.reconbench.late import add_late_line
@@ -70,7 +70,7 @@ ACCEPTANCE: Final[tuple[tuple[str, str, float], ...]] = (
 
 
 class MatcherError(RuntimeError):
-    """The matcher's process did not end well; the message is what it wrote to standard error."""
+    """The matcher's process did not end well (the message is what it wrote to standard error), or it became another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,10 +136,11 @@ def run(
 ) -> Run:
     """Measure a matcher (ours) on several data sets; row shuffles are tried on the first one.
 
-    With `through_files` the bank's side is written as statements and read back by our readers first. `keep` is a
-    folder in which inputs, truth and answers stay (a folder a seed); without it they go. `matcher` is a command that
-    gets INPUTS OUT AS_OF THREADS MEMORY_GB, writes OUT/matches.parquet and OUT/breaks.parquet, and prints a JSON
-    object with `result_sha256`, `wall_s`, `cpu_s` and `peak_mb`.
+    With `keep` (a folder in which inputs, truth and answers stay, a folder a seed) a run that was stopped goes on: row
+    orders that were tried with this program are not tried again. With `through_files` the bank's side is written as
+    statements and read back by our readers first. `matcher` is a command that gets INPUTS OUT AS_OF THREADS MEMORY_GB,
+    writes OUT/matches.parquet and OUT/breaks.parquet, and prints a JSON object with `result_sha256`, `wall_s`, `cpu_s`
+    and `peak_mb`.
     """
     results = []
     for n, seed in enumerate(seeds):
@@ -175,11 +176,15 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Runs the matcher in a process that knows a folder of inputs and one to write to, and nothing else."""
+    """Runs the matcher in a process that knows a folder of inputs and one to write to, and nothing else.
+
+    `mark` says which program answers; one that changes on disk between two questions ends the measurement.
+    """
 
     command: Sequence[str]
     folder: Path
     threads: int
+    mark: str = field(default_factory=lambda: orders.program_mark())
 
     def ask(self, inputs: Path, name: str, *, as_of: dt.date, threads: int | None = None) -> tuple[Said, Path]:
         """What the process said, and the folder with its answer (made anew, under `folder`/`name`)."""
@@ -190,6 +195,8 @@ class Asker:
         done = subprocess.run([*self.command, *settings], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MatcherError(done.stderr.strip()[-2000:])
+        if orders.program_mark() != self.mark:
+            raise MatcherError("the program on disk changed while it was measured; start again.")
         said = json.loads(done.stdout)
         return Said(said["result_sha256"], said["wall_s"], said["cpu_s"], said["peak_mb"]), out
 
@@ -217,24 +224,20 @@ def measure(data: DataSet, *, folder: Path, asker: Asker, shuffles: int, through
     }
     figures |= of_files | _late_figures(asker, inputs, manifest.as_of, said, answer)
     if shuffles:
-        figures["result_digests"] = len(_digests(asker, inputs, manifest.as_of, shuffles) | {said.result_sha256})
+        digests = orders.result_digests(
+            lambda mixed, threads: (
+                asker.ask(mixed, "shuffled-answer", as_of=manifest.as_of, threads=threads)[0].result_sha256
+            ),
+            inputs,
+            folder / "shuffled",
+            shuffles=shuffles,
+            journal=folder / "orders.jsonl",
+            mark=f"{asker.mark} {asker.command}",
+        )
+        figures["result_digests"] = len(digests | {said.result_sha256})
+        figures["row_orders_tried"] = shuffles
     baseline = score(truth, amounts, matchers.by_reference(inputs, threads=asker.threads))
     return SeedResult(manifest, scores, figures, baseline.figures)
-
-
-def _digests(asker: Asker, inputs: Path, as_of: dt.date, shuffles: int) -> set[str]:
-    """Digests of the result over row shuffles, each with one thread and with two."""
-    found = set()
-    mixed = asker.folder / "shuffled"
-    mixed.mkdir(exist_ok=True)
-    for n in range(shuffles):
-        for side in ("bank", "ledger"):
-            frame = pl.read_parquet(inputs / f"{side}.parquet").sample(fraction=1.0, shuffle=True, seed=n)
-            frame.write_parquet(mixed / f"{side}.parquet", compression="zstd")
-        for threads in (1, 2):
-            said, _ = asker.ask(mixed, "shuffled-answer", as_of=as_of, threads=threads)
-            found.add(said.result_sha256)
-    return found
 
 
 def _late_figures(asker: Asker, inputs: Path, as_of: dt.date, first: Said, before: Answer) -> dict[str, float]:

@@ -1,15 +1,9 @@
 -- P5: amount, date and the other party's account, one line and one expectation, nothing else in reach, before or
--- after. Lines with something like a reference are left to the scored pass; what another open line names by
--- reference or UETR is spoken for, whatever that line's amount.
+-- after. Lines with something like a reference are left to the scored pass.
 WITH silent_line AS (
     SELECT * FROM nameless_line
     WHERE end_to_end_id IS NULL AND structured_ref IS NULL
       AND NOT regexp_matches(coalesce(remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}')
-),
-spoken_for AS (
-    SELECT n.expected_id FROM named n JOIN line o ON o.item_id = n.line_id
-    UNION
-    SELECT e.item_id FROM expected e JOIN line o ON o.uetr = e.uetr
 ),
 reach AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,

@@ -1,13 +1,7 @@
 -- Pairs that a search rates: a line that names nobody whole and an expectation of the same amount, within the window,
 -- with nothing that both state against it. Texts are normalised here, once a pair. A crowd (a line or an expectation
 -- with more than $crowd partners by amount) keeps only pairs of one party: the rest is a question, not a search.
--- What another open line names is spoken for, whatever that line's amount.
-WITH spoken_for AS (
-    SELECT n.expected_id FROM named n JOIN line o ON o.item_id = n.line_id
-    UNION
-    SELECT e.item_id FROM expected e JOIN line o ON o.uetr = e.uetr
-),
-plain_line AS (
+WITH plain_line AS (
     SELECT item_id, account, currency, amount_minor, day, uetr, party_account, party_name, payment_information_id,
            msg_id, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text,
            end_to_end_id IS NOT NULL

@@ -100,6 +100,69 @@ WHERE coalesce(l.batch_count, 1) <= 1
   AND is_plain(l.return_reason, l.is_reversal, l.bank_tx_code)
   AND l.item_id NOT IN (SELECT item_id FROM naming_line);
 
+-- Lines that as good as name an expectation. They begin to: 12 characters and more, with its amount, from its party, or
+-- short by what the line charges.
+CREATE TABLE beginning AS
+WITH word AS (
+    SELECT k.key, l.item_id, l.account, l.amount_minor, l.party_account, abs(l.charges_minor) AS charged
+    FROM line_key k JOIN line l USING (item_id)
+    WHERE length(k.key) >= 12 AND l.item_id NOT IN (SELECT item_id FROM naming_line)
+),
+whole AS (
+    SELECT item_id, account, amount_minor, party_account, norm(end_to_end_id) AS reference
+    FROM expected WHERE length(end_to_end_id) > 12
+)
+SELECT w.item_id AS line_id, e.item_id AS expected_id, true AS is_equal
+FROM word w JOIN whole e ON e.account = w.account AND e.amount_minor = -w.amount_minor
+WHERE starts_with(e.reference, w.key)
+UNION
+SELECT w.item_id, e.item_id, e.amount_minor = -w.amount_minor
+FROM word w JOIN whole e ON e.account = w.account AND e.party_account = w.party_account
+WHERE starts_with(e.reference, w.key)
+UNION
+SELECT w.item_id, e.item_id, w.charged = 0
+FROM word w JOIN whole e ON e.account = w.account AND e.amount_minor = w.charged - w.amount_minor
+WHERE starts_with(e.reference, w.key);
+
+-- Or they differ from it by exactly what is stated: charges on the line, what the provider's report deducted, the same
+-- instructed amount in the same currency; and they do not come from another party.
+CREATE TABLE stated_difference AS
+WITH meeting AS (
+    SELECT l.item_id AS line_id, e.item_id AS expected_id
+    FROM nameless_line l JOIN expected e ON e.account = l.account AND e.amount_minor = abs(l.charges_minor) - l.amount_minor
+    WHERE l.charges_minor <> 0
+    UNION
+    SELECT l.item_id, e.item_id
+    FROM nameless_line l
+    JOIN (SELECT item_id, account, amount_minor, unnest([fees_minor, reserve_minor, chargebacks_minor]) AS deducted
+          FROM expected WHERE coalesce(fees_minor, reserve_minor, chargebacks_minor) IS NOT NULL) e
+      ON e.account = l.account AND l.amount_minor = e.deducted - e.amount_minor
+    WHERE e.deducted <> 0
+    UNION
+    SELECT l.item_id, e.item_id
+    FROM nameless_line l
+    JOIN expected e ON e.account = l.account AND e.instructed_amount_minor = l.instructed_amount_minor
+                   AND e.instructed_currency = l.instructed_currency
+)
+SELECT m.line_id, m.expected_id, coalesce(l.party_account = e.party_account, true) AS same_party
+FROM meeting m
+JOIN open_item l ON l.item_id = m.line_id
+JOIN open_item e ON e.item_id = m.expected_id
+CROSS JOIN parameter p
+WHERE e.currency = l.currency AND sign(e.amount_minor) = -sign(l.amount_minor)
+  AND abs(l.day - e.day) <= p.window_days AND e.amount_minor + l.amount_minor <> 0;
+
+-- What another open line names, or as good as names with another amount, is spoken for: amounts and parties say
+-- nothing about it.
+CREATE VIEW spoken_for AS
+SELECT n.expected_id FROM named n JOIN line l ON l.item_id = n.line_id
+UNION
+SELECT e.item_id FROM expected e JOIN line l ON l.uetr = e.uetr
+UNION
+SELECT b.expected_id FROM beginning b JOIN line l ON l.item_id = b.line_id WHERE NOT b.is_equal
+UNION
+SELECT d.expected_id FROM stated_difference d JOIN line l ON l.item_id = d.line_id WHERE d.same_party;
+
 -- Lines that could be an expectation by amount and date alone, and say nothing against it.
 CREATE VIEW weak_candidate AS
 SELECT l.item_id AS line_id, e.item_id AS expected_id

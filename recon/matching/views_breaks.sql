@@ -56,23 +56,6 @@ CREATE OR REPLACE TABLE explained_pair AS
 WITH free AS (
     SELECT *, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text FROM nameless_line
 ),
-meeting AS (
-    SELECT l.item_id AS line_id, e.item_id AS expected_id
-    FROM free l JOIN expected e ON e.account = l.account AND e.amount_minor = abs(l.charges_minor) - l.amount_minor
-    WHERE l.charges_minor <> 0
-    UNION
-    SELECT l.item_id, e.item_id
-    FROM free l
-    JOIN (SELECT item_id, account, amount_minor, unnest([fees_minor, reserve_minor, chargebacks_minor]) AS deducted
-          FROM expected WHERE coalesce(fees_minor, reserve_minor, chargebacks_minor) IS NOT NULL) e
-      ON e.account = l.account AND l.amount_minor = e.deducted - e.amount_minor
-    WHERE e.deducted <> 0
-    UNION
-    SELECT l.item_id, e.item_id
-    FROM free l
-    JOIN expected e ON e.account = l.account AND e.instructed_amount_minor = l.instructed_amount_minor
-                   AND e.instructed_currency = l.instructed_currency
-),
 pair AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,
            CASE WHEN coalesce(is_exchanged(l.instructed_amount_minor, l.instructed_currency, l.rate_e9, l.amount_minor,
@@ -85,12 +68,10 @@ pair AS (
            coalesce(l.party_account = e.party_account, false)
                OR (length(norm(e.end_to_end_id)) >= 12
                    AND contains(l.text, left(norm(e.end_to_end_id), 12))) AS is_known
-    FROM meeting m
+    FROM stated_difference m
     JOIN free l ON l.item_id = m.line_id
     JOIN expected e ON e.item_id = m.expected_id
     CROSS JOIN parameter p
-    WHERE e.currency = l.currency AND sign(e.amount_minor) = -sign(l.amount_minor)
-      AND abs(l.day - e.day) <= p.window_days AND e.amount_minor + l.amount_minor <> 0
 ),
 counted AS (
     SELECT *, count(*) OVER (PARTITION BY line_id) AS of_line, count(*) OVER (PARTITION BY expected_id) AS of_expected

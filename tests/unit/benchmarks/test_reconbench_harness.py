@@ -8,9 +8,12 @@ from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from benchmarks.reconbench import orders
 from benchmarks.reconbench.harness import ACCEPTANCE, MatcherError, Run, run
+from benchmarks.reconbench.orders import result_digests
 from benchmarks.reconbench.page import page, write_page
 from benchmarks.reconbench.report import acceptance_lines, to_json
 
@@ -47,6 +50,36 @@ def test_a_matcher_that_does_little_misses_what_is_asked_and_the_run_says_where(
 
 def test_a_matcher_that_depends_on_the_order_of_rows_is_found_out():
     assert small_run(careless=True, seeds=1).worst["result_digests"] > 1
+
+
+def test_row_orders_that_were_tried_are_not_tried_again_by_the_same_program(tmp_path: Path):
+    frame = pl.DataFrame({"item_id": range(50)})
+    for side in ("bank", "ledger"):
+        frame.write_parquet(tmp_path / f"{side}.parquet")
+    asked: list[tuple[bool, int]] = []
+
+    def ask(folder: Path, threads: int) -> str:
+        asked.append((pl.read_parquet(folder / "bank.parquet").equals(frame), threads))
+        return "same"
+
+    def tried(shuffles: int, mark: str) -> set[str]:
+        return result_digests(
+            ask, tmp_path, tmp_path / "mixed", shuffles=shuffles, journal=tmp_path / "orders.jsonl", mark=mark
+        )
+
+    assert tried(2, "one") == tried(2, "one") == {"same"}
+    assert asked == [(False, 1), (False, 2)] * 2
+    tried(3, "one")
+    assert len(asked) == 6
+    tried(1, "another")
+    assert len(asked) == 8
+
+
+def test_a_program_that_changes_while_it_is_measured_ends_the_measurement(monkeypatch: pytest.MonkeyPatch):
+    marks = iter(["before", "after"])
+    monkeypatch.setattr(orders, "program_mark", lambda: next(marks))
+    with pytest.raises(MatcherError, match="changed while it was measured"):
+        run(tier="S", rows=1_000, seeds=range(3, 4), shuffles=0, matcher=(sys.executable, str(MATCHER)))
 
 
 def test_one_late_line_changes_no_other_decision_of_a_sound_matcher():

@@ -30,6 +30,16 @@ def test_uetr_clears_a_truncated_reference():
     assert outcome.in_flight == [3]
 
 
+def test_what_another_line_explains_by_what_it_states_is_not_cleared_by_amount_and_party():
+    known = {"party_account": "DE00CARDIA"}
+    items = frame(receipt(1, 9900, "PO-1"), line(2, -9850, charges_minor=50, **known), line(3, -9900, **known))
+    outcome = reconcile_items(items)
+    assert outcome.sets == {}
+    assert outcome.codes[frozenset({1, 2})] == "FEE_DIFF"
+    nobody_else = reconcile_items(items.filter(pl.col("item_id") != 2))
+    assert nobody_else.sets == {frozenset({1, 3}): "amount-party"}
+
+
 def test_reject_undoes_its_instruction():
     outcome = reconcile_items(frame(instruction(1, 500), item(2, "REJECT", 500, corrects_id=1)))
     assert outcome.sets == {frozenset({1, 2}): "own-reject"}
