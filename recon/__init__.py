@@ -12,6 +12,7 @@ request_unmatch, unmatch_set    a cleared set taken back
 build_warehouse, quality_scores nostro.duckdb for analysts, and how good the data of a day was
 export_days                     the same tables as Parquet, one file a bank account and day
 list_runs, replay, run_diff, break_counterfactuals                runs again, side by side, and what would change them
+verify_run                      a finished run checked whole, by a program that knows nothing of the matcher
 export_breaks, import_decisions breaks to a spreadsheet, decisions back
 sign_off, sign_offs, cash_identity, draw_sample, review_set, rule_precision     sign-off and what it rests on
 build_warehouse                 nostro.duckdb for analysts
@@ -98,6 +99,8 @@ from recon.run_diff import Cause, Change, RunDiff, run_diff
 from recon.runs import reconcile
 from recon.signing import CashIdentity, DaySignOff, IdentityLine, Signature, cash_identity, sign_off, sign_offs
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
+from recon.verifier_rules import Fault
+from recon.verifier_run import RunVerdict, verify_run
 from recon.warehouse import QualityScore, WarehouseReport, build_warehouse, quality_scores
 from recon.workflow import (
     Threshold,
@@ -139,6 +142,7 @@ __all__ = [
     "EntryLeg",
     "ExclusiveLegError",
     "ExplainedItem",
+    "Fault",
     "FileRefusedError",
     "FileResult",
     "Filters",
@@ -164,6 +168,7 @@ __all__ = [
     "RunDiff",
     "RunReport",
     "RunRow",
+    "RunVerdict",
     "SetNotZeroError",
     "Severity",
     "SignOff",
@@ -226,5 +231,6 @@ __all__ = [
     "templates_for",
     "trace",
     "unmatch_set",
+    "verify_run",
     "write_certificates",
 ]

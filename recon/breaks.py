@@ -51,7 +51,8 @@ OPEN_SCHEMA: dict[str, pl.DataType] = {
 @dataclass(frozen=True, slots=True)
 class Break:
     """One thing that is wrong. `amount_minor` is what its items leave on T (debit +); `item_ref` how people
-    name it; `break_id` the same in every run while the anchor posting stays the same."""
+    name it; `break_id` the same in every run while the anchor posting stays the same; `suggested_rule` the rule
+    that would clear its items if it did more than suggest."""
 
     break_id: str
     code: BreakCode
@@ -65,6 +66,7 @@ class Break:
     explanation: str
     proposal: Proposal
     finding_id: int | None = None
+    suggested_rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,8 @@ DECIDED_SCHEMA: dict[str, pl.DataType] = {
     "item_id": pl.Int64(),
 }
 DECIDED_VERSION = 1
-_NUMBERED = ("set_ordinal", "rule_version")
+DECIDED_RULES: tuple[str, ...] = ("adjustment", "manual-match", "adjustment-undone")
+_GIVEN = ("set_ordinal", "rule_version", "is_fungible")
 
 # A set as its sorted items: what makes two sets the same.
 Members = tuple[int, ...]
@@ -51,11 +52,15 @@ class RunInputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decisions:
-    """Cleared sets (`SET_SCHEMA`), breaks of items, and every open item with its code (`OPEN_SCHEMA`)."""
+    """Cleared sets (`SET_SCHEMA`), breaks of items, and every open item with its code (`OPEN_SCHEMA`).
+
+    `exact_keys`: what either engine counted (`recon.matching.Cascade`).
+    """
 
     sets: pl.DataFrame
     breaks: tuple[Break, ...]
     open_rows: pl.DataFrame
+    exact_keys: tuple[int, int]
 
 
 # Lines of earlier sets that carry a reference of these open items (`CLEARED_LINE_SCHEMA`): an open line may repeat one.
@@ -97,7 +102,12 @@ def decide(inputs: RunInputs, cleared_before: ClearedBefore, *, threads: int = 1
     suggested = _suggestions(cascade.sets, held, inputs.items)
     rows = [found.open_items, *(_open_rows(inputs.items, each) for each in suggested)]
     breaks = sorted((*found.breaks, *suggested), key=lambda b: (b.account, b.item_ref, b.break_id))
-    return Decisions(sets=sets, breaks=tuple(breaks), open_rows=pl.concat(rows).sort("item_id"))
+    return Decisions(
+        sets=sets,
+        breaks=tuple(breaks),
+        open_rows=pl.concat(rows).sort("item_id"),
+        exact_keys=cascade.exact_keys,
+    )
 
 
 def _cleared_now(items: pl.DataFrame, sets: pl.DataFrame) -> pl.DataFrame:
@@ -131,8 +141,9 @@ def _decided_sets(decided: pl.DataFrame, before: int) -> pl.DataFrame:
         .with_columns(
             (pl.struct("decision", "account_id").rle_id().cast(pl.Int32) + before + 1).alias("set_ordinal"),
             pl.lit(DECIDED_VERSION, dtype=pl.Int32).alias("rule_version"),
+            pl.lit(value=False).alias("is_fungible"),
         )
-        .with_columns(pl.lit(None).alias(name) for name in SET_SCHEMA if name not in {*DECIDED_SCHEMA, *_NUMBERED})
+        .with_columns(pl.lit(None).alias(name) for name in SET_SCHEMA if name not in {*DECIDED_SCHEMA, *_GIVEN})
         .select([pl.col(name).cast(kind) for name, kind in SET_SCHEMA.items()])
     )
 
@@ -140,7 +151,8 @@ def _decided_sets(decided: pl.DataFrame, before: int) -> pl.DataFrame:
 def _suggestions(sets: pl.DataFrame, held: Mapping[int, str], items: pl.DataFrame) -> list[Break]:
     found = []
     for ordinal, why in sorted(held.items()):
-        ids = sets.filter(pl.col("set_ordinal") == ordinal)["item_id"].sort()
+        legs = sets.filter(pl.col("set_ordinal") == ordinal)
+        ids = legs["item_id"].sort()
         members = list(items_from_frame(items.filter(pl.col("item_id").is_in(ids.to_list())).sort("item_id")))
         anchor = anchor_of(members)
         text = f"{why} One word of a person would close it: `nostro breaks propose B{anchor.item_id} --match`."
@@ -157,6 +169,7 @@ def _suggestions(sets: pl.DataFrame, held: Mapping[int, str], items: pl.DataFram
                 age_days=max(item.age_days for item in members),
                 explanation=text,
                 proposal=Proposal("No entry: look at the items, then match them by hand or leave them open."),
+                suggested_rule=legs["rule"][0],
             )
         )
     return found

@@ -24,9 +24,11 @@ from ledger import Connection, transaction
 from recon.board import break_show
 from recon.breaks import taxonomy_digest_parts
 from recon.codes import BreakCode
-from recon.deciding import Decisions, RunInputs, decide
+from recon.deciding import DECIDED_RULES, DECIDED_VERSION, Decisions, RunInputs, decide
 from recon.errors import NoRunError
 from recon.matching import Tolerances, rules_sha256
+from recon.matching.rules import declared_rules
+from recon.matching.search import MARGIN
 from recon.relaxation import Counterfactual, counterfactuals
 from recon.report import run_of
 
@@ -65,6 +67,14 @@ def code_sha256() -> str:
 def pack(inputs: RunInputs, cleared_before: pl.DataFrame) -> bytes:
     """The archive of a run's inputs."""
     told = {
+        "rules": [
+            *(
+                {"code": code, "version": DECIDED_VERSION, "key": None, "is_fungible": False, "by": "people"}
+                for code in DECIDED_RULES
+            ),
+            *(rule | {"by": "rule"} for rule in declared_rules()),
+        ],
+        "scored_margin": MARGIN,
         "denied": [[list(members), why] for members, why in sorted(inputs.denied.items())],
         "suggested": dict(sorted(inputs.suggested.items())),
         "tolerances": {

@@ -21,9 +21,10 @@ from recon.accounts import BankAccount, bank_accounts, tolerances
 from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, taxonomy_digest_parts
 from recon.certificate import certify, write_certificates
 from recon.codes import BreakCode
-from recon.deciding import DECIDED_SCHEMA, Members, Remembered, RunInputs, decide
+from recon.deciding import DECIDED_SCHEMA, Decisions, Members, Remembered, RunInputs, decide
 from recon.errors import NoRunError
 from recon.explain import explain_statement
+from recon.item_rows import row_hashes
 from recon.matching import ITEM_SCHEMA, Tolerances, rules_sha256
 from recon.matching.items import LINE, RECEIPT
 from recon.material import code_sha256, keep
@@ -93,8 +94,11 @@ def _publish(conn: Connection, book_id: int, business_date: dt.date, digest: str
     look_up = Remembered(cleared_before(conn, book_id, business_date))
     found = decide(inputs, look_up, threads=threads)
     breaks = [*found.breaks, *_statement_breaks(conn, book_id, business_date, accounts)]
-    _stage(conn, found.sets, breaks, found.open_rows)
-    row = conn.execute("SELECT recon.publish_run(%s, %s, %s, %s)", (book_id, business_date, digest, rules)).fetchone()
+    _stage(conn, inputs, found, breaks)
+    row = conn.execute(
+        "SELECT recon.publish_run(%s, %s, %s, %s, %s, %s)",
+        (book_id, business_date, digest, rules, *found.exact_keys),
+    ).fetchone()
     assert row is not None
     run_id = int(str(row[0]))
     keep(conn, run_id=run_id, inputs=inputs, cleared_before=look_up.found)
@@ -231,8 +235,11 @@ def _statement_breaks(
     return breaks
 
 
-def _stage(conn: Connection, sets: pl.DataFrame, breaks: Sequence[Break], open_rows: pl.DataFrame) -> None:
-    stage(conn, "stage_leg", sets.rename({"item_id": "posting_id"}))
+def _stage(conn: Connection, inputs: RunInputs, found: Decisions, breaks: Sequence[Break]) -> None:
+    hashes = row_hashes(pl.concat([inputs.items, inputs.later]))
+    legs = found.sets.join(hashes, on="item_id", how="left", validate="1:1")
+    open_rows = found.open_rows.join(hashes, on="item_id", how="left", validate="1:1")
+    stage(conn, "stage_leg", legs.rename({"item_id": "posting_id"}))
     stage(conn, "stage_break", pl.DataFrame([_break_row(b) for b in breaks], schema=_BREAK_SCHEMA, orient="row"))
     stage(conn, "stage_open", open_rows.rename({"item_id": "posting_id", "date": "item_date"}))
 
@@ -251,6 +258,7 @@ _BREAK_SCHEMA: dict[str, pl.DataType] = {
     "proposal": pl.String(),
     "proposal_legs": pl.String(),
     "finding_id": pl.Int64(),
+    "suggested_rule": pl.String(),
 }
 
 
@@ -270,4 +278,5 @@ def _break_row(found: Break) -> tuple[object, ...]:
         found.proposal.text,
         legs,
         found.finding_id,
+        found.suggested_rule,
     )

@@ -131,9 +131,16 @@ def _signed_minor(element: etree._Element, exponent: int) -> int:
 
 
 def prove_account(
-    conn: Connection, *, run_id: int, bank_account_id: int, statement_id: int, business_date: dt.date
+    conn: Connection,
+    *,
+    run_id: int,
+    bank_account_id: int,
+    statement_id: int,
+    business_date: dt.date,
+    is_known_to_run: bool = False,
 ) -> Proof:
-    """Recompute a bank account's day from raw bytes and raw postings.
+    """Recompute a bank account's day from raw bytes and raw postings; with `is_known_to_run` from those only that
+    the run could know, whatever came since.
 
     Raises `ReconCheckError` when a set that the run cleared does not add up to zero, or an open item is not on
     this account's cash in transit. The residual is the caller's to judge.
@@ -153,8 +160,9 @@ def prove_account(
     else:
         reader = {"mt940": read_raw_mt940, "bai2": read_raw_bai2}.get(str(head[6]), read_raw_statement)
         raw = reader(zlib.decompress(head[0]), ordinal=_int(head[1]), exponent=_int(head[2]))
-    nostro = _balance(conn, _int(head[3]), bank_account_id, business_date)
-    transit = _balance(conn, _int(head[4]), bank_account_id, business_date)
+    unknown_to = run_id if is_known_to_run else None
+    nostro = _balance(conn, _int(head[3]), bank_account_id, business_date, unknown_to)
+    transit = _balance(conn, _int(head[4]), bank_account_id, business_date, unknown_to)
     open_row = conn.execute(
         "SELECT coalesce(sum(p.amount_minor), 0)::bigint, count(*), count(*) FILTER (WHERE p.account_id <> %s)"
         " FROM recon.open_item o JOIN ledger.posting p USING (posting_id)"
@@ -205,6 +213,7 @@ SELECT coalesce(sum(p.amount_minor), 0)::bigint
               WHERE b.bank_account_id = %s AND u.posting_id IS NOT NULL
               GROUP BY u.posting_id) d USING (posting_id)
  WHERE p.account_id = %s AND coalesce(d.closing_date, p.effective_date) <= %s
+   AND p.batch_id NOT IN (SELECT batch_id FROM recon.run_unknown_batch WHERE run_id = %s)
 """
 
 # Sets never change, so each is checked by the certificates of the run that published it.
@@ -220,8 +229,10 @@ SELECT count(*), min(x.match_set_id) FILTER (WHERE x.total <> 0)
 """
 
 
-def _balance(conn: Connection, account_id: int, bank_account_id: int, business_date: dt.date) -> int:
-    row = conn.execute(_BALANCE, (bank_account_id, account_id, business_date)).fetchone()
+def _balance(
+    conn: Connection, account_id: int, bank_account_id: int, business_date: dt.date, unknown_to: int | None
+) -> int:
+    row = conn.execute(_BALANCE, (bank_account_id, account_id, business_date, unknown_to)).fetchone()
     assert row is not None
     return _int(row[0])
 

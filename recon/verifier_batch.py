@@ -1,33 +1,21 @@
 """The independent verifier of a batch run: everything it wrote, again, from the files it read.
 
-Lives here: reading the files and the manifest, running `verifier_batch.sql`, the digest. Must not live here: anything
-of the matcher or of the break rules (`recon.matching`, `recon.breaks`): an import contract says so. What it knows of
-a rule is what the manifest declares: code, version, order, and the column that members share.
+Lives here: reading the files and the manifest, the digest. Must not live here: the checks themselves
+(`recon.verifier_rules`), anything of the matcher or of the break rules (`recon.matching`, `recon.breaks`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from recon.codes import BreakCode
+from recon.verifier_rules import Fault, declare, run_checks, script_text
 
 _FILES = {"match": "matches", "proof": "proofs", "break_item": "breaks", "certificate": "certificate"}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that does not hold: its kind, where (item, set or account), and what was found."""
-
-    kind: str
-    place: str
-    message: str
 
 
 def verify_batch(
@@ -58,51 +46,29 @@ def verify_batch(
         db.read_parquet(str(ledger)).create_view("ledger_file")
         for view, name in _FILES.items():
             db.read_parquet(str(out / f"{name}.parquet")).create_view(view)
-        _declare(db, manifest)
-        db.execute(_sql("verifier_batch"))
-        rows = db.execute("SELECT fault, place, message FROM finding ORDER BY fault, place, message").fetchall()
-        found += [Fault(str(kind), str(place), str(message)) for kind, place, message in rows]
+        settings = manifest["tolerances"]
+        declare(
+            db,
+            rules=manifest["rules"],
+            permitted=settings["may_clear"],
+            window_days=settings["window_days"],
+            rounding_minor=settings["rounding_minor"],
+            margin=manifest["scored_margin"],
+        )
+        found += run_checks(db, "verifier_input", "verifier_rules", "verifier_certificate")
         found += _digest_faults(db, manifest)
     finally:
         db.close()
     return tuple(found)
 
 
-def _declare(db: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
-    """What the manifest says about rules, codes and settings, as tables."""
-    rules = [
-        (at, rule["code"], rule["version"], rule["key"], rule["is_fungible"])
-        for at, rule in enumerate(manifest["rules"])
-    ]
-    db.execute(
-        "CREATE TABLE rule_known (position INTEGER, code VARCHAR, version INTEGER, key VARCHAR, is_fungible BOOLEAN)"
-    )
-    db.executemany("INSERT INTO rule_known VALUES (?, ?, ?, ?, ?)", rules)
-    db.execute("CREATE TABLE code_known (code VARCHAR)")
-    db.executemany("INSERT INTO code_known VALUES (?)", [(code.value,) for code in BreakCode])
-    settings = manifest["tolerances"]
-    db.execute("CREATE TABLE code_permitted (code VARCHAR)")
-    permitted = settings["may_clear"]
-    if permitted:
-        db.executemany("INSERT INTO code_permitted VALUES (?)", [(code,) for code in permitted])
-    db.execute("CREATE TABLE setting (window_days INTEGER, rounding_minor BIGINT, margin INTEGER)")
-    db.execute(
-        "INSERT INTO setting VALUES (?, ?, ?)",
-        [settings["window_days"], settings["rounding_minor"], manifest["scored_margin"]],
-    )
-
-
 def _digest_faults(db: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> list[Fault]:
-    rows = db.execute(_sql("verifier_digest")).fetchall()
+    rows = db.execute(script_text("verifier_digest")).fetchall()
     lines = [f"{part},{count},{total or 0},{parity or 0}\n" for part, count, total, parity in rows]
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     if digest == manifest["result"]["result_sha256"]:
         return []
     return [Fault("result-digest", "manifest", "the files are not the result that the run signed")]
-
-
-def _sql(name: str) -> str:
-    return resources.files("recon").joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _file_sha256(path: Path) -> str:

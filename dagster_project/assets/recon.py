@@ -64,6 +64,12 @@ def signed_off(session: Session, day: dt.date) -> Verdict:
     return room.signed_off(session, day)
 
 
+@check(matches, blocking=True)
+def run_verified(session: Session, day: dt.date) -> Verdict:
+    """The day's run checked whole by a program that knows nothing of the matcher: every set, break and certificate."""
+    return room.run_verified(session, day)
+
+
 @check(matches)
 def cash_identity_holds(session: Session, day: dt.date) -> Verdict:
     """Ledger cash = the bank's closing balance + files in flight + unmatched items, itemised, to the cent."""
@@ -83,4 +89,4 @@ def unreconciled_amount(session: Session, day: dt.date) -> Verdict:
 
 
 ASSETS = [matches, breaks, certificates]
-CHECKS = [certificate_residual_zero, signed_off, cash_identity_holds, aged_breaks, unreconciled_amount]
+CHECKS = [certificate_residual_zero, signed_off, run_verified, cash_identity_holds, aged_breaks, unreconciled_amount]

@@ -260,6 +260,24 @@ def signed_off(session: Session, day: dt.date) -> Verdict:
     )
 
 
+FAULTS_SHOWN = 20
+
+
+def run_verified(session: Session, day: dt.date) -> Verdict:
+    """Whether the day's latest run holds before the independent verifier."""
+    found = recon.verify_run(session.conn, book_id=session.book_id, run_id=_run(session, day).run_id)
+    counts = {"items": found.items, "sets": found.sets, "faults": len(found.faults)}
+    if not found.faults:
+        return Verdict(
+            True, f"run {found.run_id} of {day} holds: {found.sets} sets, {found.breaks} breaks verified.", counts
+        )
+    first = found.faults[0]
+    rows = tuple((fault.kind, fault.place, fault.message) for fault in found.faults[:FAULTS_SHOWN])
+    told = f"{first.kind} {first.place}: {first.message}"
+    sentence = f"run {found.run_id} of {day} has {len(found.faults)} faults; first: {told}."
+    return Verdict(False, sentence, counts, (Table("faults", ("fault", "where", "what"), rows),))
+
+
 def cash_identity_holds(session: Session, day: dt.date) -> Verdict:
     """Whether ledger cash is the bank's closing balance, what is in flight and what is unmatched, to the cent."""
     found = recon.cash_identity(session.conn, book_id=session.book_id, business_date=day)

@@ -1,11 +1,13 @@
 """Commands of batch reconciliation: two Parquet files in, a proven result out, verified and repeated.
 
-Lives here: arguments, what is printed. Must not live here: matching, verification. No database is needed.
+Lives here: arguments, what is printed. Must not live here: matching, verification. No database is needed, but for
+verifying a nightly run, which is the same question.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +16,17 @@ import typer
 
 from nostro.cli.common import (
     EXIT_CHECK_FAILED,
+    BookOption,
     JsonOption,
     console,
     date_text,
     emit,
     parse_date,
     progress,
+    session,
 )
 from nostro.cli.reconciliation import recon_app
+from recon import Fault, verify_run
 from recon.matching import MAY_CLEAR, BatchResult, Tolerances, reconcile_parquet, replay_batch, update_batch
 from recon.verifier_batch import verify_batch
 
@@ -91,28 +96,49 @@ def _print_result(result: BatchResult) -> None:
 
 @recon_app.command("verify")
 def verify_command(
-    bank: BankArgument,
-    ledger: LedgerArgument,
-    out: ResultArgument,
+    run: Annotated[str, typer.Argument(help="A nightly run's number; or the Parquet file of bank lines.")],
+    ledger: Annotated[Path | None, typer.Argument(dir_okay=False, help="Parquet file of ledger items.")] = None,
+    out: Annotated[Path | None, typer.Argument(file_okay=False, help="Folder of the batch result.")] = None,
     threads: ThreadsOption = THREADS,
     memory_limit_gb: MemoryOption = 4,
     as_json: JsonOption = False,
+    book: BookOption = None,
 ) -> None:
-    """Check a batch result again from its files, by a program that knows nothing of the matcher. Status 5: a fault.
+    """Check a run again, whole, by a program that knows nothing of the matcher. Status 5: a fault.
 
-    Example: `nostro recon verify bank.parquet ledger.parquet result`
+    A number is a nightly run, checked against the books and the statements; three paths are a batch result.
+
+    Example: `nostro recon verify 3`
     """
-    with progress("verifying", quiet=as_json):
-        faults = verify_batch(bank, ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+    if ledger is not None and out is not None:
+        with progress("verifying", quiet=as_json):
+            faults = verify_batch(Path(run), ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+        emit({"faults": faults}, lambda: _print_faults(faults), as_json=as_json)
+    elif ledger is None and run.isdecimal():
+        with session(book=book) as s, progress("verifying", quiet=as_json):
+            found = verify_run(s.conn, book_id=s.book_id, run_id=int(run), threads=threads)
+        faults = found.faults
 
-    def text() -> None:
-        console.print("no fault" if not faults else f"{len(faults)} faults")
-        for fault in faults[:SHOWN_MAX]:
-            console.print(f"  {fault.kind} {fault.place}: {fault.message}")
+        def text() -> None:
+            console.print(
+                f"run {found.run_id} of {found.business_date}: {found.items:,} items, {found.sets:,} sets,"
+                f" {found.breaks:,} breaks, {found.certificates} certificates"
+            )
+            _print_faults(faults)
 
-    emit({"faults": faults}, text, as_json=as_json)
+        emit(found, text, as_json=as_json)
+    else:
+        raise typer.BadParameter("give a run's number, or the two Parquet files and the result's folder")
     if faults:
         raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def _print_faults(faults: Sequence[Fault]) -> None:
+    console.print("no fault" if not faults else f"{len(faults)} faults")
+    for fault in faults[:SHOWN_MAX]:
+        console.print(f"  {fault.kind} {fault.place}: {fault.message}")
+    if len(faults) > SHOWN_MAX:
+        console.print(f"  and {len(faults) - SHOWN_MAX} more; all of them with --json")
 
 
 @recon_app.command("replay")

@@ -22,12 +22,12 @@ import polars as pl
 
 from recon.codes import BreakCode
 from recon.errors import ReconCheckError
-from recon.matching.cascade import run_rules
+from recon.matching.cascade import refuse_other_count, run_rules
 from recon.matching.coding import code_groups, taxonomy_digest_parts
 from recon.matching.crosscheck import exact_keys
 from recon.matching.engine import Engine
 from recon.matching.items import Tolerances
-from recon.matching.rules import RULES, rules_sha256
+from recon.matching.rules import RULES, declared_rules, rules_sha256
 from recon.matching.search import MARGIN
 
 FORMAT = "nostro-batch/1"
@@ -181,11 +181,7 @@ def replay_batch(bank: Path, ledger: Path, out: Path, *, threads: int = 2, memor
 def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
     engine.first_pass()
     counted = exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts)
-    if counted != engine.exact_key_count:
-        raise ReconCheckError(
-            f"two engines count the exact keys differently, {engine.exact_key_count} and {counted};"
-            " nothing was written."
-        )
+    refuse_other_count(engine, counted)
     legs = run_rules(engine)
     engine.run("batch_context")
     engine.keep_rest()
@@ -291,10 +287,7 @@ def write_manifest(
         "layer": None if layer is None else dict(layer),
         "tolerances": asdict(tolerances) | {"may_clear": sorted(tolerances.may_clear)},
         "rules_sha256": rules_sha256(taxonomy_digest_parts()),
-        "rules": [
-            {"code": rule.code, "version": rule.version, "key": rule.key, "is_fungible": rule.is_fungible}
-            for rule in RULES
-        ],
+        "rules": declared_rules(),
         "scored_margin": MARGIN,
         "row_hash": f"duckdb {duckdb.__version__} hash",
         "result": asdict(result),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from recon.errors import ReconCheckError
+from recon.matching.crosscheck import exact_keys_of
 from recon.matching.engine import Engine
 from recon.matching.items import Tolerances
 from recon.matching.rules import RULES, Rule
@@ -20,6 +22,9 @@ SET_SCHEMA: dict[str, pl.DataType] = {
     "rule": pl.String(),
     "rule_version": pl.Int32(),
     "item_id": pl.Int64(),
+    "rivals": pl.Int32(),  # as in LEG_SCHEMA; none: nobody counted, people decided
+    "margin": pl.Int32(),
+    "is_fungible": pl.Boolean(),
 }
 LEG_SCHEMA: dict[str, pl.DataType] = {
     "position": pl.Int32(),  # of the rule, from 0
@@ -33,24 +38,40 @@ LEG_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Cleared sets (`SET_SCHEMA`, one row a leg) and the items that stay open (`ITEM_SCHEMA`)."""
+    """Cleared sets (`SET_SCHEMA`, one row a leg) and the items that stay open (`ITEM_SCHEMA`).
+
+    `exact_keys`: how many keys one line and one expectation carry, nobody else, as either engine counted them.
+    """
 
     sets: pl.DataFrame
     open_items: pl.DataFrame
+    exact_keys: tuple[int, int]
 
 
 def clear(items: pl.DataFrame, *, tolerances: Tolerances, threads: int = 1) -> Cascade:
     """Clear what the rules can prove.
 
-    `items` has `ITEM_SCHEMA`, one row a posting, in any order. The result depends on its rows alone.
+    `items` has `ITEM_SCHEMA`, one row a posting, in any order. The result depends on its rows alone. Raises
+    `ReconCheckError` when the engines disagree about the exact keys.
     """
     engine = Engine.of_frame(items, tolerances=tolerances, threads=threads)
     try:
         engine.first_pass()
+        counted = exact_keys_of(items.lazy())
+        refuse_other_count(engine, counted)
         legs = pl.concat([_first_pass_legs(engine), run_rules(engine)])
-        return Cascade(sets=_numbered(legs), open_items=engine.open_items())
+        return Cascade(_numbered(legs), engine.open_items(), (engine.exact_key_count, counted))
     finally:
         engine.close()
+
+
+def refuse_other_count(engine: Engine, counted: int) -> None:
+    """Raises `ReconCheckError` unless the other engine counted as many exact keys as this one."""
+    if counted != engine.exact_key_count:
+        raise ReconCheckError(
+            f"two engines count the exact keys differently, {engine.exact_key_count} and {counted};"
+            " nothing was written."
+        )
 
 
 def run_rules(engine: Engine) -> pl.DataFrame:
@@ -106,8 +127,13 @@ def _first_pass_legs(engine: Engine) -> pl.DataFrame:
 
 def _numbered(legs: pl.DataFrame) -> pl.DataFrame:
     rules = pl.DataFrame(
-        {"position": range(len(RULES)), "rule": [r.code for r in RULES], "rule_version": [r.version for r in RULES]},
-        schema={"position": pl.Int32(), "rule": pl.String(), "rule_version": pl.Int32()},
+        {
+            "position": range(len(RULES)),
+            "rule": [rule.code for rule in RULES],
+            "rule_version": [rule.version for rule in RULES],
+            "is_fungible": [rule.is_fungible for rule in RULES],
+        },
+        schema_overrides={"position": pl.Int32(), "rule_version": pl.Int32()},
     )
     return (
         legs.with_columns(pl.col("item_id").min().over("position", "group_id").alias("first_item"))

@@ -1,6 +1,6 @@
 """The same count by another engine: keys that exactly one line and one expectation carry.
 
-Lives here: Polars' and numpy's answer, from the Parquet files alone. Must not live here: DuckDB, rules.
+Lives here: Polars' and numpy's answer, from the Parquet files or the frame alone. Must not live here: DuckDB, rules.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ def exact_keys(bank: Path, ledger: Path, *, late: Path | None = None, accounts: 
     chosen = pl.lit(value=True) if accounts is None else pl.col("account").is_in(list(accounts))
     books = pl.scan_parquet(ledger).filter(chosen)
     banks = pl.scan_parquet([bank, *([] if late is None else [late])]).filter(chosen)
+    return _counted(banks, books)
+
+
+def exact_keys_of(items: pl.LazyFrame) -> int:
+    """The same of one frame with both sides' items."""
+    return _counted(items, items)
+
+
+def _counted(banks: pl.LazyFrame, books: pl.LazyFrame) -> int:
     answers = books.select(pl.col("corrects_id").drop_nulls().unique()).collect()["corrects_id"]
     lines = _once(_hashes(banks, pl.col("kind") == "LINE", pl.col("amount_minor"), answers))
     is_expected = pl.col("kind").is_in(["INSTRUCTION", "RECEIPT"])

@@ -62,6 +62,13 @@ def rule_sql(name: str) -> str:
     return resources.files("recon.matching").joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
+def declared_rules() -> list[dict[str, str | int | bool | None]]:
+    """What a verifier needs to know of each rule, in order: kept with every result."""
+    return [
+        {"code": rule.code, "version": rule.version, "key": rule.key, "is_fungible": rule.is_fungible} for rule in RULES
+    ]
+
+
 def _declaration() -> str:
     return resources.files("recon.matching").joinpath("rules.yaml").read_text(encoding="utf-8")
 

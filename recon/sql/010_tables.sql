@@ -228,11 +228,32 @@ CREATE TABLE recon.run (
     input_sha256  text NOT NULL,
     rules_sha256  text NOT NULL,
     item_count    int  NOT NULL,
-    recorded_at   timestamptz NOT NULL DEFAULT now(),
-    recorded_by   text NOT NULL DEFAULT session_user,
-    CONSTRAINT run_once UNIQUE (book_id, business_date, input_sha256)
+    exact_keys        int    NOT NULL,
+    exact_keys_again  int    NOT NULL,
+    snapshot          pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
+    xid               xid8   NOT NULL DEFAULT pg_current_xact_id(),
+    system_identifier bigint NOT NULL,
+    high_batch_id     bigint NOT NULL,
+    recorded_at       timestamptz NOT NULL DEFAULT now(),
+    recorded_by       text   NOT NULL DEFAULT session_user,
+    CONSTRAINT run_once UNIQUE (book_id, business_date, input_sha256),
+    CONSTRAINT run_engines_agree CHECK (exact_keys = exact_keys_again)
 );
 COMMENT ON TABLE recon.run IS 'One reconciliation of a book and day; the same inputs are the same run.';
+COMMENT ON CONSTRAINT run_engines_agree ON recon.run IS
+    'Keys that one line and one expectation carry, counted by DuckDB and again by Polars: equal, or nothing is published.';
+COMMENT ON COLUMN recon.run.snapshot IS
+    'What was committed when the run was published; with xid, system_identifier and high_batch_id: the postings that it could know.';
+
+-- What each run could not know: batches that were not committed then, or that came after the books were restored elsewhere.
+CREATE VIEW recon.run_unknown_batch AS
+SELECT r.run_id, b.batch_id
+  FROM recon.run r JOIN ledger.batch b ON b.book_id = r.book_id AND b.system_identifier = r.system_identifier AND b.xid >= pg_snapshot_xmin(r.snapshot)
+ WHERE NOT pg_visible_in_snapshot(b.xid, r.snapshot) AND NOT (b.xid = r.xid AND b.batch_id <= r.high_batch_id)
+UNION ALL
+SELECT r.run_id, b.batch_id
+  FROM recon.run r JOIN ledger.batch b ON b.book_id = r.book_id AND b.system_identifier <> r.system_identifier AND b.batch_id > r.high_batch_id;
+COMMENT ON VIEW recon.run_unknown_batch IS 'Batches of postings that a run could not know.';
 
 CREATE TABLE recon.run_attempt (
     attempt_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -259,20 +280,33 @@ CREATE TABLE recon.match_set (
     rule_version int    NOT NULL,
     leg_count    int    NOT NULL CHECK (leg_count >= 2),
     as_of_date   date   NOT NULL,
+    bank_minor   bigint  NOT NULL,
+    books_minor  bigint  NOT NULL,
+    rivals       int     CHECK (rivals >= 0),
+    margin       int,
+    is_fungible  boolean NOT NULL,
     CONSTRAINT match_set_ordinal UNIQUE (run_id, set_ordinal),
-    CONSTRAINT match_set_book UNIQUE (match_set_id, book_id)
+    CONSTRAINT match_set_book UNIQUE (match_set_id, book_id),
+    CONSTRAINT match_set_equation CHECK (bank_minor + books_minor = 0),
+    CONSTRAINT match_set_rivals CHECK (rivals IS NOT NULL OR rule IN ('adjustment', 'adjustment-undone', 'manual-match'))
 );
-COMMENT ON TABLE recon.match_set IS 'A group of T postings that adds up to zero, and the rule that found it.';
+COMMENT ON TABLE recon.match_set IS
+    'A group of T postings that adds up to zero, the rule that found it, and its proof: the equation (bank lines against '
+    'everything else), how many open items could have stood in for a member, and by how much it was ahead of them.';
+COMMENT ON COLUMN recon.match_set.rivals IS 'Open items that could have stood in for a member; none: people decided, nobody counted.';
+COMMENT ON COLUMN recon.match_set.margin IS 'Points ahead of the next best, where sets are scored.';
 
 CREATE TABLE recon.match_leg (
     book_id              int    NOT NULL,
     posting_id           bigint NOT NULL,
     generation           int    NOT NULL DEFAULT 0 CHECK (generation >= 0),
     match_set_id         bigint NOT NULL,
+    row_sha256           bytea  NOT NULL CHECK (length(row_sha256) = 32),
     unmatched_generation int GENERATED ALWAYS AS (CASE WHEN generation > 0 THEN generation - 1 END) STORED,
     CONSTRAINT match_leg_exclusive PRIMARY KEY (book_id, posting_id, generation)
 );
 CREATE INDEX match_leg_set ON recon.match_leg (match_set_id);
+COMMENT ON COLUMN recon.match_leg.row_sha256 IS 'Hash of the row that the run saw (recon.item_rows): what was decided from cannot be changed later.';
 COMMENT ON TABLE recon.match_leg IS
     'Each T posting is in at most one live set: the key says so. A generation above 0 needs the un-match of the one before.';
 
@@ -316,6 +350,7 @@ CREATE TABLE recon.break_run (
     proposal        text   NOT NULL,
     proposal_legs   jsonb  NOT NULL,
     finding_id      bigint REFERENCES recon.statement_finding,
+    suggested_rule  text,
     PRIMARY KEY (run_id, break_id)
 );
 COMMENT ON TABLE recon.break_run IS
@@ -333,6 +368,7 @@ CREATE TABLE recon.open_item (
     age_days        int    NOT NULL,
     code            text   NOT NULL,
     break_id        text,
+    row_sha256      bytea  NOT NULL CHECK (length(row_sha256) = 32),
     CONSTRAINT open_item_one_code PRIMARY KEY (run_id, posting_id),
     CONSTRAINT open_item_break FOREIGN KEY (run_id, break_id) REFERENCES recon.break_run,
     CONSTRAINT open_item_in_flight CHECK ((code = 'TIMING') = (break_id IS NULL))
@@ -375,7 +411,11 @@ CREATE UNLOGGED TABLE recon.stage_leg (
     set_ordinal  int NOT NULL,
     rule         text NOT NULL,
     rule_version int NOT NULL,
-    posting_id   bigint NOT NULL
+    posting_id   bigint NOT NULL,
+    rivals       int,
+    margin       int,
+    is_fungible  boolean NOT NULL,
+    row_sha256   text NOT NULL
 );
 CREATE UNLOGGED TABLE recon.stage_break (
     xid           xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -391,7 +431,8 @@ CREATE UNLOGGED TABLE recon.stage_break (
     explanation   text NOT NULL,
     proposal      text NOT NULL,
     proposal_legs jsonb NOT NULL,
-    finding_id    bigint
+    finding_id    bigint,
+    suggested_rule text
 );
 CREATE UNLOGGED TABLE recon.stage_open (
     xid        xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -401,7 +442,8 @@ CREATE UNLOGGED TABLE recon.stage_open (
     item_date  date NOT NULL,
     age_days   int NOT NULL,
     code       text NOT NULL,
-    break_id   text
+    break_id   text,
+    row_sha256 text NOT NULL
 );
 CREATE UNLOGGED TABLE recon.stage_receipt (
     xid               xid8 NOT NULL DEFAULT pg_current_xact_id(),

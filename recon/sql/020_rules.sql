@@ -4,7 +4,7 @@
 -- period was closed and it posted later; what policy answered to it counts with it.
 CREATE VIEW recon.cash_posting AS
 SELECT p.posting_id, p.book_id, p.account_id, p.amount_minor, p.currency_id, p.effective_date,
-       coalesce(own.closing_date, answered.closing_date, p.effective_date) AS as_of_date
+       coalesce(own.closing_date, answered.closing_date, p.effective_date) AS as_of_date, l.t_posting_id IS NOT NULL AS is_line
   FROM ledger.posting p
   LEFT JOIN recon.statement_line l ON l.t_posting_id = p.posting_id
   LEFT JOIN recon.statement_booking own ON own.statement_id = l.statement_id

@@ -112,6 +112,29 @@ SET plan_cache_mode = force_custom_plan AS $$
      ORDER BY p.posting_id
 $$;
 
+-- The postings on cash in transit that a run had to look at: counted by its day, known to it, in no set that stood then.
+CREATE FUNCTION recon.run_due(p_book_id int, p_run_id bigint)
+RETURNS TABLE (posting_id bigint, account text, is_cleared_later boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    SELECT ledger.require_book(p_book_id);
+    WITH run AS MATERIALIZED (SELECT * FROM recon.run r WHERE r.book_id = p_book_id AND r.run_id = p_run_id),
+    stood AS MATERIALIZED (
+        SELECT l.posting_id, s.as_of_date > r.business_date AS is_later
+          FROM run r JOIN recon.match_set s ON s.book_id = r.book_id AND s.run_id < r.run_id
+          JOIN recon.match_leg l USING (match_set_id)
+         WHERE NOT EXISTS (SELECT FROM recon.unmatch u WHERE u.book_id = l.book_id AND u.posting_id = l.posting_id
+                              AND u.generation = l.generation AND u.done_at < r.recorded_at))
+    SELECT p.posting_id, b.code, coalesce(s.is_later, false)
+      FROM run r
+      JOIN settlement.bank_account_root b ON b.book_id = r.book_id
+     CROSS JOIN LATERAL (SELECT * FROM recon.account_cash_posting p WHERE p.account_id = b.transit_account_id OFFSET 0) p
+      LEFT JOIN stood s USING (posting_id)
+     WHERE p.as_of_date <= r.business_date AND s.is_later IS DISTINCT FROM false
+       AND p.posting_id >> 20 NOT IN (SELECT n.batch_id FROM recon.run_unknown_batch n WHERE n.run_id = p_run_id)
+     ORDER BY p.posting_id
+$$;
+
 -- Lines that cleared before and carry one of these references: what a repeated booking repeats.
 CREATE FUNCTION recon.cleared_lines(
     p_book_id int, p_date date, p_end_to_end_ids text[], p_uetrs text[], p_servicer_refs text[], p_batches text[])
@@ -143,7 +166,8 @@ $$;
 
 -- Publishes sets, breaks and open items from this transaction's staged rows, all or nothing, and proves that
 -- nothing is left out: every T posting of the day is in exactly one live set or is one open item.
-CREATE FUNCTION recon.publish_run(p_book_id int, p_date date, p_input_sha256 text, p_rules_sha256 text) RETURNS bigint
+CREATE FUNCTION recon.publish_run(
+    p_book_id int, p_date date, p_input_sha256 text, p_rules_sha256 text, p_exact_keys int, p_exact_keys_again int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -151,21 +175,27 @@ DECLARE
     v_bad record;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
-    INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, item_count)
-    SELECT p_book_id, p_date, p_input_sha256, p_rules_sha256,
+    INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, exact_keys, exact_keys_again, system_identifier,
+                           high_batch_id, item_count)
+    SELECT p_book_id, p_date, p_input_sha256, p_rules_sha256, p_exact_keys, p_exact_keys_again,
+           (SELECT c.system_identifier FROM pg_control_system() c), (SELECT coalesce(max(b.batch_id), 0) FROM ledger.batch b),
            (SELECT count(*) FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id())
            + (SELECT count(*) FROM recon.stage_open o WHERE o.xid = pg_current_xact_id())
     RETURNING run_id INTO v_run;
 
-    INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date)
-    SELECT p_book_id, v_run, g.set_ordinal, min(g.rule), min(g.rule_version), count(*), max(p.as_of_date)
+    -- The equation is that of the postings, whatever was staged.
+    INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date, bank_minor, books_minor,
+                                 rivals, margin, is_fungible)
+    SELECT p_book_id, v_run, g.set_ordinal, min(g.rule), min(g.rule_version), count(*), max(p.as_of_date),
+           coalesce(sum(p.amount_minor) FILTER (WHERE p.is_line), 0), coalesce(sum(p.amount_minor) FILTER (WHERE NOT p.is_line), 0),
+           min(g.rivals), min(g.margin), bool_or(g.is_fungible)
       FROM recon.stage_leg g JOIN recon.cash_posting p USING (posting_id)
      WHERE g.xid = pg_current_xact_id()
      GROUP BY g.set_ordinal ORDER BY g.set_ordinal;
 
     WITH staged AS MATERIALIZED (DELETE FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id() RETURNING g.*)
-    INSERT INTO recon.match_leg (book_id, posting_id, generation, match_set_id)
-    SELECT p_book_id, g.posting_id, coalesce(u.generation + 1, 0), s.match_set_id
+    INSERT INTO recon.match_leg (book_id, posting_id, generation, match_set_id, row_sha256)
+    SELECT p_book_id, g.posting_id, coalesce(u.generation + 1, 0), s.match_set_id, decode(g.row_sha256, 'hex')
       FROM staged g
       JOIN recon.match_set s ON s.run_id = v_run AND s.set_ordinal = g.set_ordinal
       LEFT JOIN (SELECT u.posting_id, max(u.generation) AS generation FROM recon.unmatch u
@@ -174,15 +204,17 @@ BEGIN
 
     WITH staged AS (DELETE FROM recon.stage_break b WHERE b.xid = pg_current_xact_id() RETURNING b.*)
     INSERT INTO recon.break_run (run_id, break_id, code, item_ref, bank_account_id, currency, amount_minor, item_count,
-                                 first_date, age_days, explanation, proposal, proposal_legs, finding_id)
+                                 first_date, age_days, explanation, proposal, proposal_legs, finding_id, suggested_rule)
     SELECT v_run, s.break_id, s.code, s.item_ref, b.bank_account_id, s.currency, s.amount_minor, s.item_count,
-           s.first_date, s.age_days, s.explanation, s.proposal, s.proposal_legs, s.finding_id
+           s.first_date, s.age_days, s.explanation, s.proposal, s.proposal_legs, s.finding_id, s.suggested_rule
       FROM staged s LEFT JOIN settlement.bank_account_root b ON b.book_id = p_book_id AND b.code = s.account
      ORDER BY s.break_id;
 
     WITH staged AS (DELETE FROM recon.stage_open o WHERE o.xid = pg_current_xact_id() RETURNING o.*)
-    INSERT INTO recon.open_item (run_id, posting_id, bank_account_id, amount_minor, kind, reference, item_date, age_days, code, break_id)
-    SELECT v_run, s.posting_id, b.bank_account_id, p.amount_minor, s.kind, s.reference, s.item_date, s.age_days, s.code, s.break_id
+    INSERT INTO recon.open_item (run_id, posting_id, bank_account_id, amount_minor, kind, reference, item_date, age_days, code, break_id,
+                                 row_sha256)
+    SELECT v_run, s.posting_id, b.bank_account_id, p.amount_minor, s.kind, s.reference, s.item_date, s.age_days, s.code, s.break_id,
+           decode(s.row_sha256, 'hex')
       FROM staged s
       LEFT JOIN ledger.posting p USING (posting_id)
       LEFT JOIN settlement.bank_account_root b ON b.transit_account_id = p.account_id AND b.book_id = p_book_id
@@ -227,5 +259,5 @@ SET plan_cache_mode = force_custom_plan AS $$
                     WHERE i.file_id = f.file_id)
 $$;
 
-GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.transit_items, recon.cleared_lines, recon.log_run,
+GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.run_due, recon.transit_items, recon.cleared_lines, recon.log_run,
     recon.publish_run, recon.mark_files TO :app;

@@ -238,9 +238,11 @@ def test_a_posting_is_in_at_most_one_live_set(world: World, bank: BankBook) -> N
     with world.db.owner() as owner:
         new_set = (
             "WITH s AS (INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count,"
-            " as_of_date) SELECT 1, max(run_id), 99, 'x', 1, 2, '2026-11-02' FROM recon.run RETURNING match_set_id)"
-            " INSERT INTO recon.match_leg (book_id, posting_id, generation, match_set_id)"
-            " SELECT 1, %s, %s, match_set_id FROM s"
+            " as_of_date, bank_minor, books_minor, rivals, is_fungible)"
+            " SELECT 1, max(run_id), 99, 'x', 1, 2, '2026-11-02', 5, -5, 0, false FROM recon.run"
+            " RETURNING match_set_id)"
+            " INSERT INTO recon.match_leg (book_id, posting_id, generation, match_set_id, row_sha256)"
+            " SELECT 1, %s, %s, match_set_id, sha256('') FROM s"
         )
         assert isinstance(refused(owner, new_set, posting, 0), ExclusiveLegError)
         assert isinstance(refused(owner, new_set, posting, 1), SetNotZeroError)
@@ -252,13 +254,14 @@ def test_a_set_adds_up_to_zero_on_transit_accounts_only(world: World, bank: Bank
     nostro = world.one("SELECT n_posting_id FROM recon.statement_line LIMIT 1")
     with world.db.owner() as owner:
         owner.execute(
-            "INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date)"
-            " SELECT 1, max(run_id), 98, 'x', 1, 2, '2026-11-02' FROM recon.run"
+            "INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date,"
+            " bank_minor, books_minor, rivals, is_fungible)"
+            " SELECT 1, max(run_id), 98, 'x', 1, 2, '2026-11-02', 5, -5, 0, false FROM recon.run"
         )
         owner.commit()
         add = (
-            "INSERT INTO recon.match_leg (book_id, posting_id, match_set_id)"
-            " SELECT 1, %s, max(match_set_id) FROM recon.match_set"
+            "INSERT INTO recon.match_leg (book_id, posting_id, match_set_id, row_sha256)"
+            " SELECT 1, %s, max(match_set_id), sha256('') FROM recon.match_set"
         )
         unbalanced = refused(owner, add, open_posting)
         assert isinstance(unbalanced, SetNotZeroError)
@@ -338,7 +341,7 @@ def test_half_a_set_cannot_be_unmatched(world: World, bank: BankBook) -> None:
 
 def test_a_run_that_leaves_something_out_is_refused(world: World, bank: BankBook) -> None:
     cleared(world, bank)
-    error = refused(world.app, "SELECT recon.publish_run(1, '2026-11-02', 'x', 'x')")
+    error = refused(world.app, "SELECT recon.publish_run(1, '2026-11-02', 'x', 'x', 0, 0)")
     assert isinstance(error, ReconCheckError)
     assert error.constraint == "run_conserves"
 

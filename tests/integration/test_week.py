@@ -27,7 +27,7 @@ from nostro.database import Database
 from nostro.day import Desk, fresh_home, open_shop
 from nostro.demo import run_demo
 from nostro.report import compare
-from recon import arrived_files, build_warehouse, ingest_files, reconcile
+from recon import arrived_files, build_warehouse, ingest_files, list_runs, reconcile, verify_run
 from sandbox import Bank, Business, plan, read_setup, read_truth
 from settlement import apply_setup, file_content, payment_files
 from tests.support import table_hashes
@@ -84,6 +84,15 @@ def week(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week
     build_warehouse(desk.app, home / "nostro.duckdb")
     yield Week(database, home, business, tuple(j.path for j in files.journals), files.setup, desk)
     desk.close()
+
+
+def test_every_run_holds_before_the_verifier(week: Week) -> None:
+    with week.database.app() as conn:
+        runs = list_runs(conn, book_id=week.desk.book_id)
+        verdicts = [verify_run(conn, book_id=week.desk.book_id, run_id=run.run_id) for run in runs]
+    assert len(verdicts) >= DAYS
+    assert [verdict.faults for verdict in verdicts] == [()] * len(verdicts)
+    assert sum(verdict.sets for verdict in verdicts) > DAYS * 100
 
 
 def test_breaks_equal_what_the_banks_did_wrong_one_to_one(week: Week) -> None:

@@ -23,6 +23,7 @@ CHECKS = {
     "bank/statements:statement_chain_complete": True,
     "recon/certificates:certificate_residual_zero": True,
     "recon/certificates:signed_off": False,
+    "recon/matches:run_verified": True,
     "recon/matches:cash_identity_holds": False,
     "recon/breaks:aged_breaks": False,
     "recon/breaks:unreconciled_amount": False,

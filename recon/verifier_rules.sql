@@ -1,15 +1,7 @@
--- Every fault of a finished batch run, from its input files and what it wrote. Views bank_file, ledger_file, match,
--- proof, break_item and certificate are the files; rule_known and code_known what the manifest declares.
-CREATE VIEW input AS
-SELECT *, hash(
-    item_id, kind, account, currency, amount_minor, date, day, age_days, sla_days, reference, end_to_end_id, uetr,
-    payment_information_id, msg_id, servicer_ref, structured_ref, remittance, party_account, party_name, bank_tx_code,
-    return_reason, is_reversal, charges_minor, batch_count, corrects_id, rule, statement_line, value_date,
-    instructed_amount_minor, instructed_currency, rate_e9, fees_minor, reserve_minor, chargebacks_minor, original_ref)
-    AS row_hash,
-    kind IN ('LINE', 'PENDING') AS is_bank
-FROM (FROM bank_file UNION ALL BY NAME FROM ledger_file);
-
+-- Every fault of a finished run's sets, proofs and breaks, from the rows that it read and what it wrote. `input` has
+-- the rows with their hashes; `match`, `proof` and `break_item` what was written; rule_known and code_known what the
+-- run declared. Sets of people (position below 0) have no rivals: nobody counted. Rows that `aside` names were not
+-- offered to the rules, and `held` says which rule would have taken a row if it did more than suggest.
 CREATE TABLE finding (fault VARCHAR, place VARCHAR, message VARCHAR);
 
 -- Every item is in one place.
@@ -89,11 +81,13 @@ WHERE k.code IS NULL OR s.rule <> s.rule_max OR s.rule_version <> s.rule_version
 -- the rule's key (no key: within the window), that no rule up to this one took.
 CREATE TABLE placed AS
 SELECT i.item_id, i.kind = 'LINE' AS is_line, i.account, i.currency, i.amount_minor, i.day, i.end_to_end_id, i.uetr,
-       i.servicer_ref, i.payment_information_id, i.corrects_id, m.set_ordinal, coalesce(k.position, 1000000) AS position, k.key
+       i.servicer_ref, i.payment_information_id, i.corrects_id, m.set_ordinal,
+       coalesce(k.position, h.position, 1000000) AS position, k.key
 FROM input i
 LEFT JOIN match m USING (item_id)
 LEFT JOIN rule_known k ON k.code = m.rule
-WHERE i.kind IN ('LINE', 'INSTRUCTION', 'RECEIPT');
+LEFT JOIN held h USING (item_id)
+WHERE i.kind IN ('LINE', 'INSTRUCTION', 'RECEIPT') AND i.item_id NOT IN (SELECT item_id FROM aside);
 
 -- Only amounts that somebody else has too can have rivals, and only those who came later can be one.
 CREATE TABLE crowded AS
@@ -117,9 +111,10 @@ WHERE m.set_ordinal IS NOT NULL
 GROUP BY m.set_ordinal;
 
 INSERT INTO finding
-SELECT 'rivals', p.set_ordinal::VARCHAR, 'has ' || coalesce(r.rivals, 0) || ' rivals, the proof says ' || p.rivals
+SELECT 'rivals', p.set_ordinal::VARCHAR, 'has ' || coalesce(r.rivals, 0) || ' rivals, the proof says ' || coalesce(p.rivals::VARCHAR, 'nothing')
 FROM proof p LEFT JOIN rival r USING (set_ordinal)
-WHERE coalesce(r.rivals, 0) <> p.rivals
+LEFT JOIN rule_known k ON k.code = p.rule
+WHERE CASE WHEN k.position < 0 THEN p.rivals IS NOT NULL ELSE p.rivals IS DISTINCT FROM coalesce(r.rivals, 0) END
 UNION ALL
 SELECT 'margin', p.set_ordinal::VARCHAR, 'is scored and not clearly ahead of its rivals'
 FROM proof p WHERE NOT is_fungible AND margin < (SELECT margin FROM setting);
@@ -162,33 +157,3 @@ JOIN (SELECT break_id, count(*) AS items, sum(amount_minor) AS residual_minor, m
 WHERE s.items <> b.items OR s.residual_minor <> b.residual_minor OR s.code <> s.other
 UNION ALL
 SELECT 'break-sum', item_id::VARCHAR, code || ' belongs to no break' FROM break_item WHERE break_id IS NULL AND code <> 'TIMING';
-
--- The certificate, from the rows that came in and where they went.
-CREATE TABLE certified AS
-SELECT i.account, i.currency,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.is_bank), 0) AS bank_minor, count(*) FILTER (WHERE i.is_bank) AS bank_items,
-       coalesce(sum(i.amount_minor) FILTER (WHERE NOT i.is_bank), 0) AS ledger_minor,
-       count(*) FILTER (WHERE NOT i.is_bank) AS ledger_items,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.is_bank AND m.item_id IS NOT NULL), 0) AS bank_cleared_minor,
-       count(*) FILTER (WHERE i.is_bank AND m.item_id IS NOT NULL) AS bank_cleared_items,
-       coalesce(sum(i.amount_minor) FILTER (WHERE NOT i.is_bank AND m.item_id IS NOT NULL), 0) AS ledger_cleared_minor,
-       count(*) FILTER (WHERE NOT i.is_bank AND m.item_id IS NOT NULL) AS ledger_cleared_items
-FROM input i LEFT JOIN (SELECT DISTINCT item_id FROM match) m USING (item_id)
-GROUP BY i.account, i.currency;
-
-INSERT INTO finding
-SELECT 'certificate', coalesce(c.account, f.account) || ' ' || coalesce(c.currency, f.currency),
-       'the certificate does not say what came in, cleared and stayed open'
-FROM certified c
-FULL JOIN certificate f ON f.account = c.account AND f.currency = c.currency
-LEFT JOIN (SELECT account, currency, sum(explained_minor) AS explained_minor FROM proof GROUP BY ALL) x
-       ON x.account = c.account AND x.currency = c.currency
-WHERE c.account IS NULL OR f.account IS NULL
-   OR (c.bank_minor, c.bank_items, c.ledger_minor, c.ledger_items, c.bank_cleared_minor, c.bank_cleared_items,
-       c.ledger_cleared_minor, c.ledger_cleared_items, coalesce(x.explained_minor, 0),
-       c.bank_minor - c.bank_cleared_minor, c.bank_items - c.bank_cleared_items,
-       c.ledger_minor - c.ledger_cleared_minor, c.ledger_items - c.ledger_cleared_items, 0)
-      IS DISTINCT FROM
-      (f.bank_minor, f.bank_items, f.ledger_minor, f.ledger_items, f.bank_cleared_minor, f.bank_cleared_items,
-       f.ledger_cleared_minor, f.ledger_cleared_items, f.explained_minor, f.bank_open_minor, f.bank_open_items,
-       f.ledger_open_minor, f.ledger_open_items, f.residual_minor);
