@@ -57,6 +57,7 @@ from settlement.reading import (
     payment_file,
     payment_files,
     run_status,
+    verify_clearing,
     written_texts,
 )
 from settlement.recalling import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
@@ -166,5 +167,6 @@ __all__ = [
     "split_entry",
     "take_notice",
     "usual_profiles",
+    "verify_clearing",
     "written_texts",
 ]

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 from ledger import (
     AccessError,
-    AppendOnlyError,
     NostroError,
     OutcomeUnknownError,
     RefusedError,
@@ -173,9 +172,10 @@ register_constraint_errors(
         "dispute_once": FileStateError,
         "name_check_once": FileStateError,
         "dispute_reopened": FileStateError,
+        "obligation_known": NotKnownError,
         "clearing_member_once": DuplicateClaimError,
         "clearing_group_zero": DuplicateClaimError,
-        "clearing_member_by_group": AppendOnlyError,
+        "clearing_group_order": UnavailableError,
         "clearing_group_obligation": DuplicateClaimError,
         "clearing_group_transit": DuplicateClaimError,
         "clearing_group_entry": DuplicateClaimError,

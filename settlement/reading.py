@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg.rows import class_row, kwargs_row
 
-from ledger import Connection, translate_errors
+from ledger import Connection, Fault, translate_errors
 from settlement.errors import NotKnownError
 from settlement.model import (
     FileState,
@@ -42,6 +42,15 @@ SELECT f.file_id, f.run_id, f.part, b.code AS bank_account, f.rail, c.code AS cu
 
 def _file_row(**values: Any) -> PaymentFileStatus:
     return PaymentFileStatus(**{**values, "state": FileState(values["state"])})
+
+
+def verify_clearing(conn: Connection, *, book_id: int) -> tuple[Fault, ...]:
+    """Recompute invariant 10 from the rows: no posting in two clearing groups, each whole; empty: all is well."""
+    with translate_errors():
+        rows = conn.execute(
+            "SELECT invariant, place, fault FROM settlement.verify_clearing(%s) ORDER BY 1, 2, 3", (book_id,)
+        ).fetchall()
+    return tuple(Fault(*row) for row in rows)  # type: ignore[arg-type]
 
 
 def payment_files(

@@ -17,7 +17,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Which rows of a table belong to granted books: by its own book_id, or through the table it points to.
--- Six point without a foreign key (too dear a row). A table that does neither shows a restricted login nothing.
+-- Some point without a foreign key (too dear a row). A table that does neither shows a restricted login nothing.
 CREATE FUNCTION ledger.granted_rows(p_table regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -35,6 +35,8 @@ BEGIN
                        ('ledger.posting_day', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup_run', 'ledger.account', 'account_id', 'account_id'),
+                       ('settlement.frontier', 'ledger.account', 'account_id', 'account_id'),
+                       ('settlement.obligation', 'settlement.run', 'run_id', 'run_id'),
                        ('settlement.instruction', 'settlement.payment_file', 'file_id', 'file_id'),
                        ('settlement.instruction_event', 'settlement.instruction', 'instruction_id', 'instruction_id'),
                        ('settlement.reopening', 'settlement.instruction', 'instruction_id', 'instruction_id')) AS v (child, parent, own, theirs)

@@ -27,6 +27,7 @@ from ledger import (
 from ledger.errors import CheckFailedError, RefusedError, UnavailableError
 from nostro.cli.common import BookOption, JsonOption, console, emit, progress, session
 from nostro.cli.reconciliation import export_app
+from settlement import verify_clearing
 
 _COMMAND_SECONDS = 120
 RootOption = Annotated[
@@ -134,7 +135,7 @@ def verify_command(
             broken = (
                 verify_after(s.conn, book_id=s.book_id, after_seq=report.checked_from_seq)
                 if rest is None
-                else rest.result()
+                else (*rest.result(), *verify_clearing(s.conn, book_id=s.book_id))
             )
         faults = (*broken, *report.faults)
 

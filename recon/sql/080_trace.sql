@@ -39,8 +39,7 @@ BEGIN
      WHERE n.id IS NOT NULL;
 
     -- A number that names neither a payee's posting nor one on T stands for its entry.
-    IF v_number IS NOT NULL AND NOT EXISTS (SELECT FROM settlement.clearing_member m
-                                             WHERE m.book_id = p_book_id AND m.posting_id = ANY (v_named)) THEN
+    IF v_number IS NOT NULL AND NOT EXISTS (SELECT FROM settlement.clearing_of(v_named) m WHERE m.book_id = p_book_id) THEN
         SELECT array_agg(o.posting_id) INTO v_named
           FROM ledger.posting p JOIN ledger.entry e ON e.entry_id = p.entry_id
           JOIN ledger.posting o ON o.posting_id BETWEEN e.first_posting_id AND e.first_posting_id + e.posting_count - 1
@@ -60,7 +59,7 @@ BEGIN
             SELECT i.instruction_id FROM settlement.payment_file f JOIN settlement.instruction i USING (file_id)
              WHERE f.book_id = p_book_id AND p_key IN (f.msg_id, f.payment_information_id)
             UNION ALL
-            SELECT m.group_id FROM settlement.clearing_member m WHERE m.book_id = p_book_id AND m.posting_id = ANY (v_named)
+            SELECT m.group_id FROM settlement.clearing_of(v_named) m WHERE m.book_id = p_book_id
             UNION ALL
             SELECT g.group_id FROM settlement.clearing_group g WHERE g.transit_posting_id = ANY (v_transit)
             UNION ALL

@@ -24,9 +24,9 @@ COMMENT ON COLUMN settlement.run.proposed_at IS 'The caller''s clock; it is prin
 
 CREATE TABLE settlement.obligation (
     obligation_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    run_id           bigint NOT NULL REFERENCES settlement.run,
+    run_id           bigint NOT NULL,
     payee_id         int NOT NULL,
-    payee_version_id bigint NOT NULL REFERENCES settlement.payee_version,
+    payee_version_id bigint NOT NULL,
     account_id       int NOT NULL,
     owed_minor       bigint NOT NULL,
     pay_minor        bigint NOT NULL,
@@ -50,6 +50,28 @@ COMMENT ON COLUMN settlement.obligation.posting_ids IS 'The postings it was nett
 COMMENT ON COLUMN settlement.obligation.left_out_ids IS 'What else was open on the account when it was cut, in order: not due, held, waiting.';
 COMMENT ON COLUMN settlement.obligation.cut_through_id IS 'No posting with an id up to this one can have been missed by the cut (062_frontier.sql).';
 COMMENT ON COLUMN settlement.obligation.rest_minor IS 'What the payee was owed beside these postings when they were cut: not due, held.';
+
+-- What foreign keys would check once a row: run and payee version exist (and stay, since both are append-only).
+CREATE FUNCTION settlement.check_obligations() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_bad bigint;
+BEGIN
+    SELECT n.obligation_id INTO v_bad
+      FROM new_rows n
+      LEFT JOIN LATERAL (SELECT true AS is_there FROM settlement.run r WHERE r.run_id = n.run_id LIMIT 1) r ON true
+      LEFT JOIN LATERAL (SELECT true AS is_there FROM settlement.payee_version v
+                          WHERE v.payee_version_id = n.payee_version_id LIMIT 1) v ON true
+     WHERE r.is_there IS NULL OR v.is_there IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'obligation_known',
+            MESSAGE = format('Obligation %s is of a run or a payee version that is not there.', v_bad);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER check_obligations AFTER INSERT ON settlement.obligation
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_obligations();
+ALTER TABLE settlement.obligation ENABLE ALWAYS TRIGGER check_obligations;
 
 CREATE VIEW settlement.proposal_member AS
 SELECT o.obligation_id, m.posting_id FROM settlement.obligation o CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id);

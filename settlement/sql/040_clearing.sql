@@ -1,16 +1,21 @@
 -- Which postings a payment has taken, what came back, and what is held.
 -- Invariant 10: a payable posting is in at most one clearing group, for ever.
 
+-- The postings that a group takes are its obligation's, an array, and its own clearing debit. The groups of an account
+-- are counted without a gap, so whoever writes one has every one before it to compare with (ADR 0011).
 CREATE TABLE settlement.clearing_group (
     group_id             bigint PRIMARY KEY,
     book_id              int NOT NULL,
     account_id           int NOT NULL,
+    clearing_no          int NOT NULL CHECK (clearing_no > 0),
     member_count         int NOT NULL CHECK (member_count > 0),
+    low_posting_id       bigint NOT NULL,
+    high_posting_id      bigint NOT NULL,
     entry_id             bigint,
     clearing_posting_id  bigint,
     transit_posting_id   bigint,
     remainder_posting_id bigint,
-    clearing_id          bigint GENERATED ALWAYS AS IDENTITY,
+    CONSTRAINT clearing_group_order UNIQUE (account_id, clearing_no),
     CONSTRAINT clearing_group_transit UNIQUE (transit_posting_id),
     CONSTRAINT clearing_group_entry UNIQUE (entry_id),
     CONSTRAINT clearing_group_paid_or_zero
@@ -21,78 +26,168 @@ COMMENT ON TABLE settlement.clearing_group IS
     'A payee''s postings cleared together; without an entry they cleared each other (zero net). Id = obligation.';
 CREATE UNIQUE INDEX clearing_group_remainder ON settlement.clearing_group (remainder_posting_id)
     WHERE remainder_posting_id IS NOT NULL;
-CREATE INDEX clearing_group_account ON settlement.clearing_group (account_id, clearing_id);
-COMMENT ON COLUMN settlement.clearing_group.clearing_id IS 'The order in which groups cleared; their ids are of the proposal.';
+-- Which groups of an account can have taken a posting: those that reach as far.
+CREATE INDEX clearing_group_reach ON settlement.clearing_group (account_id, greatest(high_posting_id, clearing_posting_id));
+COMMENT ON CONSTRAINT clearing_group_order ON settlement.clearing_group IS
+    'Who writes the next group of an account has seen every one before it; of two at once, one fails.';
+COMMENT ON COLUMN settlement.clearing_group.clearing_no IS 'The order in which the groups of an account cleared: 1, 2, 3, …';
+COMMENT ON COLUMN settlement.clearing_group.member_count IS 'The postings of its obligation, and its clearing debit.';
+COMMENT ON COLUMN settlement.clearing_group.low_posting_id IS 'The least posting of its obligation; high_posting_id the greatest.';
 
-CREATE TABLE settlement.clearing_member (
-    book_id    int NOT NULL,
-    posting_id bigint NOT NULL,
-    group_id   bigint NOT NULL,
-    CONSTRAINT clearing_member_once PRIMARY KEY (book_id, posting_id)
-);
-COMMENT ON CONSTRAINT clearing_member_once ON settlement.clearing_member IS
-    'Invariant 10: a posting is cleared at most once, for ever.';
+CREATE VIEW settlement.clearing_member AS
+SELECT g.book_id, m.posting_id, g.group_id, g.account_id
+  FROM settlement.clearing_group g
+  JOIN settlement.obligation o ON o.obligation_id = g.group_id
+ CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) UNION ALL
+                     SELECT g.clearing_posting_id WHERE g.clearing_posting_id IS NOT NULL) m (posting_id);
+COMMENT ON VIEW settlement.clearing_member IS
+    'What each clearing group has taken, a posting a row: to read by group or in bulk. By posting: settlement.clearing_of.';
 
--- A group is written, and its members with it: the postings its obligation was netted from, and its own clearing debit.
--- They exist, lie on the payee's account, are as many as the group says and sum to zero, or nothing is written. One look
--- at each posting, by the key of its account; then one insert in the order of the members' key.
-CREATE FUNCTION settlement.claim_members() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
+-- Which of these postings a group has taken: one look at each by its key, then at the groups of its account that lie around it.
+CREATE FUNCTION settlement.clearing_of(p_posting_ids bigint[]) RETURNS TABLE (posting_id bigint, group_id bigint, book_id int)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    SELECT p.posting_id, g.group_id, g.book_id
+      FROM ledger.posting p
+     CROSS JOIN LATERAL (
+           SELECT * FROM settlement.clearing_group g
+            WHERE g.account_id = p.account_id AND greatest(g.high_posting_id, g.clearing_posting_id) >= p.posting_id
+              AND (p.posting_id BETWEEN g.low_posting_id AND g.high_posting_id OR p.posting_id = g.clearing_posting_id) OFFSET 0) g
+     CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
+     WHERE p.posting_id = ANY (p_posting_ids) AND (p.posting_id = g.clearing_posting_id OR p.posting_id = ANY (o.posting_ids))
+$$;
+
+CREATE FUNCTION settlement.is_cleared(p_posting_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM settlement.clearing_of(ARRAY[p_posting_id]))
+$$;
+
+-- The postings of an account from one id to another: those of ordinary batches, then those in blocks. (Without a setting
+-- and without rights of its own, so that the planner writes it into the query; and without columns that nobody asks for, since
+-- what is unnested is unnested.)
+CREATE FUNCTION settlement.postings_between(p_account_id int, p_low bigint, p_high bigint)
+    RETURNS TABLE (posting_id bigint, amount_minor bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT a.posting_id, a.amount_minor FROM ledger.posting a
+     WHERE a.account_id = p_account_id AND a.posting_id >= p_low AND a.posting_id <= p_high AND NOT a.in_block
+    UNION ALL
+    SELECT u.posting_id, u.amount_minor
+      FROM (SELECT (b.batch_id << 20) + pg_catalog.unnest(b.posting_nos) AS posting_id, pg_catalog.unnest(b.amounts) AS amount_minor
+              FROM ledger.posting_block b
+             WHERE b.account_id = p_account_id AND b.batch_id >= p_low >> 20 AND b.batch_id <= p_high >> 20) u
+     WHERE u.posting_id >= p_low AND u.posting_id <= p_high
+$$;
+
+-- A group is whole: the postings of its obligation, once each, and its own clearing debit exist, lie on the payee's account,
+-- are as many as the group says, and sum to zero. Mostly it takes whatever lies on the account between its first posting
+-- and its last: then reading that shows it. Else each posting is looked up by its key.
+-- And invariant 10: it takes nothing that a group before it has taken. What two groups share lies within the reach of
+-- both, so most pairs need no look at their postings. Groups at once cannot miss each other: both would be the next of
+-- their account, and the key of clearing_no lets one through (the other waits, and then fails or is counted later).
+CREATE FUNCTION settlement.check_groups() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
 SET enable_mergejoin = off AS $$
 DECLARE
     v_bad record;
 BEGIN
-    SELECT n.group_id, n.member_count, o.obligation_id IS NOT NULL AS is_obligation, m.found, m.total INTO v_bad
+    SELECT n.*, o.posting_ids IS NOT NULL AS is_obligation, m.found + num_nonnulls(d.amount_minor) AS found,
+           m.total + coalesce(d.amount_minor, 0) AS total, last.is_next INTO v_bad
       FROM new_rows n
-      LEFT JOIN LATERAL (SELECT o.obligation_id, o.account_id, o.posting_ids FROM settlement.obligation o
+      LEFT JOIN LATERAL (SELECT o.account_id, o.posting_ids FROM settlement.obligation o
                           WHERE o.obligation_id = n.group_id LIMIT 1) o ON o.account_id = n.account_id
        AND n.book_id = (SELECT a.book_id FROM ledger.account a WHERE a.account_id = n.account_id)
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN n.clearing_posting_id IS NULL THEN o.posting_ids ELSE o.posting_ids || n.clearing_posting_id END
-                  AS posting_ids) g
+           SELECT array_sort(array_agg(s.posting_id)) AS posting_ids, sum(s.amount_minor) AS total
+             FROM (SELECT s.posting_id, s.amount_minor
+                     FROM settlement.postings_between(n.account_id, n.low_posting_id, n.high_posting_id) s
+                    LIMIT cardinality(o.posting_ids) + 1) s OFFSET 0) span
      CROSS JOIN LATERAL (
-           SELECT count(*) AS found, sum(p.amount_minor) AS total FROM ledger.posting p
-            WHERE p.account_id = n.account_id AND p.posting_id = ANY (g.posting_ids)) m
-     WHERE m.total IS DISTINCT FROM 0 OR m.found <> n.member_count OR cardinality(g.posting_ids) IS DISTINCT FROM n.member_count
+           SELECT cardinality(o.posting_ids)::bigint AS found, span.total, n.low_posting_id AS low, n.high_posting_id AS high
+            WHERE span.posting_ids = o.posting_ids
+           UNION ALL
+           SELECT count(*), sum(p.amount_minor), min(p.posting_id), max(p.posting_id)
+             FROM ledger.posting p WHERE p.account_id = n.account_id AND p.posting_id = ANY (o.posting_ids)
+              AND (span.posting_ids = o.posting_ids) IS NOT TRUE
+           HAVING (span.posting_ids = o.posting_ids) IS NOT TRUE) m
+      LEFT JOIN LATERAL (SELECT p.amount_minor FROM ledger.posting p
+                          WHERE p.posting_id = n.clearing_posting_id AND p.account_id = n.account_id LIMIT 1) d ON true
+     CROSS JOIN LATERAL (
+           SELECT n.clearing_no = 1 OR EXISTS (SELECT FROM settlement.clearing_group g
+                                                WHERE g.account_id = n.account_id AND g.clearing_no = n.clearing_no - 1) AS is_next) last
+     WHERE (last.is_next AND m.found = cardinality(o.posting_ids) AND m.found + num_nonnulls(n.clearing_posting_id) = n.member_count
+            AND m.low = n.low_posting_id AND m.high = n.high_posting_id
+            AND (n.clearing_posting_id IS NULL
+                 OR d.amount_minor IS NOT NULL AND (n.clearing_posting_id > m.high OR n.clearing_posting_id <> ALL (o.posting_ids)))
+            AND m.total + coalesce(d.amount_minor, 0) = 0) IS NOT TRUE
      LIMIT 1;
     IF FOUND AND NOT v_bad.is_obligation THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_obligation',
             MESSAGE = format('Clearing group %s is not on the account of an obligation.', v_bad.group_id);
+    ELSIF FOUND AND NOT v_bad.is_next THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_order',
+            MESSAGE = format('Clearing group %s cannot be number %s of its account: the one before it is not there.', v_bad.group_id,
+                             v_bad.clearing_no),
+            HINT = 'Try again: another payment of the account was under way.';
     ELSIF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_zero',
             MESSAGE = format('Clearing group %s is not whole: of %s members %s are postings of its payee''s account, summing to %s.',
                              v_bad.group_id, v_bad.member_count, v_bad.found, coalesce(v_bad.total, 0)),
             HINT = 'Members and clearing debit must be all of the group, at once, and sum to zero.';
     END IF;
-    INSERT INTO settlement.clearing_member (book_id, posting_id, group_id)
-    SELECT n.book_id, m.posting_id, n.group_id
+    SELECT c.posting_id, y.code INTO v_bad
       FROM new_rows n
-     CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = n.group_id LIMIT 1) o
-     CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) UNION ALL
-                         SELECT n.clearing_posting_id WHERE n.clearing_posting_id IS NOT NULL) m (posting_id)
-     ORDER BY m.posting_id;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER claim_members AFTER INSERT ON settlement.clearing_group
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.claim_members();
-ALTER TABLE settlement.clearing_group ENABLE ALWAYS TRIGGER claim_members;
-
--- Members come from inside that trigger alone, at trigger depth 2 (depth 1 is a direct INSERT's own): so what a group
--- took is what was checked, and nothing comes later.
-CREATE FUNCTION settlement.guard_members() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF pg_trigger_depth() < 2 THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_member_by_group',
-            MESSAGE = 'A posting is cleared by its group and with it, never by itself.',
-            HINT = 'Propose and seal a payment instead.';
+     CROSS JOIN LATERAL (
+           SELECT g.group_id, g.clearing_posting_id,
+                  g.low_posting_id <= greatest(n.high_posting_id, n.clearing_posting_id)
+                  AND g.high_posting_id >= least(n.low_posting_id, n.clearing_posting_id) AS is_around
+             FROM settlement.clearing_group g
+            WHERE g.account_id = n.account_id AND g.group_id <> n.group_id
+              AND greatest(g.high_posting_id, g.clearing_posting_id) >= least(n.low_posting_id, n.clearing_posting_id) OFFSET 0) g
+     CROSS JOIN LATERAL (SELECT o.posting_ids || n.clearing_posting_id AS posting_ids
+                           FROM settlement.obligation o WHERE o.obligation_id = n.group_id LIMIT 1) o
+     CROSS JOIN LATERAL (
+           SELECT m.posting_id FROM unnest(o.posting_ids) m (posting_id)
+            WHERE g.is_around AND m.posting_id IN (SELECT unnest(w.posting_ids) FROM settlement.obligation w
+                                                    WHERE w.obligation_id = g.group_id)
+           UNION ALL
+           SELECT g.clearing_posting_id WHERE g.clearing_posting_id = ANY (o.posting_ids)) c
+      LEFT JOIN settlement.payee y ON y.account_id = n.account_id
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'unique_violation', CONSTRAINT = 'clearing_member_once',
+            MESSAGE = format('Posting %s of payee %s was cleared by another payment.', v_bad.posting_id, v_bad.code),
+            HINT = 'A posting is cleared at most once, for ever.';
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER clearing_member_by_group BEFORE INSERT ON settlement.clearing_member
-    FOR EACH STATEMENT EXECUTE FUNCTION settlement.guard_members();
-ALTER TABLE settlement.clearing_member ENABLE ALWAYS TRIGGER clearing_member_by_group;
+CREATE TRIGGER check_groups AFTER INSERT ON settlement.clearing_group
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_groups();
+ALTER TABLE settlement.clearing_group ENABLE ALWAYS TRIGGER check_groups;
+
+-- The same from the rows as they stand, for `nostro verify`: nothing is taken twice, every group is whole.
+CREATE FUNCTION settlement.verify_clearing(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
+    SELECT ledger.require_book(p_book_id);
+    WITH member AS MATERIALIZED (
+        SELECT m.group_id, m.account_id, m.posting_id, p.account_id AS lies_on, p.amount_minor
+          FROM settlement.clearing_member m LEFT JOIN ledger.posting p ON p.posting_id = m.posting_id
+         WHERE m.book_id = p_book_id
+    ), whole AS (
+        SELECT m.group_id, count(*) AS found, sum(m.amount_minor) FILTER (WHERE m.lies_on = m.account_id) AS total,
+               bool_and(m.lies_on IS NOT DISTINCT FROM m.account_id) AS in_place
+          FROM member m GROUP BY m.group_id
+    )
+    SELECT 10, 'posting ' || m.posting_id, format('taken by %s clearing groups', count(*))
+      FROM member m GROUP BY m.posting_id HAVING count(*) > 1
+    UNION ALL
+    SELECT 10, 'clearing group ' || g.group_id,
+           format('of %s members %s are there, summing to %s', g.member_count, coalesce(w.found, 0), coalesce(w.total, 0))
+      FROM settlement.clearing_group g LEFT JOIN whole w ON w.group_id = g.group_id
+     WHERE g.book_id = p_book_id AND (w.found = g.member_count AND w.total = 0 AND w.in_place) IS NOT TRUE
+$$;
+GRANT EXECUTE ON FUNCTION settlement.verify_clearing TO :app;
 
 CREATE TABLE settlement.reopening (
     instruction_id     bigint NOT NULL,
@@ -174,7 +269,7 @@ CREATE TABLE settlement.hold_release (
 );
 
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
-    'settlement.clearing_group', 'settlement.clearing_member', 'settlement.reopening', 'settlement.hold',
+    'settlement.clearing_group', 'settlement.reopening', 'settlement.hold',
     'settlement.hold_release']) name;
 
 CREATE VIEW settlement.hold_active AS

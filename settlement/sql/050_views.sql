@@ -42,23 +42,28 @@ SELECT p.book_id, p.posting_id, p.entry_id, a.account_id, a.code AS account, y.p
        CASE WHEN h.posting_id IS NOT NULL THEN h.reason WHEN y.hold THEN 'payee on hold' END AS hold_reason
   FROM ledger.account a
   JOIN ledger.currency c USING (currency_id)
-  CROSS JOIN LATERAL (SELECT * FROM ledger.account_posting q WHERE q.account_id = a.account_id OFFSET 0) p
+  CROSS JOIN LATERAL (
+        SELECT q.* FROM (SELECT * FROM ledger.account_posting q WHERE q.account_id = a.account_id OFFSET 0) q
+          LEFT JOIN (SELECT m.posting_id FROM settlement.clearing_member m WHERE m.account_id = a.account_id OFFSET 0) m
+                 ON m.posting_id = q.posting_id
+         WHERE m.posting_id IS NULL OFFSET 0) p
   LEFT JOIN settlement.payee_current y ON y.account_id = a.account_id
-  LEFT JOIN settlement.clearing_member m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
   LEFT JOIN (SELECT posting_id, min(reason) AS reason FROM settlement.hold_active GROUP BY posting_id) h
          ON h.posting_id = p.posting_id
- WHERE a.settleable AND m.posting_id IS NULL;
+ WHERE a.settleable;
 COMMENT ON VIEW settlement.open_item IS
     'Every posting on a settleable account that no clearing group has taken; owed_minor is positive when we owe it.';
 
 CREATE VIEW settlement.lineage AS
 SELECT p.book_id, p.posting_id, p.entry_id, p.account_id, p.amount_minor, p.effective_date,
-       CASE WHEN m.posting_id = g.clearing_posting_id THEN 'clearing debit' ELSE 'member' END AS role,
+       CASE WHEN p.posting_id = g.clearing_posting_id THEN 'clearing debit' ELSE 'member' END AS role,
        g.group_id, i.instruction_id, i.end_to_end_id, i.amount_minor AS paid_minor, i.file_id, f.msg_id,
        g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id
-  FROM settlement.clearing_member m
-  JOIN settlement.clearing_group g USING (group_id)
-  JOIN ledger.posting p ON p.posting_id = m.posting_id
+  FROM settlement.clearing_group g
+  JOIN settlement.obligation o ON o.obligation_id = g.group_id
+  JOIN ledger.posting p ON p.account_id = g.account_id AND p.posting_id = ANY (o.posting_ids || g.clearing_posting_id)
+                       AND greatest(g.high_posting_id, g.clearing_posting_id) >= p.posting_id  -- by posting: the index of their reach
+                       AND (p.posting_id BETWEEN g.low_posting_id AND g.high_posting_id OR p.posting_id = g.clearing_posting_id)
   LEFT JOIN settlement.instruction i ON i.instruction_id = g.group_id
   LEFT JOIN settlement.payment_file f USING (file_id);
 COMMENT ON VIEW settlement.lineage IS 'From a cleared posting to its group, instruction, file and T posting.';

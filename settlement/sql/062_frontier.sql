@@ -17,16 +17,16 @@ COMMENT ON TABLE settlement.batch_mark IS
     'Every batch up to last_batch_id has ended once no transaction below next_xid runs.';
 
 CREATE TABLE settlement.frontier (
-    account_id          int    NOT NULL REFERENCES ledger.account,
+    account_id          int    NOT NULL,
     version             int    NOT NULL CHECK (version > 0),
     through_posting_id  bigint NOT NULL,
-    through_clearing_id bigint NOT NULL,
+    through_clearing_no int    NOT NULL,
     left_open           bigint[] NOT NULL,
     CONSTRAINT frontier_version PRIMARY KEY (account_id, version)
 );
 COMMENT ON TABLE settlement.frontier IS
     'On this account every posting up to through_posting_id is cleared, except left_open; the last version counts.';
-COMMENT ON COLUMN settlement.frontier.through_clearing_id IS 'The last clearing group it has taken note of.';
+COMMENT ON COLUMN settlement.frontier.through_clearing_no IS 'The last clearing group it has taken note of.';
 
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY['settlement.batch_mark', 'settlement.frontier']) name;
 GRANT SELECT ON settlement.batch_mark, settlement.frontier TO :app;
@@ -64,19 +64,19 @@ END $$;
 -- Payees with their frontier, and what their accounts' groups have cleared since it.
 CREATE VIEW settlement.payee_frontier AS
 SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS version,
-       coalesce(f.through_posting_id, 0) AS through_posting_id, coalesce(f.through_clearing_id, 0) AS through_clearing_id,
+       coalesce(f.through_posting_id, 0) AS through_posting_id, coalesce(f.through_clearing_no, 0) AS through_clearing_no,
        coalesce(f.left_open, '{}') AS left_open
   FROM settlement.payee_current y
   LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
                       ORDER BY f.version DESC LIMIT 1) f ON true;
 
 CREATE VIEW settlement.cleared_since AS
-SELECT y.bank_account_id, y.payee_id, y.account_id, g.clearing_id, o.cut_through_id, o.left_out_ids, g.clearing_posting_id, o.posting_ids,
+SELECT y.bank_account_id, y.payee_id, y.account_id, g.clearing_no, o.cut_through_id, o.left_out_ids, g.clearing_posting_id, o.posting_ids,
        greatest(o.posting_ids[cardinality(o.posting_ids)], g.clearing_posting_id) AS top_id,
        o.posting_ids[cardinality(o.posting_ids)] <= y.through_posting_id AND y.left_open = '{}' AS is_below
   FROM settlement.payee_frontier y
  CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                      WHERE g.account_id = y.account_id AND g.clearing_id > y.through_clearing_id OFFSET 0) g
+                      WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no OFFSET 0) g
  CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o;
 
 -- The postings among them that reading from the frontier would meet.
@@ -88,21 +88,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET p
      WHERE s.bank_account_id = p_bank_account_id AND m.posting_id IS NOT NULL
 $$;
 
--- The postings of an account that may be open: those its frontier left, then those above it, by the account's index.
--- (Without a setting and without rights of its own, so that the planner writes it into the query.)
-CREATE FUNCTION settlement.postings_above(p_account_id int, p_through_posting_id bigint, p_left_open bigint[])
+-- The postings of an account that may be open, but for those in blocks: those its frontier left, then those above it, by the
+-- account's index. (Without a setting and without rights of its own, so that the planner writes it into the query.)
+CREATE FUNCTION settlement.single_postings_above(p_account_id int, p_through_posting_id bigint, p_left_open bigint[])
     RETURNS TABLE (posting_id bigint, amount_minor bigint, effective_date date)
 LANGUAGE sql STABLE AS $$
     SELECT b.posting_id, b.amount_minor, b.effective_date FROM pg_catalog.unnest(p_left_open) l (posting_id)
      CROSS JOIN LATERAL (SELECT * FROM ledger.posting b WHERE b.account_id = p_account_id AND b.posting_id = l.posting_id LIMIT 1) b
     UNION ALL
-    SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.account_posting a
-     WHERE a.account_id = p_account_id AND a.posting_id > p_through_posting_id
-       AND a.batch_id OPERATOR(pg_catalog.>=) (p_through_posting_id OPERATOR(pg_catalog.>>) 20)
+    SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.posting a
+     WHERE a.account_id = p_account_id AND a.posting_id > p_through_posting_id AND NOT a.in_block
 $$;
 
--- Open items of the payees of a bank account: one row a posting that no clearing group has taken. (Were a group not what
--- its obligation says, the key of clearing_member would refuse the payment; nothing is paid on the word of this.)
+-- Open items of the payees of a bank account: one row a posting that no clearing group has taken. (Were this wrong,
+-- check_groups would refuse the payment; nothing is paid on the word of a frontier.)
 CREATE FUNCTION settlement.open_postings(p_bank_account_id int)
     RETURNS TABLE (payee_id int, account_id int, posting_id bigint, amount_minor bigint, effective_date date)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
@@ -114,7 +113,13 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off ROWS 1000000 A
     )
     SELECT y.payee_id, y.account_id, p.posting_id, p.amount_minor, p.effective_date
       FROM party y
-     CROSS JOIN LATERAL settlement.postings_above(y.account_id, y.through_posting_id, y.left_open) p
+     CROSS JOIN LATERAL (
+           SELECT * FROM settlement.single_postings_above(y.account_id, y.through_posting_id, y.left_open)
+           UNION ALL
+           SELECT * FROM (SELECT (b.batch_id << 20) + unnest(b.posting_nos) AS posting_id, unnest(b.amounts), unnest(b.dates)
+                            FROM ledger.posting_block b
+                           WHERE b.account_id = y.account_id AND b.batch_id >= y.through_posting_id >> 20) u
+            WHERE u.posting_id > y.through_posting_id) p
      WHERE p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
 $$;
 
@@ -130,10 +135,10 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
         SELECT s.* FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
     ), best AS MATERIALIZED (
         SELECT DISTINCT ON (s.account_id) s.account_id, s.cut_through_id, s.left_out_ids, cardinality(s.posting_ids) AS settled
-          FROM since s ORDER BY s.account_id, s.cut_through_id DESC, s.clearing_id DESC
+          FROM since s ORDER BY s.account_id, s.cut_through_id DESC, s.clearing_no DESC
     ), noted AS (
         SELECT s.account_id,
-               coalesce(min(s.clearing_id) FILTER (WHERE s.top_id > b.cut_through_id) - 1, max(s.clearing_id)) AS clearing_id
+               coalesce(min(s.clearing_no) FILTER (WHERE s.top_id > b.cut_through_id) - 1, max(s.clearing_no)) AS clearing_no
           FROM since s JOIN best b ON b.account_id = s.account_id GROUP BY s.account_id
     ), taken AS MATERIALIZED (  -- of accounts that leave something open alone
         SELECT m.posting_id
@@ -146,8 +151,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
          WHERE l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
          GROUP BY b.account_id
     ), made AS (
-        INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_id, left_open)
-        SELECT y.account_id, y.version + 1, b.cut_through_id, d.clearing_id, coalesce(l.left_open, '{}')
+        INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_no, left_open)
+        SELECT y.account_id, y.version + 1, b.cut_through_id, d.clearing_no, coalesce(l.left_open, '{}')
           FROM settlement.payee_frontier y
           JOIN best b ON b.account_id = y.account_id
           JOIN noted d ON d.account_id = y.account_id

@@ -45,12 +45,21 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
     ), held_fixed AS MATERIALIZED (
         SELECT o.payee_id, sum(o.left_minor)::bigint AS minor FROM settlement.reserve_open o
          WHERE o.kind = 'fixed' GROUP BY o.payee_id
+    ), since AS MATERIALIZED (
+        SELECT s.account_id, s.clearing_posting_id, s.is_below, CASE WHEN NOT s.is_below THEN s.posting_ids END AS posting_ids
+          FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
+    ), cleared AS MATERIALIZED (  -- what reading from the frontiers would meet
+        SELECT s.clearing_posting_id AS posting_id FROM since s WHERE s.clearing_posting_id IS NOT NULL
+        UNION ALL
+        SELECT unnest(s.posting_ids) FROM since s WHERE NOT s.is_below
+    ), mixed AS MATERIALIZED (  -- accounts of which more than settlement's own postings are among that
+        SELECT DISTINCT s.account_id FROM since s WHERE NOT s.is_below
     ), party AS MATERIALIZED (
         SELECT y.payee_id, y.payee_version_id, y.account_id, c.cut_date, y.negative, y.reserve_bps,
                greatest(y.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
                greatest(y.minimum_minor, account.minimum_minor) AS minimum_minor,
                least(y.maximum_minor, account.maximum_minor) AS maximum_minor,
-               e.through_posting_id, e.left_open,
+               e.through_posting_id, e.left_open, y.account_id IN (SELECT x.account_id FROM mixed x) AS is_mixed,
                b.payee_id IS NOT NULL AS hold, y.negative = 'debit' AND account.collects AS collects,
                CASE WHEN p_terms.payees IS NULL THEN y.schedule = ANY (p_terms.due)
                     ELSE y.code = ANY (p_terms.payees) END AS due
@@ -71,21 +80,20 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
     ), kept_back AS MATERIALIZED (
         SELECT w.posting_id FROM waiting w UNION ALL SELECT h.posting_id FROM settlement.hold_active h
-    ), cleared AS MATERIALIZED (
-        SELECT c.posting_id FROM settlement.cleared_postings(p_bank_account_id) c
     ), own_batch AS MATERIALIZED (  -- of settlement itself, from the oldest open item on
         SELECT b.batch_id FROM ledger.batch b
          WHERE b.module = 'settlement'
            AND b.batch_id >= (SELECT min(coalesce(y.left_open[1], y.through_posting_id)) >> 20 FROM party y)
     ), net AS MATERIALIZED (
-        -- Account by account in the order of its index; the small sets above are hashed once.
-        SELECT y.payee_id, i.open_minor, i.owed_minor, i.new_minor, array_sort(i.posting_ids) AS posting_ids,
+        -- Account by account in the order of its index; the small sets above are hashed once. Of a batch in blocks is asked
+        -- once a block whether it is settlement's own; only such postings, and those of mixed accounts, may be cleared.
+        SELECT y.payee_id, i.owed_minor, i.rest_minor, i.new_minor, array_sort(i.posting_ids) AS posting_ids,
                array_sort(coalesce(i.left_out_ids, '{}')) AS left_out_ids
           FROM party y
          CROSS JOIN LATERAL (
-               SELECT (-sum(o.amount_minor))::bigint AS open_minor,
-                      (-sum(o.amount_minor) FILTER (WHERE o.is_eligible))::bigint AS owed_minor,
-                      (-sum(o.amount_minor) FILTER (WHERE o.is_eligible AND NOT o.is_own))::bigint AS new_minor,
+               SELECT (-sum(o.amount_minor) FILTER (WHERE o.is_eligible))::bigint AS owed_minor,
+                      coalesce(-sum(o.amount_minor) FILTER (WHERE NOT o.is_eligible), 0)::bigint AS rest_minor,
+                      (-sum(o.amount_minor) FILTER (WHERE o.is_eligible AND y.reserve_bps > 0 AND NOT o.is_own))::bigint AS new_minor,
                       array_agg(o.posting_id) FILTER (WHERE o.is_eligible) AS posting_ids,
                       array_agg(o.posting_id) FILTER (WHERE NOT o.is_eligible) AS left_out_ids
                  FROM (SELECT p.posting_id, p.amount_minor, p.is_own,
@@ -95,15 +103,25 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                               WHERE g.remainder_posting_id = p.posting_id LIMIT 1) IS NULL
                                        ELSE true END AS is_eligible
                          FROM (SELECT a.*, a.posting_id >> 20 IN (SELECT b.batch_id FROM own_batch b) AS is_own
-                                 FROM settlement.postings_above(y.account_id, y.through_posting_id, y.left_open) a
-                                WHERE a.posting_id NOT IN (SELECT c.posting_id FROM cleared c) OFFSET 0) p OFFSET 0) o
+                                 FROM settlement.single_postings_above(y.account_id, y.through_posting_id, y.left_open) a
+                               UNION ALL
+                               SELECT u.posting_id, u.amount_minor, u.effective_date, u.is_own
+                                 FROM (SELECT (b.batch_id << 20) + unnest(b.posting_nos) AS posting_id, unnest(b.amounts) AS amount_minor,
+                                              unnest(b.dates) AS effective_date, b.is_own
+                                         FROM (SELECT b.*, b.batch_id IN (SELECT w.batch_id FROM own_batch w) AS is_own
+                                                 FROM ledger.posting_block b
+                                                WHERE b.account_id = y.account_id
+                                                  AND b.batch_id >= y.through_posting_id >> 20 OFFSET 0) b) u
+                                WHERE u.posting_id > y.through_posting_id) p
+                        WHERE CASE WHEN p.is_own OR y.is_mixed THEN p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
+                                   ELSE true END OFFSET 0) o
                OFFSET 0) i
          WHERE i.posting_ids IS NOT NULL
     )
     SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, paid.pay_minor,
            CASE WHEN paid.pay_minor > 0 THEN kept.rolling_minor ELSE 0 END,
            CASE WHEN paid.pay_minor > 0 THEN kept.fixed_minor ELSE 0 END,
-           n.open_minor - n.owed_minor,
+           n.rest_minor,
            CASE WHEN y.hold THEN 'payee_held'
                 WHEN n.owed_minor = 0 THEN 'zero'
                 WHEN NOT y.due THEN 'not_due'
@@ -236,8 +254,9 @@ BEGIN
     SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
            n.fixed_minor, n.rest_minor, n.posting_ids, n.left_out_ids, p_line
       FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
-    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count)
-    SELECT o.obligation_id, p_book_id, o.account_id, cardinality(o.posting_ids)
+    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id, high_posting_id)
+    SELECT o.obligation_id, p_book_id, o.account_id, coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = o.account_id), 0) + 1, cardinality(o.posting_ids),
+           o.posting_ids[1], o.posting_ids[cardinality(o.posting_ids)]
       FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
 END $$;
 

@@ -57,9 +57,10 @@ SET plan_cache_mode = force_custom_plan AS $$
         SELECT f.*, r.cutoff_at, r.business_date FROM settlement.payment_file f
           JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id
     ), part AS MATERIALIZED (
-        SELECT i.instruction_id, i.payee_id, i.payee_code, o.payee_version_id, o.account_id, o.owed_minor, o.rest_minor,
-               o.posting_ids
-          FROM settlement.instruction i JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
+        SELECT i.instruction_id, i.payee_id, i.payee_code, o.payee_version_id, o.account_id, o.owed_minor, o.rest_minor
+          FROM settlement.instruction i
+         CROSS JOIN LATERAL (SELECT o.payee_version_id, o.account_id, o.owed_minor, o.rest_minor FROM settlement.obligation o
+                              WHERE o.obligation_id = i.instruction_id LIMIT 1) o
          WHERE i.file_id = p_file_id
     ), obstacle (precedence, message) AS (
         SELECT 1, format('the cut-off %s passed', file.cutoff_at) FROM file WHERE p_now >= file.cutoff_at
@@ -68,7 +69,8 @@ SET plan_cache_mode = force_custom_plan AS $$
           FROM settlement.hold_active h
           JOIN settlement.payee_version v ON v.payee_version_id = h.payee_version_id
           JOIN part p ON p.payee_id = v.payee_id
-         WHERE h.posting_id = ANY (p.posting_ids)
+          JOIN settlement.obligation o ON o.obligation_id = p.instruction_id
+         WHERE h.posting_id = ANY (o.posting_ids)
         UNION ALL
         SELECT 4, format('the details or rules of payee %s changed', p.payee_code)
           FROM part p JOIN settlement.payee_current y USING (payee_id)
@@ -103,6 +105,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_bank_account int := (SELECT f.bank_account_id FROM settlement.payment_file f WHERE f.file_id = p_file_id);
     v_constraint   text;
+    v_message      text;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     -- Same order of locks as proposing: bank account, then file.
@@ -140,14 +143,9 @@ BEGIN
         outcome := 'sealed';
     EXCEPTION WHEN unique_violation THEN
         -- The key has the last word on what is cleared already; nobody need look before it does.
-        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME, v_message = MESSAGE_TEXT;
         IF v_constraint <> 'clearing_member_once' THEN RAISE; END IF;
-        reason := (SELECT format('posting %s of payee %s was cleared by another payment', m.posting_id, i.payee_code)
-                     FROM settlement.instruction i
-                     JOIN settlement.proposal_member m ON m.obligation_id = i.instruction_id
-                     JOIN settlement.payment_file f USING (file_id)
-                     JOIN settlement.clearing_member c ON c.book_id = f.book_id AND c.posting_id = m.posting_id
-                    WHERE i.file_id = p_file_id ORDER BY m.posting_id LIMIT 1);
+        reason := v_message;
         PERFORM settlement.add_file_event(p_file_id, 'void', reason);
         outcome := 'void';
     END;
@@ -159,7 +157,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_book int; v_date date; v_transit int;
-    v_obligations settlement.obligation[];
+    v_ids bigint[]; v_accounts int[]; v_versions bigint[]; v_owed bigint[]; v_pay bigint[]; v_rolling bigint[]; v_fixed bigint[];
     v_keys text[]; v_texts text[]; v_refs text[];
     v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
     v_entries bigint[]; v_firsts bigint[];
@@ -168,21 +166,24 @@ BEGIN
       FROM settlement.payment_file f JOIN settlement.run r USING (run_id)
       JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
      WHERE f.file_id = p_file_id;
-    SELECT array_agg(o ORDER BY i.ordinal), array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
+    SELECT array_agg(i.instruction_id ORDER BY i.ordinal), array_agg(o.account_id ORDER BY i.ordinal),
+           array_agg(o.payee_version_id ORDER BY i.ordinal), array_agg(o.owed_minor ORDER BY i.ordinal),
+           array_agg(o.pay_minor ORDER BY i.ordinal), array_agg(o.rolling_minor ORDER BY i.ordinal),
+           array_agg(o.fixed_minor ORDER BY i.ordinal), array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
            array_agg(CASE i.direction WHEN 'pay' THEN 'Payout to ' ELSE 'Collection from ' END || i.payee_code
                      ORDER BY i.ordinal),
            array_agg(i.end_to_end_id ORDER BY i.ordinal)
-      INTO v_obligations, v_keys, v_texts, v_refs
+      INTO v_ids, v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_keys, v_texts, v_refs
       FROM settlement.instruction i
-     CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+     CROSS JOIN LATERAL (SELECT o.account_id, o.payee_version_id, o.owed_minor, o.pay_minor, o.rolling_minor, o.fixed_minor
+                           FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
      WHERE i.file_id = p_file_id;
     -- Legs of an entry in this order: clearing posting, T, remainder, rolling reserve, fixed reserve; those that are.
     SELECT array_agg(g.n::int ORDER BY g.n, leg.k), array_agg(leg.account ORDER BY g.n, leg.k),
            array_agg(leg.amount ORDER BY g.n, leg.k)
       INTO v_leg_entry, v_leg_account, v_leg_amount
-      FROM unnest(v_obligations) WITH ORDINALITY
-           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, left_out_ids, cut_through_id, n)
+      FROM unnest(v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed) WITH ORDINALITY
+           AS g (account_id, payee_version_id, owed_minor, pay_minor, rolling_minor, fixed_minor, n)
      CROSS JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v
                           WHERE v.payee_version_id = g.payee_version_id LIMIT 1) v
      CROSS JOIN LATERAL (VALUES (1, g.account_id, g.owed_minor), (2, v_transit, -g.pay_minor),
@@ -196,19 +197,21 @@ BEGIN
       FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys, array_fill(v_date, ARRAY[cardinality(v_keys)]),
            v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
 
-    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, entry_id,
-        clearing_posting_id, transit_posting_id, remainder_posting_id)
-    SELECT g.obligation_id, v_book, g.account_id, cardinality(g.posting_ids) + 1, g.entry, g.first, g.first + 1,
-           CASE WHEN g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor THEN g.first + 2 END
-      FROM unnest(v_obligations, v_entries, v_firsts)
-           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, left_out_ids, cut_through_id, entry, first);
+    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id,
+        high_posting_id, entry_id, clearing_posting_id, transit_posting_id, remainder_posting_id)
+    SELECT g.id, v_book, g.account_id,
+           coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = g.account_id), 0) + 1,
+           o.taken + 1, o.low, o.high, g.entry, g.first, g.first + 1, CASE WHEN g.kept_minor <> g.owed_minor THEN g.first + 2 END
+      FROM (SELECT u.*, u.pay_minor + u.rolling_minor + u.fixed_minor AS kept_minor
+              FROM unnest(v_ids, v_accounts, v_owed, v_pay, v_rolling, v_fixed, v_entries, v_firsts)
+                   AS u (id, account_id, owed_minor, pay_minor, rolling_minor, fixed_minor, entry, first)) g
+     CROSS JOIN LATERAL (SELECT cardinality(o.posting_ids) AS taken, o.posting_ids[1] AS low,
+                                o.posting_ids[cardinality(o.posting_ids)] AS high
+                           FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o;
     INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor, release_on)
-    SELECT g.obligation_id, g.payee_id, leg.kind, leg.posting_id, leg.amount,
-           CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END
-      FROM unnest(v_obligations, v_firsts)
-           AS g (obligation_id, run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rolling_minor,
-                 fixed_minor, rest_minor, posting_ids, left_out_ids, cut_through_id, first)
+    SELECT g.id, v.payee_id, leg.kind, leg.posting_id, leg.amount, CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END
+      FROM unnest(v_ids, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_firsts)
+           AS g (id, payee_version_id, owed_minor, pay_minor, rolling_minor, fixed_minor, first)
       JOIN settlement.payee_version v ON v.payee_version_id = g.payee_version_id
      CROSS JOIN LATERAL (SELECT g.first + 2 + (g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor)::int AS id) at
      CROSS JOIN LATERAL (VALUES ('rolling', at.id, g.rolling_minor),

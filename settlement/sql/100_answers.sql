@@ -167,8 +167,7 @@ BEGIN
       JOIN settlement.reopening r ON r.instruction_id = d.id
       JOIN settlement.obligation o ON o.obligation_id = d.id
       JOIN ledger.posting p ON p.posting_id = r.payable_posting_id
-     WHERE NOT EXISTS (SELECT FROM settlement.clearing_member m
-                        WHERE m.book_id = p.book_id AND m.posting_id = p.posting_id);
+     WHERE NOT settlement.is_cleared(r.payable_posting_id);
     PERFORM settlement.follow_instructions(p_file_id, p_message_id);
 END $$;
 
@@ -400,7 +399,7 @@ BEGIN
      CROSS JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = r.payable_posting_id LIMIT 1) p
       LEFT JOIN LATERAL (SELECT h.posting_id FROM settlement.hold_active h WHERE h.posting_id = r.payable_posting_id LIMIT 1) h ON true
      WHERE r.instruction_id = p_instruction_id
-       AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.book_id = p.book_id AND m.posting_id = p.posting_id);
+       AND NOT settlement.is_cleared(r.payable_posting_id);
     IF v_net = 0 OR v_paid THEN
         INSERT INTO settlement.hold_release (hold_id, reason)
         SELECT h.hold_id, 'the return was taken back' FROM settlement.hold h
@@ -447,7 +446,7 @@ BEGIN
     SELECT y.book_id, p.posting_id, y.payee_version_id, p_reason
       FROM ledger.posting p JOIN settlement.payee_current y ON y.account_id = p.account_id
      WHERE p.posting_id = p_posting_id
-       AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.posting_id = p_posting_id AND m.book_id = p.book_id)
+       AND NOT settlement.is_cleared(p_posting_id)
        AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = p_posting_id);
     RETURN FOUND;
 END $$;

@@ -163,7 +163,7 @@ BEGIN
           FROM settlement.hold_active h JOIN settlement.hold_policy p USING (hold_id)
           JOIN settlement.reopening r ON r.instruction_id = h.instruction_id AND r.part = h.part
          WHERE h.book_id = p_book_id AND h.instruction_id IS NOT NULL AND p.policy IS NOT NULL
-           AND NOT EXISTS (SELECT FROM settlement.clearing_member m WHERE m.book_id = h.book_id AND m.posting_id = h.posting_id)
+           AND NOT settlement.is_cleared(h.posting_id)
          UNION ALL
         SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
                'The bank says both executed and rejected; find out which.', NULL

@@ -47,7 +47,7 @@ def play(world: World, steps: list[tuple[str, str, int]]) -> None:
             poll(world.app, home=world.home)
         elif kind == "free":
             for (posting,) in world.rows("SELECT posting_id FROM settlement.hold_active"):
-                release_hold(world.alice, posting_id=int(str(posting)), reason="checked")
+                release_hold(world.bob, posting_id=int(str(posting)), reason="checked")
         check(world, owed)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from psycopg import sql
 
-from ledger import AccessError, AppendOnlyError, Connection, NostroError, translate_errors
+from ledger import AccessError, AppendOnlyError, Connection, NostroError, UnavailableError, translate_errors
 from nostro.database import Database
 from settlement import (
     DuplicateClaimError,
@@ -17,10 +19,12 @@ from settlement import (
     FileTamperedError,
     FourEyesError,
     approve,
+    hold_item,
     propose,
     reject,
     release_hold,
     seal,
+    verify_clearing,
 )
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
 
@@ -97,7 +101,8 @@ def test_a_signature_under_something_else_is_refused(world: World) -> None:
         "INSERT INTO settlement.approval (file_id, sha256, instruction_count, total_minor, payee_digest)"
         " VALUES (1, '', 1, 1, '')",
         "INSERT INTO settlement.file_event (file_id, ordinal, from_state, state) VALUES (1, 2, 'proposed', 'approved')",
-        "INSERT INTO settlement.clearing_member VALUES (1, 1, 1)",
+        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count,"
+        " low_posting_id, high_posting_id) VALUES (1, 1, 1, 1, 1, 1, 1)",
         "INSERT INTO settlement.hold_release (hold_id, reason) VALUES (1, 'mine')",
         "UPDATE settlement.payment_file SET total_minor = 1",
         "DELETE FROM settlement.file_event",
@@ -125,7 +130,7 @@ def test_the_app_writes_through_the_granted_functions_only(world: World, stateme
     "table",
     [
         "run", "obligation", "payment_file", "instruction", "approval", "file_event",
-        "instruction_event", "clearing_group", "clearing_member", "reopening", "hold", "hold_release", "payee",
+        "instruction_event", "clearing_group", "reopening", "hold", "hold_release", "payee",
         "payee_version", "bank_profile_version", "bank_account_root", "bank_account_version", "message_received",
         "message_finding", "file_transition", "book_setup", "reserve_taken", "reserve_release", "payee_hold",
         "payee_hold_release", "details_release", "screening", "run_hold", "run_hold_release", "recall_request",
@@ -140,49 +145,169 @@ def test_what_is_written_stays_written_for_the_owner_too(world: World, table: st
             owner.rollback()
 
 
-def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
-    """Invariant 10, as the owner: a member without its group, a posting of two groups, a group that is not whole."""
-    world.pay()
-    member = world.rows("SELECT book_id, posting_id, group_id FROM settlement.clearing_member ORDER BY posting_id")[0]
-    insert = "INSERT INTO settlement.clearing_member (book_id, posting_id, group_id) VALUES (%s, %s, %s)"
-    obligation = (
+def an_obligation(owner: Connection, account_id: object, postings: object) -> int:
+    """An obligation of zero for these postings, as the owner can write any; its id."""
+    row = owner.execute(
         "INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,"
-        " rest_minor, posting_ids)"
-        " SELECT o.run_id, -o.payee_id - %s, o.payee_version_id, o.account_id, 0, 0, 0, %s::bigint[]"
-        " FROM settlement.obligation o JOIN settlement.clearing_member m ON m.group_id = o.obligation_id"
-        " WHERE m.posting_id = %s RETURNING obligation_id, account_id"
-    )
-    group = (
-        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count) VALUES (%s, %s, %s, %s)"
-    )
-    taken = world.rows(
-        "SELECT array_agg(c.posting_id ORDER BY c.posting_id) FROM settlement.clearing_member c WHERE c.group_id = %s",
-        member[2],
-    )[0][0]
-    assert isinstance(taken, list)
+        " rest_minor, posting_ids) SELECT run_id, (SELECT -count(*) FROM settlement.obligation), payee_version_id, %s,"
+        " 0, 0, 0, %s FROM settlement.obligation LIMIT 1 RETURNING obligation_id",
+        (account_id, postings),
+    ).fetchone()
+    assert row is not None
+    owner.commit()
+    return int(str(row[0]))
+
+
+def as_superuser(owner: Connection) -> None:
+    """The most anybody can be without changing the schema: a superuser in whose session ordinary triggers are off."""
+    owner.execute("RESET ROLE")
+    owner.execute("SET session_replication_role = replica")
+    owner.commit()
+
+
+GROUP = (
+    "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, clearing_no, low_posting_id,"
+    " high_posting_id) SELECT obligation_id, 1, account_id, %s, coalesce(%s, (SELECT count(*) + 1"
+    " FROM settlement.clearing_group g WHERE g.account_id = o.account_id)),"
+    " (SELECT min(m) FROM unnest(posting_ids) m), (SELECT max(m) FROM unnest(posting_ids) m)"
+    " FROM settlement.obligation o WHERE obligation_id = %s"
+)
+
+
+def postings_of(world: World, payee: str) -> list[int]:
+    """The payee's open postings, oldest first."""
+    rows = world.rows(f"SELECT posting_id FROM settlement.open_item WHERE payee = '{payee}' ORDER BY posting_id")
+    return [int(str(row[0])) for row in rows]
+
+
+def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
+    """Invariant 10, as the owner: a posting of two groups, a group that is not whole, one that is not the next."""
+    world.pay()
+    account, taken, debit = world.rows(
+        "SELECT g.account_id, array_agg(m.posting_id ORDER BY m.posting_id), max(g.clearing_posting_id)"
+        " FROM settlement.clearing_group g JOIN settlement.clearing_member m USING (group_id)"
+        " GROUP BY group_id ORDER BY group_id LIMIT 1"
+    )[0]
+    assert isinstance(taken, list) and len(taken) == 2 and taken[1] == debit
+    for minor in (5, -5, 700):
+        world.owe("P1", minor)
+    plus, minus, sold = postings_of(world, "P1")
+    world.owe("P2", 5)
+    (elsewhere,) = postings_of(world, "P2")
+    members = {
+        "what another group has taken": (taken, 2),
+        "that, and something new": ([*taken, plus, minus], 4),
+        "a clearing debit again": ([debit, sold], 2),
+        "not what sums to zero": ([plus], 1),
+        "fewer than it says": ([plus, minus], 3),
+        "one of them twice": ([plus, minus, minus], 3),
+        "a posting of another account": ([elsewhere, minus], 2),
+        "a posting that is not there": ([plus, minus, 1], 3),
+        "nothing known": ([1], 1),
+        "not even a posting": ([plus, minus, None], 3),
+    }
     with world.db.owner() as owner:
-        assert refused(owner, insert, *member) is AppendOnlyError
-        world.owe("P1", 5)
-        open_item = world.one("SELECT posting_id FROM settlement.open_item")
-        assert refused(owner, insert, member[0], open_item, member[2]) is AppendOnlyError
-        members = {
-            "what another group has taken": (taken, len(taken)),
-            "not what sums to zero": (taken[:-1], len(taken) - 1),
-            "fewer than it says": (taken, len(taken) + 1),
-            "one of them twice": ([*taken, taken[0]], len(taken) + 1),
-            "a posting of another account": ([open_item], 1),
-        }
-        for number, (what, (postings, count)) in enumerate(members.items()):
-            row = owner.execute(obligation, (number, postings, member[1])).fetchone()
-            assert row is not None
-            owner.commit()
-            assert refused(owner, group, row[0], member[0], row[1], count) is DuplicateClaimError, what
+        as_superuser(owner)
+        for what, (postings, count) in members.items():
+            number = an_obligation(owner, account, postings)
+            assert refused(owner, GROUP, count, None, number) is DuplicateClaimError, what
+        number = an_obligation(owner, account, [minus, plus])  # in any order
+        assert refused(owner, GROUP, 2, 1, number) is UnavailableError, "a number that is taken"
+        assert refused(owner, GROUP, 2, 3, number) is UnavailableError, "a number after a gap"
+        reach = GROUP.replace("min(m)", "min(m) - 1")
+        assert refused(owner, reach, 2, None, number) is DuplicateClaimError, "another reach than its postings'"
+        again = an_obligation(owner, account, [plus, minus])
+        owner.execute(GROUP, (2, None, number))
+        assert refused(owner, GROUP, 2, None, again) is DuplicateClaimError, "taken in this transaction"
+    assert postings_of(world, "P1") == [plus, minus, sold]
+
+
+def test_of_two_groups_at_once_one_is_refused(world: World) -> None:
+    """Two sessions take the same postings, neither sees the other: the second waits, then fails, at every isolation."""
+    world.pay()
+    world.owe("P1", 5)
+    world.owe("P1", -5)
+    items = postings_of(world, "P1")
+    account = world.one("SELECT account_id FROM settlement.payee WHERE code = 'P1'")
+    with world.db.owner() as first, world.db.owner() as second, ThreadPoolExecutor(1) as pool:
+        one, other = an_obligation(first, account, items), an_obligation(first, account, items)
+        as_superuser(first)
+        as_superuser(second)
+        first.execute(GROUP, (2, None, one))
+        second.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        second.execute("SELECT count(*) FROM settlement.clearing_group")  # its snapshot: without the first's
+        waits = pool.submit(refused, second, GROUP, 2, None, other)
+        while not world.rows("SELECT FROM pg_locks WHERE NOT granted"):
+            assert not waits.done()
+        first.commit()
+        assert waits.result() is UnavailableError
+        assert refused(second, GROUP, 2, None, other) is DuplicateClaimError, "now it sees it"
+        second.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        second.execute("SELECT count(*) FROM settlement.clearing_group")
+        world.owe("P1", 7)
+        world.owe("P1", -7)
+        first.execute(GROUP, (2, None, an_obligation(first, account, postings_of(world, "P1"))))
+        first.commit()
+        assert refused(second, GROUP, 2, 4, other) is UnavailableError, "the one before is not in its snapshot"
+    assert postings_of(world, "P1") == []
+
+
+def test_groups_of_one_statement_share_nothing(world: World) -> None:
+    world.pay()
+    world.owe("P1", 5)
+    world.owe("P1", -5)
+    items = postings_of(world, "P1")
+    account = world.one("SELECT account_id FROM settlement.payee WHERE code = 'P1'")
+    with world.db.owner() as owner:
+        numbers = [an_obligation(owner, account, items) for _ in range(2)]
+        both = (
+            "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, clearing_no,"
+            " low_posting_id, high_posting_id) SELECT n.id, 1, %s, 2, 1 + n.k, %s, %s"
+            " FROM unnest(%s::bigint[]) WITH ORDINALITY n (id, k)"
+        )
+        assert refused(owner, both, account, items[0], items[1], numbers) is DuplicateClaimError
+        assert verify_clearing(world.app, book_id=world.book_id) == ()
+        owner.execute("RESET ROLE")
+        owner.execute("ALTER TABLE settlement.clearing_group DISABLE TRIGGER check_groups")
+        owner.execute(both, (account, items[0], items[1], numbers))
+        owner.execute("ALTER TABLE settlement.clearing_group ENABLE ALWAYS TRIGGER check_groups")
+        owner.commit()
+    found = verify_clearing(world.app, book_id=world.book_id)
+    assert [f.place for f in found] == [f"posting {item}" for item in items], "what only a change of the schema lets in"
+
+
+def test_what_a_group_leaves_behind_can_be_taken_later(world: World) -> None:
+    """A held posting lies among cleared ones for nights; released, it is paid, and found by its posting."""
+    early = postings_of(world, "P1")
+    assert hold_item(world.alice, posting_id=early[0], reason="disputed")
+    for night in range(3):
+        day = DAY + dt.timedelta(days=night)
+        world.owe("P1", 100 + night, day=day)
+        world.pay(day)
+    release_hold(world.alice, posting_id=early[0], reason="settled")
+    day = DAY + dt.timedelta(days=3)
+    world.owe("P1", 103, day=day)
+    assert [f.file.total_minor for f in world.propose(day)] == [700 + 103]
+    world.pay(day)
+    assert postings_of(world, "P1") == []
+    by_posting = (
+        "SELECT count(*) FROM settlement.clearing_member m"
+        " CROSS JOIN LATERAL settlement.clearing_of(ARRAY[m.posting_id]) c"
+        " JOIN settlement.lineage l ON l.posting_id = m.posting_id"
+        " WHERE c.group_id = m.group_id AND l.group_id = m.group_id"
+    )
+    with world.db.owner() as owner:
+        assert owner.execute(by_posting).fetchone() == (2 + 3 * 2 + 3,)
+    assert world.one("SELECT count(*) FROM settlement.clearing_member") == 2 + 3 * 2 + 3
 
 
 def test_a_group_and_a_reserve_are_what_they_say(world: World) -> None:
     """As the owner: a group of no obligation or on another account; more given back than was taken."""
     world.pay()
-    group = "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count) VALUES (%s, %s, %s, 1)"
+    group = (
+        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count,"
+        " low_posting_id, high_posting_id) VALUES (%s, %s, %s, 1, 1, 1, 1)"
+    )
     with world.db.owner() as owner:
         assert refused(owner, group, 999_999, world.book_id, 1) is DuplicateClaimError
         owner.execute(
