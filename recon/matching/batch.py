@@ -10,27 +10,30 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import polars as pl
 
 from recon.codes import BreakCode
 from recon.errors import ReconCheckError
-from recon.matching.cascade import refuse_other_count, run_rules
+from recon.matching.cascade import declare_rules, load_sets, refuse_other_count, run_rules
 from recon.matching.coding import code_groups, taxonomy_digest_parts
 from recon.matching.crosscheck import exact_keys
 from recon.matching.engine import Engine
+from recon.matching.first_sets import SetFiles, merged_digests
 from recon.matching.items import Tolerances
 from recon.matching.rules import RULES, declared_rules, rules_sha256
 from recon.matching.search import MARGIN
 
 FORMAT = "nostro-batch/1"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,44 +182,56 @@ def replay_batch(bank: Path, ledger: Path, out: Path, *, threads: int = 2, memor
 
 
 def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
-    engine.first_pass()
-    counted = exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts)
-    refuse_other_count(engine, counted)
-    legs = run_rules(engine)
-    engine.run("batch_context")
-    engine.keep_rest()
-    groups = code_groups(engine)
-    _load_results(engine, legs, groups)
-    engine.run("batch_results")
-    _refuse_residual(engine)
-    digests = engine.rows("batch_digest")
+    """The steps. What no later step waits for goes on beside them, when there is a second thread for it."""
+    declare_rules(engine)
+    files = SetFiles(out)
+    with _beside(job.threads) as beside:
+        try:
+            counted = beside(lambda: exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts))
+            engine.first_pass()
+            first = beside(lambda: files.first(engine))
+            legs = run_rules(engine)
+            engine.run("batch_context")
+            engine.keep_rest()
+            groups = code_groups(engine)
+            _load_results(engine, legs, groups)
+            refuse_other_count(engine, counted())
+            early = first()
+            engine.run("batch_results")
+            _refuse_residual(engine)
+            written = files.late(engine)
+        finally:
+            files.close()
+    digests = merged_digests(early, engine.rows("batch_digest"))
     digests.write_parquet(out / "digests.parquet")
     engine.rows("batch_links").write_parquet(out / "links.parquet")
-    written = {name: engine.write(f"batch_write_{name}", out / f"{name}.parquet") for name in _FILES}
+    written |= {
+        name: engine.write(f"batch_write_{name}", out / f"{name}.parquet") for name in ("breaks", "certificate")
+    }
     return _result(engine, written, result_digest(digests))
 
 
-_FILES = ("matches", "proofs", "breaks", "certificate")
+@contextmanager
+def _beside(threads: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T]]]:
+    """Gives what starts a piece of work; its answer is asked for later. With one thread it runs at once.
+
+    Work that was started has ended when the block ends, however it ends.
+    """
+    if threads == 1:
+
+        def run_now(work: Callable[[], T]) -> Callable[[], T]:
+            answer = work()
+            return lambda: answer
+
+        yield run_now
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield lambda work: pool.submit(work).result
 
 
 def _load_results(engine: Engine, legs: pl.DataFrame, groups: pl.DataFrame) -> None:
-    """The tables `rule`, `leg` and `coded` that the results are views of."""
-    engine.add_table(
-        "rule",
-        pl.DataFrame(
-            {
-                "position": list(range(len(RULES))),
-                "code": [rule.code for rule in RULES],
-                "version": [rule.version for rule in RULES],
-                "wide": [rule.wide for rule in RULES],
-                "is_fungible": [rule.is_fungible for rule in RULES],
-            },
-            schema_overrides={"position": pl.Int32, "version": pl.Int32},
-        ),
-    )
-    engine.add_table(
-        "leg", legs.with_columns(pl.col("item_id").min().over("position", "group_id").alias("set_ordinal"))
-    )
+    """The tables `leg`, `rival` and `coded` that the results are views of."""
+    load_sets(engine, legs)
     engine.add_table("grouped", groups)
     engine.run("batch_codes")
 

@@ -14,7 +14,7 @@ SELECT b.item_id, b.account, b.currency, b.amount_minor, b.end_to_end_id, b.uetr
        b.payment_information_id, b.batch_count
 FROM raw_bank b
 WHERE b.kind = 'LINE' AND b.uetr IN (SELECT uetr FROM line WHERE uetr IS NOT NULL)
-  AND b.item_id NOT IN (SELECT item_id FROM residual_line);
+  AND b.item_id NOT IN (SELECT item_id FROM item);
 
 CREATE TABLE acquirer AS
 SELECT DISTINCT party_name AS name, party_account AS iban

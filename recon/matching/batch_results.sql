@@ -1,47 +1,20 @@
--- What a batch run found, one row a leg, a set, an open item. `leg` holds the sets of the later passes (frames of
--- the cascade), `exact_pair` those of the first; `coded` the open items' codes.
-CREATE MACRO first_rule(is_receipt) AS
-    CASE WHEN is_receipt THEN (SELECT code FROM rule WHERE wide = 'RECEIPT')
-         ELSE (SELECT code FROM rule WHERE wide = 'INSTRUCTION') END;
-CREATE MACRO first_version(is_receipt) AS
-    CASE WHEN is_receipt THEN (SELECT version FROM rule WHERE wide = 'RECEIPT')
-         ELSE (SELECT version FROM rule WHERE wide = 'INSTRUCTION') END;
-
-CREATE VIEW match_at AS
-SELECT expected_id AS set_ordinal, first_rule(is_receipt) AS rule, first_version(is_receipt) AS rule_version,
-       line_id AS item_id, line_minor AS amount_minor, line_hash AS row_hash, account
-FROM exact_pair
-UNION ALL
-SELECT expected_id, first_rule(is_receipt), first_version(is_receipt), expected_id, -line_minor, expected_hash,
-       account
-FROM exact_pair
-UNION ALL
-SELECT g.set_ordinal, r.code, r.version, g.item_id, i.amount_minor, i.row_hash, i.account
+-- What the later passes of a batch run found, one row a leg, a set, an open item, and the certificate over all of it.
+-- `leg` holds the sets of the later passes (frames of the cascade); `exact_pair` those of the first, which are written
+-- apart (batch_first_*.sql); `coded` the open items' codes.
+CREATE VIEW late_match AS
+SELECT g.set_ordinal, r.code AS rule, r.version AS rule_version, g.item_id, i.amount_minor, i.row_hash, i.account
 FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id);
 
-CREATE VIEW match AS SELECT * EXCLUDE (account) FROM match_at;
-
+-- The equation of a set: bank_minor + ledger_minor = explained_minor (0 unless policy lets a difference clear).
 CREATE TABLE late_proof AS
 SELECT g.set_ordinal, r.code AS rule, r.version AS rule_version, any_value(i.account) AS account,
        any_value(i.currency) AS currency, count(*)::INTEGER AS legs,
        coalesce(sum(i.amount_minor) FILTER (WHERE i.kind IN ('LINE', 'PENDING')), 0)::BIGINT AS bank_minor,
        coalesce(sum(i.amount_minor) FILTER (WHERE i.kind NOT IN ('LINE', 'PENDING')), 0)::BIGINT AS ledger_minor,
-       any_value(g.explained_code) AS explained_code, any_value(g.rivals)::INTEGER AS rivals,
+       any_value(g.explained_code) AS explained_code, coalesce(any_value(v.rivals), 0)::INTEGER AS rivals,
        any_value(g.margin)::INTEGER AS margin, r.is_fungible
-FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id)
-GROUP BY ALL;
-
--- The equation of a set: bank_minor + ledger_minor = explained_minor (0 unless policy lets a difference clear).
-CREATE VIEW proof AS
-SELECT expected_id AS set_ordinal, first_rule(is_receipt) AS rule, first_version(is_receipt) AS rule_version, account,
-       currency, 2::INTEGER AS legs, line_minor AS bank_minor, -line_minor AS ledger_minor,
-       0::BIGINT AS explained_minor, NULL::VARCHAR AS explained_code, 0::INTEGER AS rivals, NULL::INTEGER AS margin,
-       false AS is_fungible
-FROM exact_pair
-UNION ALL
-SELECT set_ordinal, rule, rule_version, account, currency, legs, bank_minor, ledger_minor,
-       bank_minor + ledger_minor, explained_code, rivals, margin, is_fungible
-FROM late_proof;
+FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id) LEFT JOIN rival v USING (set_ordinal)
+GROUP BY g.set_ordinal, r.code, r.version, r.is_fungible;
 
 CREATE TABLE break_item AS
 SELECT o.item_id, c.code, c.break_id, o.kind, o.account, o.currency, o.amount_minor, o.date, o.age_days, o.row_hash,
@@ -58,13 +31,7 @@ LEFT JOIN (SELECT c.break_id, count(*) AS items, sum(o.amount_minor) AS residual
 -- Conservation, each side by itself: what came in = what cleared + what is open, in minor units and in items, and
 -- what cleared is even between the sides but for what is explained.
 CREATE TABLE certificate AS
-WITH input AS (
-    SELECT account, currency, sum(amount_minor) AS bank_minor, count(*) AS bank_items, 0 AS ledger_minor, 0 AS ledger_items
-    FROM raw_bank GROUP BY account, currency
-    UNION ALL
-    SELECT account, currency, 0, 0, sum(amount_minor), count(*) FROM raw_ledger GROUP BY account, currency
-),
-cleared AS (
+WITH cleared AS (
     SELECT account, currency, sum(line_minor) AS bank_minor, count(*) AS bank_items, -sum(line_minor) AS ledger_minor,
            count(*) AS ledger_items, 0 AS explained_minor
     FROM exact_pair GROUP BY account, currency
@@ -89,7 +56,7 @@ open AS (
 total AS (
     SELECT account, currency, sum(i.bank_minor)::BIGINT AS bank_minor, sum(i.bank_items)::BIGINT AS bank_items,
            sum(i.ledger_minor)::BIGINT AS ledger_minor, sum(i.ledger_items)::BIGINT AS ledger_items
-    FROM input i GROUP BY account, currency
+    FROM input_sum i GROUP BY account, currency
 ),
 taken AS (
     SELECT account, currency, sum(bank_minor)::BIGINT AS bank_cleared_minor,

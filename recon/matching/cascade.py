@@ -22,15 +22,14 @@ SET_SCHEMA: dict[str, pl.DataType] = {
     "rule": pl.String(),
     "rule_version": pl.Int32(),
     "item_id": pl.Int64(),
-    "rivals": pl.Int32(),  # as in LEG_SCHEMA; none: nobody counted, people decided
-    "margin": pl.Int32(),
+    "rivals": pl.Int32(),  # open items that could have stood in for a member; none: nobody counted, people decided
+    "margin": pl.Int32(),  # as in LEG_SCHEMA
     "is_fungible": pl.Boolean(),
 }
 LEG_SCHEMA: dict[str, pl.DataType] = {
     "position": pl.Int32(),  # of the rule, from 0
     "group_id": pl.Int64(),
     "item_id": pl.Int64(),
-    "rivals": pl.Int32(),  # open items that could have stood in for a member
     "margin": pl.Int32(),  # points between this set and the next best, where sets are scored
     "explained_code": pl.String(),  # what the difference is that policy lets clear with the set
 }
@@ -59,8 +58,11 @@ def clear(items: pl.DataFrame, *, tolerances: Tolerances, threads: int = 1) -> C
         engine.first_pass()
         counted = exact_keys_of(items.lazy())
         refuse_other_count(engine, counted)
-        legs = pl.concat([_first_pass_legs(engine), run_rules(engine)])
-        return Cascade(_numbered(legs), engine.open_items(), (engine.exact_key_count, counted))
+        declare_rules(engine)
+        late = run_rules(engine)
+        load_sets(engine, late)
+        sets = _numbered(pl.concat([_first_pass_legs(engine), late]), engine.rows("rival_counts"))
+        return Cascade(sets, engine.open_items(), (engine.exact_key_count, counted))
     finally:
         engine.close()
 
@@ -80,9 +82,34 @@ def run_rules(engine: Engine) -> pl.DataFrame:
     for position, rule in enumerate(RULES):
         groups = _groups(engine, rule)
         if groups.height:
-            found.append(_legs(engine, rule, position, groups))
+            found.append(_legs(position, groups))
             engine.take(groups)
     return pl.concat(found)
+
+
+def declare_rules(engine: Engine) -> None:
+    """The table `rule`, which results and rivals are told by."""
+    engine.add_table(
+        "rule",
+        pl.DataFrame(
+            {
+                "position": list(range(len(RULES))),
+                "code": [rule.code for rule in RULES],
+                "version": [rule.version for rule in RULES],
+                "key": [rule.key for rule in RULES],
+                "wide": [rule.wide for rule in RULES],
+                "is_fungible": [rule.is_fungible for rule in RULES],
+            },
+            schema_overrides={"position": pl.Int32, "version": pl.Int32, "key": pl.String},
+        ),
+    )
+
+
+def load_sets(engine: Engine, legs: pl.DataFrame) -> None:
+    """The sets of the later passes as table `leg`, each named by its smallest item, and their rivals as `rival`."""
+    smallest = pl.col("item_id").min().over("position", "group_id")
+    engine.add_table("leg", legs.with_columns(smallest.alias("set_ordinal")))
+    engine.run("rivals")
 
 
 def _groups(engine: Engine, rule: Rule) -> pl.DataFrame:
@@ -94,13 +121,11 @@ def _groups(engine: Engine, rule: Rule) -> pl.DataFrame:
     return kept.join(facts, on="group_id", how="left", maintain_order="left")
 
 
-def _legs(engine: Engine, rule: Rule, position: int, groups: pl.DataFrame) -> pl.DataFrame:
-    rivals = engine.rivals(groups, rule.key)
+def _legs(position: int, groups: pl.DataFrame) -> pl.DataFrame:
     missing = [pl.lit(None).alias(name) for name in ("margin", "explained_code") if name not in groups.columns]
     return (
         groups.with_columns(missing)
-        .join(rivals, on="group_id", how="left")
-        .with_columns(pl.lit(position, dtype=pl.Int32).alias("position"), pl.col("rivals").fill_null(0))
+        .with_columns(pl.lit(position, dtype=pl.Int32).alias("position"))
         .select([pl.col(name).cast(kind) for name, kind in LEG_SCHEMA.items()])
     )
 
@@ -113,7 +138,6 @@ def _first_pass_legs(engine: Engine) -> pl.DataFrame:
     position = pl.when(is_receipt).then(pl.lit(places["RECEIPT"])).otherwise(pl.lit(places["INSTRUCTION"]))
     shaped = pairs.with_columns(
         position.cast(pl.Int32).alias("position"),
-        pl.lit(0, dtype=pl.Int32).alias("rivals"),
         pl.lit(None, dtype=pl.Int32).alias("margin"),
         pl.lit(None, dtype=pl.String).alias("explained_code"),
         pl.col("expected_id").alias("group_id"),
@@ -125,7 +149,7 @@ def _first_pass_legs(engine: Engine) -> pl.DataFrame:
     return pl.concat(sides)
 
 
-def _numbered(legs: pl.DataFrame) -> pl.DataFrame:
+def _numbered(legs: pl.DataFrame, rivals: pl.DataFrame) -> pl.DataFrame:
     rules = pl.DataFrame(
         {
             "position": range(len(RULES)),
@@ -137,6 +161,8 @@ def _numbered(legs: pl.DataFrame) -> pl.DataFrame:
     )
     return (
         legs.with_columns(pl.col("item_id").min().over("position", "group_id").alias("first_item"))
+        .join(rivals.rename({"set_ordinal": "first_item"}), on="first_item", how="left")
+        .with_columns(pl.col("rivals").fill_null(0))
         .sort("position", "first_item", "item_id")
         .with_columns(pl.struct("position", "first_item").rle_id().cast(pl.Int32).alias("set_ordinal") + 1)
         .join(rules, on="position", how="left", maintain_order="left")

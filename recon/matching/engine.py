@@ -7,13 +7,16 @@ of threads: queries use set operations and total orders only, and every frame ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from recon.errors import FileRefusedError
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
@@ -33,6 +36,8 @@ class Engine:
         self, *, tolerances: Tolerances, threads: int, memory_limit_gb: int | None = None, scratch: Path | None = None
     ) -> None:
         self._left = 0  # open items no query has taken; with none left there is nothing to ask
+        self._references: pl.DataFrame | None = None
+        self.threads = threads
         self._db = duckdb.connect(":memory:")
         self._db.execute(f"SET threads = {int(threads)}")
         self._db.execute("SET preserve_insertion_order = false")
@@ -134,7 +139,7 @@ class Engine:
         self._db.execute("DELETE FROM exact_pair WHERE NOT agrees")
 
     def _load_rest(self) -> None:
-        self.run("residual_ids")
+        self.at_once("residual_bank", "residual_ledger")
         self.run("residual")
         self.run("views")
         self._left = self.count("open_item")
@@ -149,6 +154,22 @@ class Engine:
         """Execute a named script of this folder, e.g. more views."""
         self._db.execute(rule_sql(query))
 
+    def at_once(self, *queries: str) -> None:
+        """Execute scripts that do not touch each other, side by side when the engine has more than one thread."""
+        if self.threads == 1:
+            for query in queries:
+                self.run(query)
+            return
+        with ThreadPoolExecutor(len(queries)) as pool:
+            for done in [pool.submit(self.beside().run, query) for query in queries]:
+                done.result()
+
+    def beside(self) -> Engine:
+        """The same tables over a connection of its own, for another thread. What one commits the other sees."""
+        twin = copy(self)
+        twin._db = self._db.cursor()
+        return twin
+
     def count(self, table: str) -> int:
         """Rows of a table of this engine (a literal of this package)."""
         return int(self._db.table(table).count("*").fetchall()[0][0])
@@ -156,6 +177,16 @@ class Engine:
     def rows(self, query: str, parameters: Mapping[str, str | int | bool] | None = None) -> pl.DataFrame:
         """The rows of a named query, as they come: the query orders them totally or the caller sorts."""
         return _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
+
+    def batches(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a named query, so many at a time, in no order."""
+        yield from self._db.sql(rule_sql(query)).to_arrow_reader(rows)
+
+    def references(self) -> pl.DataFrame:
+        """(account, reference) of every expectation that the first pass left, cleared since or not; asked once."""
+        if self._references is None:
+            self._references = self.rows("open_references")
+        return self._references
 
     def write(self, query: str, path: Path) -> int:
         """Run a named query that copies rows to a Parquet file. Returns their number."""
@@ -195,13 +226,6 @@ class Engine:
         kept = self.rows("provable", {"explained": explained})
         self._db.unregister("found")
         return kept.cast(dict(GROUP_SCHEMA)).sort("group_id", "item_id")  # type: ignore[arg-type]
-
-    def rivals(self, groups: pl.DataFrame, key: str | None) -> pl.DataFrame:
-        """(group_id, rivals): how many open items could stand in for a member, by the rule's key or by date."""
-        self._db.register("found", groups.select("group_id", "item_id").to_arrow())
-        counted = self.rows("rivals", {"key": key or "day"})
-        self._db.unregister("found")
-        return counted
 
     def pairs(self, query: str) -> list[tuple[int, int]]:
         """Rows of a query that gives two items each."""

@@ -3,7 +3,7 @@
 -- carries are left to the passes over what remains (the caller takes them out: it counts ids), and so are items
 -- that an answer of our own (reject, routine) is about.
 CREATE TABLE answered AS
-SELECT DISTINCT corrects_id AS item_id FROM ledger WHERE corrects_id IS NOT NULL;
+SELECT DISTINCT corrects_id AS item_id FROM raw_ledger WHERE corrects_id IS NOT NULL;
 
 CREATE MACRO mark(text) AS CASE WHEN text IS NOT NULL THEN hash(text) END;
 
@@ -12,21 +12,21 @@ CREATE MACRO mark(text) AS CASE WHEN text IS NOT NULL THEN hash(text) END;
 CREATE TABLE exact_pair AS
 WITH line AS (
     SELECT item_id, account, currency, amount_minor, day, end_to_end_id, mark(uetr) AS uetr,
-           mark(party_account) AS party, mark(payment_information_id) AS batch, mark(msg_id) AS file, row_hash,
+           mark(party_account) AS party, mark(payment_information_id) AS batch, mark(msg_id) AS file,
            hash(end_to_end_id, account, currency, amount_minor) AS key, hash(account, currency) AS place,
            return_reason IS NULL AND NOT is_reversal AND coalesce(batch_count, 1) <= 1 AS is_plain
-    FROM bank
+    FROM raw_bank
     WHERE kind = 'LINE' AND end_to_end_id IS NOT NULL
 ),
 expectation AS (
     SELECT item_id, kind = 'RECEIPT' AS is_receipt, amount_minor, day, end_to_end_id, mark(uetr) AS uetr,
-           mark(party_account) AS party, mark(payment_information_id) AS batch, mark(msg_id) AS file, row_hash,
+           mark(party_account) AS party, mark(payment_information_id) AS batch, mark(msg_id) AS file,
            hash(end_to_end_id, account, currency, -amount_minor) AS key, hash(account, currency) AS place
-    FROM ledger
+    FROM raw_ledger
     WHERE kind IN ('INSTRUCTION', 'RECEIPT') AND end_to_end_id IS NOT NULL
 )
 SELECT l.item_id AS line_id, e.item_id AS expected_id, l.amount_minor AS line_minor, l.account, l.currency,
-       l.row_hash AS line_hash, e.row_hash AS expected_hash, e.is_receipt,
+       e.is_receipt,
        l.is_plain AND abs(l.day - e.day) <= p.window_days
            AND coalesce(l.uetr = e.uetr, true)
            AND coalesce(l.party = e.party, true)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
@@ -57,6 +58,7 @@ def read_rules(text: str) -> tuple[Rule, ...]:
     return rules
 
 
+@cache
 def rule_sql(name: str) -> str:
     """Text of a query of this folder, e.g. ``rule_sql('pass_batch')``."""
     return resources.files("recon.matching").joinpath(f"{name}.sql").read_text(encoding="utf-8")
@@ -78,6 +80,8 @@ SHARED: tuple[str, ...] = (
     "source",
     "exact",
     "residual",
+    "residual_bank",
+    "residual_ledger",
     "views",
     "scored_candidates",
     "subset_pools",

@@ -163,7 +163,7 @@ def _rated(engine: Engine) -> pl.DataFrame:
     if pairs.height > PAIRS_BUDGET:
         engine.exhausted += 1
         pairs = pairs.filter("same_party")
-    by_reference = _reference_points(pairs, engine.rows("open_references"))
+    by_reference = _reference_points(pairs, engine.references())
     # A line that states a whole reference which is nothing like this one is about something else.
     unlike = pairs["states_reference"].to_numpy() & (by_reference == 0)
     points = (

@@ -85,7 +85,7 @@ FROM all_ledger
 WHERE end_to_end_id IN (SELECT end_to_end_id FROM line UNION SELECT structured_ref FROM line
                         UNION SELECT unnest(regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'))
                               FROM line)
-  AND item_id NOT IN (SELECT item_id FROM residual_expected);
+  AND item_id NOT IN (SELECT item_id FROM item);
 
 -- Lines that name a reference of ours, whole.
 CREATE TABLE naming_line AS

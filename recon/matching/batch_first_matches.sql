@@ -1,0 +1,1 @@
+SELECT set_ordinal, rule, rule_version, item_id, amount_minor, row_hash FROM first_match

@@ -1,0 +1,1 @@
+SELECT set_ordinal, rivals FROM rival
