@@ -27,20 +27,40 @@ from nostro.cli.common import (
 )
 from nostro.cli.reconciliation import recon_app
 from recon import Fault, verify_run
-from recon.matching import MAY_CLEAR, BatchResult, Tolerances, reconcile_parquet, replay_batch, update_batch
-from recon.verifier_batch import verify_batch
+from recon.matching import (
+    MAY_CLEAR,
+    BatchResult,
+    Tolerances,
+    reconcile_parquet,
+    replay_batch,
+    replay_update,
+    update_batch,
+)
+from recon.verifier_batch import Layer, verify_batch
 
 BankArgument = Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file of bank lines.")]
 LedgerArgument = Annotated[Path, typer.Argument(dir_okay=False, help="Parquet file of ledger items.")]
 ResultArgument = Annotated[Path, typer.Argument(file_okay=False, help="Folder of the result.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the matching engine.")]
 MemoryOption = Annotated[int, typer.Option("--memory-limit-gb", min=1, help="Bound of the matching engine's memory.")]
+LateOption = Annotated[
+    Path | None, typer.Option("--late", dir_okay=False, help="Parquet file of late lines; with --layer.")
+]
+LayerOption = Annotated[
+    Path | None, typer.Option("--layer", file_okay=False, help="Folder that `nostro recon late` wrote; with --late.")
+]
 THREADS = os.cpu_count() or 2
 SHOWN_MAX = 20
 
 
 def register(app: typer.Typer) -> None:
     """The commands hang on `nostro recon`, which is registered by its own module."""
+
+
+def _layer(late: Path | None, layer: Path | None) -> Layer | None:
+    if (late is None) != (layer is None):
+        raise typer.BadParameter("--late and --layer go together: the late lines, and what `nostro recon late` wrote.")
+    return None if late is None or layer is None else Layer(late, layer)
 
 
 def _permitted(codes: list[str] | None) -> list[str] | None:
@@ -91,6 +111,8 @@ def _print_result(result: BatchResult) -> None:
         console.print(f"  {name}: {count:,}")
     for name, count in result.codes.items():
         console.print(f"  {name}: {count:,}")
+    for name, count in result.search_exhausted.items():
+        console.print(f"  SEARCH_EXHAUSTED {name}: {count:,} searches ended at their bound; their items stay open")
     console.print(f"result {result.result_sha256}")
 
 
@@ -99,6 +121,8 @@ def verify_command(
     run: Annotated[str, typer.Argument(help="A nightly run's number; or the Parquet file of bank lines.")],
     ledger: Annotated[Path | None, typer.Argument(dir_okay=False, help="Parquet file of ledger items.")] = None,
     out: Annotated[Path | None, typer.Argument(file_okay=False, help="Folder of the batch result.")] = None,
+    late: LateOption = None,
+    layer: LayerOption = None,
     threads: ThreadsOption = THREADS,
     memory_limit_gb: MemoryOption = 4,
     as_json: JsonOption = False,
@@ -106,13 +130,15 @@ def verify_command(
 ) -> None:
     """Check a run again, whole, by a program that knows nothing of the matcher. Status 5: a fault.
 
-    A number is a nightly run, checked against the books and the statements; three paths are a batch result.
+    A number is a nightly run, checked against the books and the statements; three paths are a batch result,
+    and `--late late.parquet --layer layer` what `nostro recon late` laid over it.
 
     Example: `nostro recon verify 3`
     """
     if ledger is not None and out is not None:
+        over = _layer(late, layer)
         with progress("verifying", quiet=as_json):
-            faults = verify_batch(Path(run), ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+            faults = verify_batch(Path(run), ledger, out, layer=over, threads=threads, memory_limit_gb=memory_limit_gb)
         emit({"faults": faults}, lambda: _print_faults(faults), as_json=as_json)
     elif ledger is None and run.isdecimal():
         with session(book=book) as s, progress("verifying", quiet=as_json):
@@ -146,16 +172,26 @@ def replay_command(
     bank: BankArgument,
     ledger: LedgerArgument,
     out: ResultArgument,
+    late: LateOption = None,
+    layer: LayerOption = None,
     threads: ThreadsOption = THREADS,
     memory_limit_gb: MemoryOption = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Run a batch result again from its input files and compare every row. Status 5: it came out otherwise.
 
+    With `--late late.parquet --layer layer` the layer is made again over the result.
+
     Example: `nostro recon replay bank.parquet ledger.parquet result`
     """
+    over = _layer(late, layer)
     with progress("replaying", quiet=as_json):
-        found = replay_batch(bank, ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+        if over is None:
+            found = replay_batch(bank, ledger, out, threads=threads, memory_limit_gb=memory_limit_gb)
+        else:
+            found = replay_update(
+                bank, ledger, out, over.late, over.out, threads=threads, memory_limit_gb=memory_limit_gb
+            )
     emit(
         found,
         lambda: console.print("the same result" if found.is_same else f"another result: {found.difference}"),

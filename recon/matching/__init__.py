@@ -8,7 +8,7 @@ from recon.matching.batch import BatchResult, Replay, reconcile_parquet, replay_
 from recon.matching.cascade import SET_SCHEMA, Cascade, clear
 from recon.matching.items import ITEM_SCHEMA, MAY_CLEAR, Tolerances, empty_items
 from recon.matching.rules import RULES, Rule, rules_sha256
-from recon.matching.update import BatchUpdate, update_batch
+from recon.matching.update import BatchUpdate, replay_update, update_batch
 
 __all__ = [
     "ITEM_SCHEMA",
@@ -25,6 +25,7 @@ __all__ = [
     "empty_items",
     "reconcile_parquet",
     "replay_batch",
+    "replay_update",
     "rules_sha256",
     "update_batch",
 ]

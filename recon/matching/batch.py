@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -40,6 +40,9 @@ T = TypeVar("T")
 class BatchResult:
     """What a batch run found. `rules` and `codes` count items; `exact_key_count` is equal in both engines.
 
+    `search_exhausted` (SEARCH_EXHAUSTED): by rule, the searches that a bound ended before they could say that a choice
+    is the only one; what they looked at stays open.
+
     `result_sha256` covers every row of matches, proofs, breaks and certificate and does not depend on the order of
     input rows or on the number of threads.
     """
@@ -53,6 +56,7 @@ class BatchResult:
     exact_key_count: int
     rules: dict[str, int]
     codes: dict[str, int]
+    search_exhausted: dict[str, int]
     result_sha256: str
 
 
@@ -156,7 +160,7 @@ def replay_batch(bank: Path, ledger: Path, out: Path, *, threads: int = 2, memor
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     settings = manifest["tolerances"]
     with tempfile.TemporaryDirectory(prefix="nostro-replay-", dir=out.parent) as folder:
-        again = reconcile_parquet(
+        reconcile_parquet(
             bank,
             ledger,
             Path(folder) / "again",
@@ -166,19 +170,32 @@ def replay_batch(bank: Path, ledger: Path, out: Path, *, threads: int = 2, memor
             memory_limit_gb=memory_limit_gb,
         )
         new = json.loads((Path(folder) / "again" / "manifest.json").read_text(encoding="utf-8"))
+    return compared(manifest, new)
+
+
+def compared(first: Mapping[str, Any], again: Mapping[str, Any]) -> Replay:
+    """Two manifests of one run (or of one layer) side by side: the first reason why they differ."""
     reasons = {
         "inputs": "an input file is another one",
         "rules_sha256": "the rules are other ones",
         "row_hash": "the database engine is another version",
         "result": "the same inputs and rules gave another result",
+        "layer": "the whole under the layer is another one",
     }
-    difference = next((text for name, text in reasons.items() if manifest[name] != new[name]), None)
+    difference = next((text for name, text in reasons.items() if first[name] != again[name]), None)
     return Replay(
         is_same=difference is None,
         difference=difference,
-        first_sha256=manifest["result"]["result_sha256"],
-        again_sha256=again.result_sha256,
+        first_sha256=_signed(first),
+        again_sha256=_signed(again),
     )
+
+
+def _signed(manifest: Mapping[str, Any]) -> str:
+    """The digest of the whole: of the run, or of the run with its layer."""
+    layer = manifest["layer"]
+    signed: str = manifest["result"]["result_sha256"] if layer is None else layer["whole_result_sha256"]
+    return signed
 
 
 def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
@@ -269,6 +286,7 @@ def _result(engine: Engine, written: dict[str, int], digest: str) -> BatchResult
         exact_key_count=engine.exact_key_count,
         rules={name: count for name, count in rules.items() if count},
         codes=codes,
+        search_exhausted=dict(sorted(engine.exhausted.items())),
         result_sha256=digest,
     )
 

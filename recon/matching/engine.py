@@ -7,6 +7,7 @@ of threads: queries use set operations and total orders only, and every frame ha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -47,7 +48,7 @@ class Engine:
         if scratch is not None:
             self._db.execute("SET temp_directory = ?", [str(scratch)])
         self.tolerances = tolerances
-        self.exhausted = 0  # searches that a bound ended
+        self.exhausted: Counter[str] = Counter()  # by rule, searches that a bound ended
         self.exact_key_count = 0  # keys that one line and one expectation carry, as the first pass counted them
 
     @classmethod

@@ -99,7 +99,7 @@ def subset_sum(engine: Engine) -> pl.DataFrame:
     found: list[tuple[int, int, None]] = []
     for target_id, target, parts, answer in _sums(engine):
         if answer.outcome is Outcome.EXHAUSTED:
-            engine.exhausted += 1
+            engine.exhausted["subset-sum"] += 1
         is_no_accident = answer.as_simple * CHANCE <= abs(target)
         if answer.outcome is Outcome.UNIQUE and len(answer.chosen) > 1 and is_no_accident:
             found += [(target_id, member, None) for member in (target_id, *(parts[at] for at in answer.chosen))]
@@ -161,7 +161,7 @@ def _rated(engine: Engine) -> pl.DataFrame:
     """Candidate pairs with enough evidence: points, and the margin over the best rival of either member."""
     pairs = engine.rows("scored_candidates", {"crowd": CROWD})
     if pairs.height > PAIRS_BUDGET:
-        engine.exhausted += 1
+        engine.exhausted["scored"] += 1
         pairs = pairs.filter("same_party")
     by_reference = _reference_points(pairs, engine.references())
     # A line that states a whole reference which is nothing like this one is about something else.

@@ -10,6 +10,7 @@ digest of the whole is known without reading it: it is the one that a full run o
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -17,7 +18,17 @@ from pathlib import Path
 import polars as pl
 
 from recon.errors import FileRefusedError
-from recon.matching.batch import BatchResult, Job, file_sha256, result_digest, run_job, write_manifest, written_whole
+from recon.matching.batch import (
+    BatchResult,
+    Job,
+    Replay,
+    compared,
+    file_sha256,
+    result_digest,
+    run_job,
+    write_manifest,
+    written_whole,
+)
 from recon.matching.items import BANK_KINDS, Tolerances
 
 _WORDS = (r"[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]", r"[A-Za-z0-9][A-Za-z0-9_-]*[A-Za-z0-9]")
@@ -80,6 +91,20 @@ def update_batch(
         inputs = manifest["inputs"] | {"late": file_sha256(late)}
         write_manifest(part, result, inputs, job.tolerances, job.as_of, layer)
     return BatchUpdate(accounts=accounts, late_lines=lines.height, layer=result, result_sha256=digest)
+
+
+def replay_update(
+    bank: Path, ledger: Path, previous: Path, late: Path, out: Path, *, threads: int = 2, memory_limit_gb: int = 4
+) -> Replay:
+    """Lay the late lines over the run under `previous` again, by its settings, and compare with the layer under `out`.
+
+    Nothing under either folder is touched. Raises what `update_batch` raises.
+    """
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(prefix="nostro-replay-", dir=out.parent) as folder:
+        again = Path(folder) / "again"
+        update_batch(bank, ledger, previous, late, again, threads=threads, memory_limit_gb=memory_limit_gb)
+        return compared(manifest, json.loads((again / "manifest.json").read_text(encoding="utf-8")))
 
 
 def _closed(accounts: set[str], links: pl.DataFrame) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import polars as pl
@@ -10,9 +11,9 @@ import pytest
 
 from benchmarks.recon import write_inputs
 from recon.errors import FileRefusedError
-from recon.matching import BatchResult, Tolerances, clear, reconcile_parquet, replay_batch, update_batch
-from recon.verifier_batch import verify_batch
-from tests.unit.recon.recon_items import frame, instruction, line
+from recon.matching import BatchResult, Tolerances, clear, reconcile_parquet, replay_batch, replay_update, update_batch
+from recon.verifier_batch import Layer, verify_batch
+from tests.unit.recon.recon_items import frame, instruction, line, receipt
 
 AS_OF = dt.date(2026, 10, 31)
 
@@ -90,6 +91,15 @@ def test_a_file_of_another_shape_is_refused_and_leaves_nothing(inputs: Path, tmp
     assert not list(tmp_path.glob("out*"))
 
 
+def test_searches_that_a_bound_ended_are_counted_in_the_manifest(tmp_path: Path) -> None:
+    party = {"party_account": "DE00CARDIA"}
+    parts = [receipt(n, 100 + n, f"PO-{n}") for n in range(1, 46)]
+    _write(tmp_path, *parts, line(100, -(101 + 102 + 103), **party))
+    assert run(tmp_path).search_exhausted == {"subset-sum": 1}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["result"]["search_exhausted"] == {"subset-sum": 1}
+
+
 def test_nothing_against_nothing(tmp_path: Path) -> None:
     _write(tmp_path)
     assert run(tmp_path).set_count == 0
@@ -121,6 +131,15 @@ def test_late_lines_touch_their_accounts_only_and_give_what_a_full_run_gives(inp
     pl.concat([bank, late]).write_parquet(tmp_path / "bank.parquet")
     books.write_parquet(tmp_path / "ledger.parquet")
     assert run(tmp_path, "full").result_sha256 == update.result_sha256
+    files = (inputs / "bank.parquet", inputs / "ledger.parquet", inputs / "out")
+    over = Layer(tmp_path / "late.parquet", tmp_path / "layer")
+    assert verify_batch(*files, layer=over, threads=1) == ()
+    again = replay_update(*files, over.late, over.out, threads=1, memory_limit_gb=1)
+    assert again.is_same and again.first_sha256 == update.result_sha256
     layer = pl.read_parquet(tmp_path / "layer" / "breaks.parquet")
+    layer.slice(1).write_parquet(over.out / "breaks.parquet")
+    late.slice(1).write_parquet(over.late)
+    kinds = {fault.kind for fault in verify_batch(*files, layer=over, threads=1)}
+    assert kinds >= {"input-file", "item-nowhere", "result-digest", "certificate"}
     assert set(layer["account"]) <= touched
     assert update.layer.bank_items < bank.height / 5
