@@ -143,6 +143,8 @@ class Engine:
         self.at_once("residual_bank", "residual_ledger")
         self.run("residual")
         self.run("views")
+        self.at_once("views_keys", "views_known")
+        self.run("views_named")
         self._left = self.count("open_item")
 
     def add_table(self, name: str, frame: pl.DataFrame) -> None:
