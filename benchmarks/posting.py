@@ -22,9 +22,10 @@ from nostro.database import Database
 
 BATCH_SIZES = (1, 100, 8_190, 50_000)
 CONNECTIONS = (1, 2)
-LARGE_CONNECTIONS = (3, 4)  # of large batches: while one waits for its flush or a balance row, another works
+BEST = Shape(BATCH_SIZES[-1], 2)  # while one connection waits for its flush or a balance row, the other works
 MANY = 8  # connections that meet on a hot account
 GROWTH_STEP = 1_000_000
+_SHARE = 4  # other shapes than the best take a quarter of the entries
 _SLOW_BATCHES = 400  # a batch of one or a hundred is bound by the disk's flush; so many tell its rate
 _PIECE = 100_000  # entries that are made in memory at a time
 _REFERENCE = (
@@ -40,12 +41,14 @@ def _quiet(done: int, total: int) -> None:
 
 
 def shapes() -> tuple[Shape, ...]:
-    """What one round measures: batch sizes, other keys and spreads in a large batch, a crowd on one account."""
+    """What is measured: batch sizes, other keys and spreads in a large batch, a crowd on one account."""
     large = BATCH_SIZES[-1]
     hot = [Shape(100, MANY, Spread.ONE_HOT, hot_mode=mode) for mode in AccountMode]
+    sizes = [Shape(batch, connections) for batch in reversed(BATCH_SIZES) for connections in CONNECTIONS]
     return (
-        *(Shape(batch, connections) for batch in BATCH_SIZES for connections in CONNECTIONS),
-        *(Shape(large, connections) for connections in LARGE_CONNECTIONS),
+        BEST,
+        *(shape for shape in sizes if shape != BEST),
+        Shape(large, 3),
         Shape(large, 2, keys=Keys.TIME_ORDERED),
         Shape(large, 2, Spread.ZIPF),
         Shape(100, MANY),
@@ -57,9 +60,10 @@ def shapes() -> tuple[Shape, ...]:
 def run(*, entries: int, repeats: int, advance: Advance = _quiet) -> BenchResult:
     """Measure on a throw-away embedded server with the settings of a real deployment.
 
-    ``entries`` a round and shape (fewer for the smallest batches), ``repeats`` rounds, three at least.
+    ``entries`` a turn of the best shape (a quarter for others, fewer for the smallest batches), ``repeats`` turns of
+    each shape, three at least. All in one book, which grows: so the best shape comes first.
     """
-    with throw_away(wal_files=max(4, min(64, entries // 3_000))) as database:
+    with throw_away(wal_files=max(4, min(64, entries // 12_000))) as database:
         return run_on(database, entries=entries, repeats=repeats, advance=advance)
 
 
@@ -71,12 +75,13 @@ def run_on(database: Database, *, entries: int, repeats: int, advance: Advance =
     reference: list[float] = []
     load.post(Shape(BATCH_SIZES[-1], 1), min(entries, 20_000))  # warm: plans, first pages of every table
     load.copy(min(entries, 20_000))
-    for number in range(rounds):
-        for done, shape in enumerate(measured, start=1):
-            reference.append(load.copy(entries))
-            rates[shape].append(load.post(shape, min(entries, shape.batch * shape.connections * _SLOW_BATCHES)))
+    for done, shape in enumerate(measured):
+        size = entries if shape == BEST else max(entries // _SHARE, 1)
+        for number in range(rounds):
+            reference.append(load.copy(size))
+            rates[shape].append(load.post(shape, min(size, shape.batch * shape.connections * _SLOW_BATCHES)))
             ratios[shape].append(rates[shape][-1] / reference[-1])
-            advance(number * len(measured) + done, rounds * len(measured))
+            advance(done * rounds + number + 1, rounds * len(measured))
     best = max(
         (shape for shape in measured if shape.spread is Spread.UNIFORM and shape.keys is Keys.RANDOM),
         key=lambda s: statistics.median(ratios[s]),
@@ -89,7 +94,7 @@ def run_on(database: Database, *, entries: int, repeats: int, advance: Advance =
     ]
     others += [("best_batch", best.batch), ("best_connections", best.connections)]
     for keys in Keys:
-        others += load.footprint(Shape(BATCH_SIZES[-1], 1, keys=keys), entries)
+        others += load.footprint(Shape(BATCH_SIZES[-1], 1, keys=keys), max(entries // _SHARE, 1))
     ratio = statistics.median(ratios[best])
     reference_per_s = statistics.median(reference)
     return BenchResult(

@@ -193,7 +193,7 @@ class Load:
     def _poster(self, batches: Sequence[Legs]) -> Callable[[Connection], None]:
         def post(conn: Connection) -> None:
             for legs in batches:
-                _, new = post_columns(conn, book_id=self._book, source_id=None, legs=legs)
+                _, new, _ = post_columns(conn, book_id=self._book, source_id=None, legs=legs)
                 conn.commit()
                 if new != len(legs.keys):
                     raise RuntimeError(f"{len(legs.keys) - new} entries of the benchmark were in the books already")

@@ -9,69 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Date,
-    Integer,
-    MetaData,
-    Select,
-    SmallInteger,
-    String,
-    Table,
-    and_,
-    select,
-)
-from sqlalchemy.dialects import postgresql
-
 from ledger.db import Connection
 from ledger.errors import RefusedError, UnknownAccountError, translate_errors
 from ledger.money import format_amount
 from ledger.transactions import transaction
-
-_meta = MetaData(schema="ledger")
-_posting = Table(
-    "account_posting",
-    _meta,
-    Column("batch_id", BigInteger),
-    Column("posting_id", BigInteger),
-    Column("entry_id", BigInteger),
-    Column("account_id", Integer),
-    Column("amount_minor", BigInteger),
-    Column("effective_date", Date),
-)
-_entry = Table(
-    "entry",
-    _meta,
-    Column("entry_id", BigInteger),
-    Column("idempotency_key", String),
-    Column("reverses_entry_id", BigInteger),
-)
-_text = Table(
-    "entry_text",
-    _meta,
-    Column("entry_id", BigInteger),
-    Column("description", String),
-    Column("reference", String),
-)
-_batch_seq = Table("batch_seq", _meta, Column("batch_id", BigInteger), Column("last_seq", BigInteger))
-_account = Table(
-    "account",
-    _meta,
-    Column("account_id", Integer),
-    Column("book_id", Integer),
-    Column("code", String),
-    Column("type", String),
-    Column("normal_side", SmallInteger),
-    Column("currency_id", SmallInteger),
-)
-_currency = Table(
-    "currency",
-    _meta,
-    Column("currency_id", SmallInteger),
-    Column("code", String),
-    Column("exponent", SmallInteger),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,32 +126,6 @@ def knowledge_at(conn: Connection, moment: datetime) -> Knowledge:
     return Knowledge(seq=int(str(row[0])), published_at=row[1])  # type: ignore[arg-type]
 
 
-def _postings(book_id: int, as_of: date | None, known: Knowledge | None) -> Select[tuple[object, ...]]:
-    """Postings of a book with account and currency, cut by effective date and knowledge."""
-    joined = _posting.join(_account, _account.c.account_id == _posting.c.account_id).join(
-        _currency, _currency.c.currency_id == _account.c.currency_id
-    )
-    conditions = [_account.c.book_id == book_id]
-    if as_of is not None:
-        conditions.append(_posting.c.effective_date <= as_of)
-    if known is not None:
-        joined = joined.join(
-            _batch_seq,
-            and_(
-                _batch_seq.c.batch_id == _posting.c.batch_id,
-                _batch_seq.c.last_seq <= known.seq,
-            ),
-        )
-    return select().select_from(joined).where(and_(*conditions))
-
-
-def _run(conn: Connection, query: Select[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    """Execute a SQLAlchemy Core query on a psycopg connection."""
-    compiled = query.compile(dialect=postgresql.psycopg.dialect())  # type: ignore[no-untyped-call]
-    with translate_errors():
-        return conn.execute(str(compiled), dict(compiled.params)).fetchall()
-
-
 def _accounts(rows: Iterable[tuple[object, ...]]) -> tuple[AccountBalance, ...]:
     """Rows of code, type, currency, exponent, posted and normal side."""
     return tuple(
@@ -273,23 +188,14 @@ def statement(
 
     Raises `UnknownAccountError`.
     """
+    from ledger.statement_query import statement_query  # SQLAlchemy takes longer to load than a statement to read
+
     account_id, side = _account_side(conn, book_id, account)
-    base = _postings(book_id, as_of, known)
-    query = (
-        base.join(_entry, _entry.c.entry_id == _posting.c.entry_id)
-        .outerjoin(_text, _text.c.entry_id == _posting.c.entry_id)
-        .add_columns(
-            _posting.c.effective_date,
-            _entry.c.idempotency_key,
-            _posting.c.amount_minor,
-            _text.c.description,
-            _text.c.reference,
-        )
-        .where(_posting.c.account_id == account_id)
-        .order_by(_posting.c.effective_date, _posting.c.posting_id)
-    )
+    query, parameters = statement_query(account_id, as_of, None if known is None else known.seq)
+    with translate_errors():
+        found = conn.execute(query, parameters).fetchall()
     running = 0
-    for day, key, amount, description, reference in _run(conn, query):
+    for day, key, amount, description, reference in found:
         running += side * int(str(amount))
         yield StatementRow(day, str(key), side * int(str(amount)), running, description, reference)  # type: ignore[arg-type]
 

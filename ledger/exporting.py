@@ -20,9 +20,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol, TextIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ledger.balances import Knowledge
 from ledger.db import Connection
 from ledger.errors import RefusedError, translate_errors
@@ -319,19 +316,6 @@ def export_text(
     return ExportReport(len(cut.accounts), *counts)
 
 
-_PARQUET = pa.schema(
-    [
-        ("entry_key", pa.string()),
-        ("effective_date", pa.date32()),
-        ("account", pa.string()),
-        ("amount", pa.decimal128(38, 8)),
-        ("currency", pa.string()),
-        ("description", pa.string()),
-        ("reference", pa.string()),
-    ]
-)
-
-
 def _parquet_rows(entries: Iterable[_Entry]) -> Iterator[tuple[object, ...]]:
     for entry in entries:
         for account, minor in entry.legs:
@@ -351,27 +335,18 @@ def export_parquet(
     conn: Connection, *, book_id: int, path: Path, as_of: date | None = None, known: Knowledge | None = None
 ) -> ExportReport:
     """Write one row a posting, in the columns that `import_journal` reads; amounts are decimals, debit positive."""
+    from ledger.parquet import PostingWriter  # loads pyarrow, which no other export needs
+
     counts = [0, 0, 0]
-    with (
-        _open_cut(conn, book_id, as_of, known) as cut,
-        pq.ParquetWriter(path, _PARQUET, compression="zstd") as writer,
-    ):
+    with _open_cut(conn, book_id, as_of, known) as cut, PostingWriter(path) as writer:
         page: list[tuple[object, ...]] = []
         for row in _parquet_rows(_counted(cut.entries, counts)):
             page.append(row)
             if len(page) == _PAGE:
-                _write_page(writer, page)
-        _write_page(writer, page)
+                writer.write(page)
+                page.clear()
+        writer.write(page)
     return ExportReport(len(cut.accounts), *counts)
-
-
-def _write_page(writer: pq.ParquetWriter, page: list[tuple[object, ...]]) -> None:
-    if page:
-        columns = [
-            pa.array(column, type=field.type) for column, field in zip(zip(*page, strict=True), _PARQUET, strict=True)
-        ]
-        writer.write_batch(pa.record_batch(columns, schema=_PARQUET))
-        page.clear()
 
 
 def export_journal(

@@ -64,7 +64,7 @@ def import_journal(
         total, new = rows["entry"].n_unique(), 0
         done = 0
         for batch in batches:
-            _, count = post_columns(conn, book_id=book_id, source_id=source_id, legs=_legs(batch))
+            _, count, _ = post_columns(conn, book_id=book_id, source_id=source_id, legs=_legs(batch))
             new += count
             done += batch["entry"].n_unique()
             if on_progress is not None:

@@ -101,7 +101,7 @@ class Legs:
     leg_amount: list[int]
 
 
-_POST = "SELECT batch_id, new_count FROM ledger.post_counted(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_POST = "SELECT batch_id, new_count, by_key FROM ledger.post_counted(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _KNOWN = """
 SELECT k.n, e.entry_id, e.first_posting_id
   FROM unnest(%s::text[]) WITH ORDINALITY AS k (key, n)
@@ -127,11 +127,11 @@ _POST_EACH_TYPES = (
 )  # int, text[], date[], text[] twice, int[] twice, bigint[]
 _STATUS = {status.value: status for status in EntryStatus}
 _NO_ACCOUNT = 0
-BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position in the batch
+BATCH_BITS = 20  # an id is (batch_id << BATCH_BITS) + position (or place by key) in the batch
 
 
-def post_columns(conn: Connection, *, book_id: int, source_id: int | None, legs: Legs) -> tuple[int, int]:
-    """Post a batch given as columns; returns (batch id, number of new entries)."""
+def post_columns(conn: Connection, *, book_id: int, source_id: int | None, legs: Legs) -> tuple[int, int, bool]:
+    """Post a batch given as columns; returns (batch id, number of new entries, whether numbered in order of keys)."""
     parameters = (
         book_id,
         source_id,
@@ -145,19 +145,25 @@ def post_columns(conn: Connection, *, book_id: int, source_id: int | None, legs:
         amount_array(legs.leg_amount),
     )
     with translate_errors():
-        row: tuple[int, int] | None = conn.execute(_POST, parameters).fetchone()  # type: ignore[assignment]
+        row: tuple[int, int, bool] | None = conn.execute(_POST, parameters).fetchone()  # type: ignore[assignment]
     assert row is not None
     return row
 
 
-def _posted(conn: Connection, book_id: int, legs: Legs, batch_id: int, new_count: int) -> tuple[PostedEntry, ...]:
+def _posted(
+    conn: Connection, book_id: int, legs: Legs, batch_id: int, new_count: int, by_key: bool
+) -> tuple[PostedEntry, ...]:
     """The entry of every key, from the ids' arithmetic when all are new, else from the books."""
     base = batch_id << BATCH_BITS
     if new_count == len(legs.keys):
         first: dict[int, int] = {}
         for ordinal, position in enumerate(legs.leg_entry):
             first.setdefault(position, base + ordinal)
-        return tuple(PostedEntry(key, base + n, first[n + 1], True) for n, key in enumerate(legs.keys))
+        places = list(range(new_count))
+        if by_key:  # code points order as the bytes of UTF-8 do
+            for place, n in enumerate(sorted(range(new_count), key=legs.keys.__getitem__)):
+                places[n] = place
+        return tuple(PostedEntry(key, base + places[n], first[n + 1], True) for n, key in enumerate(legs.keys))
     with translate_errors():
         rows = conn.execute(_KNOWN, (text_array(legs.keys), book_id)).fetchall()
     found: list[tuple[int, int, int]] = rows  # type: ignore[assignment]
@@ -179,8 +185,8 @@ def post_batch(
     try:
         with transaction(conn):
             legs = entry_legs(conn, book_id=book_id, entries=entries)
-            batch_id, new_count = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
-            return _posted(conn, book_id, legs, batch_id, new_count)
+            batch_id, new_count, by_key = post_columns(conn, book_id=book_id, source_id=source_id, legs=legs)
+            return _posted(conn, book_id, legs, batch_id, new_count, by_key)
     except RefusedError as refused:
         if len(entries) < 2 or refused.constraint not in _WITHOUT_A_NAME:
             raise

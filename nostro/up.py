@@ -29,7 +29,6 @@ from typing import IO
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import URL
 
 from ledger import UnavailableError
 from nostro.database import Database, initialise, locate
@@ -214,6 +213,8 @@ def _dagster_database(database: Database) -> str:
 
     The URL names psycopg2: SQLAlchemy 2.1 takes a bare ``postgresql://`` for psycopg 3, with which every run dies.
     """
+    from sqlalchemy import URL
+
     name = role = database.role("dagster")
     password = secrets.token_urlsafe(24)
     with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:

@@ -27,8 +27,7 @@ from recon.codes import BreakCode
 from recon.deciding import DECIDED_RULES, DECIDED_VERSION, Decisions, RunInputs, decide
 from recon.errors import NoRunError
 from recon.matching import Tolerances, rules_sha256
-from recon.matching.rules import declared_rules
-from recon.matching.search import MARGIN
+from recon.matching.rules import MARGIN, declared_rules
 from recon.relaxation import Counterfactual, counterfactuals
 from recon.report import run_of
 

@@ -13,7 +13,6 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 
-import pandera.polars as pa
 import polars as pl
 
 # Kinds of statements that may book; reports and notifications inform.
@@ -240,43 +239,3 @@ STATEMENT_LINES: Final[dict[str, type[pl.DataType]]] = {
     "additional_info": pl.String,
     "source_line": pl.Int32,
 }
-
-
-_CHECKS: Final[dict[str, pa.Check]] = {
-    "statement_ordinal": pa.Check.ge(1),
-    "line_ordinal": pa.Check.ge(1),
-    "detail_ordinal": pa.Check.ge(0),
-    "currency": pa.Check.str_matches(r"^[A-Z]{3}$"),
-    "status": pa.Check.isin([status.value for status in EntryStatus]),
-    "instructed_amount_minor": pa.Check.ge(0),
-    "instructed_currency": pa.Check.str_matches(r"^[A-Z]{3}$"),
-    "source_line": pa.Check.ge(1),
-}
-_REQUIRED: Final = frozenset(
-    {
-        "statement_ordinal",
-        "line_ordinal",
-        "detail_ordinal",
-        "amount_minor",
-        "entry_amount_minor",
-        "currency",
-        "status",
-        "is_reversal",
-        "source_line",
-    }
-)
-
-StatementLines: Final = pa.DataFrameSchema(
-    {
-        name: pa.Column(dtype, _CHECKS.get(name), nullable=name not in _REQUIRED)
-        for name, dtype in STATEMENT_LINES.items()
-    },
-    strict=True,
-    ordered=True,
-    name="StatementLines",
-    description=(
-        "One row a posting unit: an entry with two or more transactions whose amounts are all given and sum "
-        "to it gives one row each (detail_ordinal from 1), any other entry one row (detail_ordinal 0). "
-        "charges_minor is positive when the bank took it; instructed_amount_minor is as stated, unsigned."
-    ),
-)

@@ -16,8 +16,6 @@ from functools import lru_cache
 from typing import Protocol, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays as holiday_tables
-
 from ledger.errors import RefusedError
 
 EVERY_DAY = "all"
@@ -39,6 +37,8 @@ class _HolidayTable(Protocol):
 
 @lru_cache(maxsize=64)
 def _holiday_table(name: str) -> _HolidayTable:
+    import holidays as holiday_tables  # slow to load, and most commands ask no calendar
+
     if name == TARGET:
         return cast(_HolidayTable, holiday_tables.financial_holidays(TARGET))
     if name not in holiday_tables.list_supported_countries():

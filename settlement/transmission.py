@@ -23,7 +23,6 @@ from settlement.model import AT_THE_BANK, FileState, StepResult
 from settlement.sending import begin, note, refuse_strangers, require_reconciled
 from settlement.setup_model import Bank
 from settlement.setup_model import FolderTransport as FolderTerms
-from settlement.sftp import SftpServer, SftpTransport
 from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
 
@@ -126,6 +125,8 @@ def carrier_of(bank: Bank, home: Path) -> Transport:
     terms = bank.transport
     if isinstance(terms, FolderTerms):
         return FolderTransport(home / terms.outbox)
+    from settlement.sftp import SftpServer, SftpTransport  # loads an SSH library, which a folder does not need
+
     server = SftpServer(
         host=terms.host,
         port=terms.port,

@@ -130,14 +130,25 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET e
      ORDER BY g.n
 $$;
 
+CREATE FUNCTION ledger.raise_batch_shape() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'batch_shape',
+        MESSAGE = 'The columns of a batch differ in length, or a posting names an entry that is not in it.',
+        HINT = 'Give one date (and text) a key, and one account and amount a posting.';
+END $$;
+
 -- Posts a batch: everything or nothing, a handful of statements whatever its size.
 -- p_leg_entry holds 1-based positions in p_keys, ascending; an entry's postings get consecutive ids in that order:
 -- entry n of the batch is (batch << 20) + n - 1, posting n likewise, so when all entries are new the caller knows
--- every id from batch_id alone. The plans are made once and serve any size (see the note in 020_rules.sql).
+-- every id from batch_id alone. Where the caller allows it (p_by_key) the entries of a large new batch are numbered in
+-- the order of their keys instead, and by_key says so: both indexes of the entries then grow in one order.
+-- The plans are made once and serve any size (see the note in 020_rules.sql).
 CREATE FUNCTION ledger.post_core(
     p_book_id int, p_module text, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[], p_reverses bigint[],
-    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int)
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], p_by_key boolean DEFAULT false,
+    OUT batch_id bigint, OUT new_count int, OUT by_key boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
@@ -148,25 +159,26 @@ DECLARE
     v_base  bigint := v_batch << 20;
     v_bad   record;
     v_legs  int    := cardinality(p_leg_entry);
+    v_large boolean := v_legs >= 1000;
     v_block boolean := false;  -- several postings for each account: found by account in blocks (ADR 0010)
     v_start int[];  -- the first posting of each entry, when every entry has its own in order
+    v_place int[];  -- the place of each entry in the order of keys, when that is how they are numbered
+    v_accounts int[];
 BEGIN
     PERFORM ledger.require_book(p_book_id);
     batch_id := v_batch;
     new_count := 0;
+    by_key := false;
     IF v_count = 0 THEN RETURN; END IF;
-    IF cardinality(p_leg_entry) >= 1 << 20 OR v_count >= 1 << 20 THEN
+    IF v_legs >= 1 << 20 OR v_count >= 1 << 20 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'A batch holds at most 1,048,575 postings.',
             HINT = 'Send several batches.';
     END IF;
     IF (cardinality(p_dates) = v_count AND array_position(p_dates, NULL) IS NULL
         AND coalesce(cardinality(p_descriptions), v_count) = v_count AND coalesce(cardinality(p_references), v_count) = v_count
         AND coalesce(cardinality(p_source_lines), v_count) = v_count AND coalesce(cardinality(p_reverses), v_count) = v_count
-        AND cardinality(p_leg_account) = cardinality(p_leg_entry) AND cardinality(p_leg_amount) = cardinality(p_leg_entry)
-        AND (SELECT coalesce(min(n) >= 1 AND max(n) <= v_count, true) FROM unnest(p_leg_entry) AS l (n))) IS NOT TRUE THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'batch_shape',
-            MESSAGE = 'The columns of a batch differ in length, or a posting names an entry that is not in it.',
-            HINT = 'Give one date (and text) a key, and one account and amount a posting.';
+        AND cardinality(p_leg_account) = v_legs AND cardinality(p_leg_amount) = v_legs) IS NOT TRUE THEN
+        PERFORM ledger.raise_batch_shape();
     END IF;
 
     -- Limited balances first, then keys, then the other balances, each in one order: so does everybody who posts, and
@@ -181,42 +193,51 @@ BEGIN
     IF num_nulls(array_position(p_leg_entry, NULL), array_position(p_leg_account, NULL), array_position(p_leg_amount, NULL)) = 3 THEN
         SELECT array_agg(n) FILTER (WHERE entry_n > before) INTO v_start
           FROM (SELECT n, p_leg_entry[n] AS entry_n, coalesce(p_leg_entry[n - 1], 0) AS before FROM generate_series(1, v_legs) AS g (n) OFFSET 0) l
-        HAVING bool_and(entry_n - before IN (0, 1)) AND max(entry_n) = v_count;
+        HAVING bool_and(entry_n - before IN (0, 1)) AND min(entry_n) = 1 AND max(entry_n) = v_count;
     END IF;
     IF v_start IS NOT NULL THEN
         v_start := v_start || v_legs + 1;
-        IF v_legs >= 1000 THEN
-            v_block := v_legs >= 4 * (SELECT count(*) FROM (SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account)) d);
+        v_accounts := p_leg_account;
+        IF v_large THEN
+            v_accounts := ARRAY(SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account));
+            v_block := v_legs >= 4 * cardinality(v_accounts);
+        END IF;
+        IF v_large AND p_by_key THEN
+            SELECT array_agg(place ORDER BY n) INTO v_place
+              FROM (SELECT n, row_number() OVER (ORDER BY key COLLATE "C")::int AS place FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)) k;
         END IF;
         BEGIN
             WITH new_batch AS (
                 INSERT INTO ledger.batch (batch_id, book_id, module, source_id, entry_count, posting_count, system_identifier)
-                SELECT v_batch, p_book_id, p_module, p_source_id, v_count, cardinality(p_leg_entry), s.system_identifier
+                SELECT v_batch, p_book_id, p_module, p_source_id, v_count, v_legs, s.system_identifier
                   FROM pg_control_system() s),
             new_entry AS (
                 INSERT INTO ledger.entry (entry_id, book_id, effective_date, posting_count, first_posting_id, reverses_entry_id, idempotency_key)
-                SELECT v_base + k.n - 1, p_book_id, p_dates[k.n], v_start[k.n + 1] - v_start[k.n], v_base + v_start[k.n] - 1, k.reverses, k.key
-                  FROM unnest(p_keys, p_reverses) WITH ORDINALITY AS k (key, reverses, n)
-                 ORDER BY k.key COLLATE "C"),
+                SELECT v_base + coalesce(k.place, k.n) - 1, p_book_id, p_dates[k.n], v_start[k.n + 1] - v_start[k.n], v_base + v_start[k.n] - 1, k.reverses, k.key
+                  FROM unnest(p_keys, p_reverses, v_place) WITH ORDINALITY AS k (key, reverses, place, n)
+                 ORDER BY k.place, k.key COLLATE "C"),
             new_text AS (
                 INSERT INTO ledger.entry_text (entry_id, description, reference, source_line)
-                SELECT v_base + t.n - 1, t.description, t.reference, t.source_line
-                  FROM unnest(p_descriptions, p_references, p_source_lines) WITH ORDINALITY AS t (description, reference, source_line, n)
+                SELECT v_base + coalesce(t.place, t.n) - 1, t.description, t.reference, t.source_line
+                  FROM unnest(p_descriptions, p_references, p_source_lines, v_place) WITH ORDINALITY AS t (description, reference, source_line, place, n)
                  WHERE (t.description, t.reference, t.source_line) IS DISTINCT FROM (NULL::text, NULL::text, NULL::int)),
             account AS MATERIALIZED (  -- in one pass over the index
                 SELECT a.account_id, a.currency_id FROM ledger.account a
-                 WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account FROM unnest(p_leg_account) AS l (account))))
+                 WHERE a.account_id = ANY (v_accounts))
             INSERT INTO ledger.posting (posting_id, entry_id, account_id, amount_minor, book_id, currency_id, effective_date, in_block)
-            SELECT v_base + l.n - 1, v_base + p_leg_entry[l.n] - 1, l.account, p_leg_amount[l.n], p_book_id, coalesce(a.currency_id, 0::smallint),
+            SELECT v_base + l.n - 1, v_base + coalesce(v_place[p_leg_entry[l.n]], p_leg_entry[l.n]) - 1, l.account, p_leg_amount[l.n], p_book_id, coalesce(a.currency_id, 0::smallint),
                    p_dates[p_leg_entry[l.n]], v_block
               FROM (SELECT n, p_leg_account[n] AS account FROM generate_series(1, v_legs) AS g (n) WHERE v_block
                     UNION ALL  -- only one of the two is carried out: without blocks, in the order of the index by account
                     (SELECT n, p_leg_account[n] AS account FROM generate_series(1, v_legs) AS g (n) WHERE NOT v_block ORDER BY 2, 1)) l
               LEFT JOIN account a ON a.account_id = l.account;
             new_count := v_count;
+            by_key := v_place IS NOT NULL;
             RETURN;
         EXCEPTION WHEN unique_violation THEN NULL;  -- some key is taken: the careful way
         END;
+    ELSIF (SELECT min(n) < 1 OR max(n) > v_count FROM unnest(p_leg_entry) AS l (n)) THEN
+        PERFORM ledger.raise_batch_shape();
     END IF;
 
     WITH leg AS MATERIALIZED (
@@ -304,7 +325,8 @@ BEGIN
 END $$;
 
 -- What callers may use: the same without a module, so control accounts refuse. post_counted answers with numbers
--- only, for batches of which the caller computes the ids.
+-- only, for batches of which the caller computes the ids: those of entries from their positions in the batch, or, where
+-- by_key says so, from their places in the order of keys (by bytes).
 CREATE FUNCTION ledger.post_batch(
     p_book_id int, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[],
@@ -318,11 +340,11 @@ $$;
 CREATE FUNCTION ledger.post_counted(
     p_book_id int, p_source_id bigint,
     p_keys text[], p_dates date[], p_descriptions text[], p_references text[], p_source_lines int[],
-    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int)
+    p_leg_entry int[], p_leg_account int[], p_leg_amount bigint[], OUT batch_id bigint, OUT new_count int, OUT by_key boolean)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.batch_id, c.new_count
+    SELECT c.batch_id, c.new_count, c.by_key
       FROM ledger.post_core(p_book_id, NULL, p_source_id, p_keys, p_dates, p_descriptions, p_references,
-                            p_source_lines, NULL, p_leg_entry, p_leg_account, p_leg_amount) c
+                            p_source_lines, NULL, p_leg_entry, p_leg_account, p_leg_amount, true) c
 $$;
 
 -- Reverses one entry whole, on a date in an open period. Key: reverse:<key>. Again: the same reversal.

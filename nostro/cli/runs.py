@@ -113,8 +113,8 @@ def _print_result(result: dict[str, object], as_json: bool) -> None:
 
 @bench_app.command("posting")
 def bench_posting_command(
-    entries: Annotated[int, typer.Option("--entries", help="Two-leg entries a round.")] = 200_000,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    entries: Annotated[int, typer.Option("--entries", help="Two-leg entries a turn.")] = 800_000,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Turns of each shape; the median counts.")] = 3,
     growth: Annotated[
         int, typer.Option("--growth", min=0, help="Instead: fill a book up to so many entries, million by million.")
     ] = 0,

@@ -19,7 +19,7 @@ from pathlib import Path
 from recon.formats.archive import is_packed, unpacked
 from recon.formats.bai2 import read_bai2
 from recon.formats.camt import read_camt
-from recon.formats.camt_spool import MemorySpool, NoRows, ParquetSpool, Spool
+from recon.formats.camt_spool import MemorySpool, NoRows, Spool
 from recon.formats.detect import FileFormat, detect_file
 from recon.formats.mt940 import read_mt940
 from recon.formats.proof import prove_pages
@@ -79,6 +79,8 @@ def read_statement_to_parquet(
     The columns are those of `STATEMENT_LINES`, rows in document order. `out` appears only when the whole file was
     read; a refused file (`StatementRefused`) leaves nothing behind.
     """
+    from recon.formats.parquet_spool import ParquetSpool
+
     with ParquetSpool(out) as spool:
         return _read(path_or_bytes, name, layouts, spool)
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from recon.errors import ReconCheckError
-from recon.matching.crosscheck import exact_keys_of
 from recon.matching.engine import Engine
 from recon.matching.items import Tolerances
 from recon.matching.rules import RULES, Rule
-from recon.matching.search import SEARCHES
 
 SET_SCHEMA: dict[str, pl.DataType] = {
     "set_ordinal": pl.Int32(),  # from 1, in rule order, then by the set's smallest item
@@ -56,6 +54,8 @@ def clear(items: pl.DataFrame, *, tolerances: Tolerances, threads: int = 1) -> C
     engine = Engine.of_frame(items, tolerances=tolerances, threads=threads)
     try:
         engine.first_pass()
+        from recon.matching.crosscheck import exact_keys_of  # loads numpy, which most commands do not need
+
         counted = exact_keys_of(items.lazy())
         refuse_other_count(engine, counted)
         declare_rules(engine)
@@ -115,6 +115,8 @@ def load_sets(engine: Engine, legs: pl.DataFrame) -> None:
 def _groups(engine: Engine, rule: Rule) -> pl.DataFrame:
     if not rule.is_search:
         return engine.groups(rule.query, rule.parameters)
+    from recon.matching.search import SEARCHES  # loads scipy, which most commands do not need
+
     found = SEARCHES[rule.query](engine)
     kept = engine.provable(found, explained=rule.is_explained)
     facts = found.select("group_id", pl.col("^(margin|explained_code)$")).unique()

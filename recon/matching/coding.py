@@ -13,7 +13,6 @@ import polars as pl
 from recon.codes import ITEM_CODES, BreakCode, CodeRule
 from recon.matching.engine import Engine
 from recon.matching.rules import rule_sql
-from recon.matching.search import forks
 
 
 def code_groups(engine: Engine) -> pl.DataFrame:
@@ -34,6 +33,8 @@ def taxonomy_digest_parts() -> tuple[str, ...]:
 def _coded(engine: Engine, rule: CodeRule) -> pl.DataFrame:
     assert rule.query is not None
     if rule.code is BreakCode.AMBIGUOUS:
+        from recon.matching.search import forks  # loads scipy, which most commands do not need
+
         groups = components([*engine.pairs(rule.query), *forks(engine)])
     else:
         groups = engine.groups(rule.query, merge=True)

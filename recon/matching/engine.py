@@ -12,16 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from recon.errors import FileRefusedError
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
 from recon.matching.rules import rule_sql
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
 
@@ -127,6 +130,8 @@ class Engine:
 
     def _drop_what_is_not_unique(self) -> None:
         """Take pairs out of which a member has another partner too, and pairs that something speaks against."""
+        import numpy as np  # slow to load, and most commands do not need it
+
         pairs = _frame(self._db.sql("SELECT line_id, expected_id FROM exact_pair").to_arrow_table())
         repeated = [_repeated(pairs[side].to_numpy()) for side in ("line_id", "expected_id")]
         doubtful = pl.DataFrame({"item_id": np.concatenate(repeated)}, schema={"item_id": pl.Int64()})
@@ -260,6 +265,8 @@ class Engine:
 
 def _repeated(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Ids that occur more than once, ascending. Counts by position while ids are dense, by sorting otherwise."""
+    import numpy as np
+
     if len(ids) == 0:
         return ids
     low, high = int(ids.min()), int(ids.max())

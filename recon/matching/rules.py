@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
+from typing import Final
 
 import yaml
+
+MARGIN: Final = 20  # points of evidence ahead of the next best, for the line and for the expectation
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 from recon.matching.engine import GROUP_SCHEMA, Engine
+from recon.matching.rules import MARGIN
 from recon.matching.subsets import Outcome, SubsetSum, find_subset
 
 CROWD: Final = 60  # partners by amount alone beyond which only one party's pairs are rated
 PAIRS_BUDGET: Final = 20_000_000
 ENOUGH: Final = 45  # points of evidence beyond the amount
-MARGIN: Final = 20  # points ahead of the next best, for the line and for the expectation
 PREFIXES: Final = (28, 24, 20, 18, 16, 14, 13)  # characters left of a reference that was cut, longest first
 CHANCE: Final = 1_000  # minor units of the total for each subset as simple as the one found: no accident
 

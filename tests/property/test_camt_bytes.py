@@ -15,7 +15,8 @@ from recon.formats import (
     read_psp_report,
     read_statement_file,
 )
-from recon.model import StatementFile, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import StatementFile
 from tests.unit.recon.camt_files import balance, details, document, entry, statement
 
 FILE = (

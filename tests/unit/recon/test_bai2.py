@@ -7,7 +7,8 @@ from datetime import date
 import pytest
 
 from recon.formats import StatementRefused, read_statement_file
-from recon.model import ProofState, StatementFile, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import ProofState, StatementFile
 
 
 def bai(*details: str, opening: int = 100_000, closing: int = 100_000, currency: str = "USD", group: str = "1") -> str:

@@ -7,7 +7,8 @@ from datetime import date
 import pytest
 
 from recon.formats import read_statement_file
-from recon.model import STATEMENT_LINES, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import STATEMENT_LINES
 from tests.unit.recon.camt_files import IBAN, balance, details, document, entry, read, read_one, statement
 
 OTHER = "FR7630006000011234567890189"

@@ -25,7 +25,8 @@ from xsdata.formats.dataclass.parsers.config import ParserConfig
 from ledger import currency
 from recon.formats import read_statement_file
 from recon.formats.values import NOT_PROVIDED
-from recon.model import Proof, ProofState, StatementFile, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import Proof, ProofState, StatementFile
 from tests.conftest import SHARED
 
 KINDS = ("camt.052", "camt.053", "camt.054")

@@ -7,7 +7,8 @@ from datetime import date
 import pytest
 
 from recon.formats import StatementRefused, read_statement_file
-from recon.model import ProofState, StatementFile, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import ProofState, StatementFile
 
 HEAD = ":20:STARTUMS\n:25:DE89370400440532013000\n:28C:00012/001\n:60F:C261119EUR1000,00\n"
 TAIL = ":62F:C261120EUR1000,00\n-\n"

@@ -13,7 +13,8 @@ import pytest
 
 from recon.check import check_files
 from recon.formats import LayoutRefused, StatementRefused, archive, read_layouts, read_statement_file, unpacked
-from recon.model import ProofState, StatementFile, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import ProofState, StatementFile
 from tests.conftest import SHARED
 from tests.unit.recon.test_bai2 import bai
 

@@ -15,7 +15,7 @@ from benchmarks.camt053 import write_statement
 from recon import lines_to_parquet
 from recon.formats import (
     StatementRefused,
-    camt_spool,
+    parquet_spool,
     prove_statement_file,
     read_statement_file,
     read_statement_to_parquet,
@@ -41,11 +41,11 @@ print(json.dumps({"grown_kib": grown, "proof": file.statements[0].proof.state.va
 
 
 @pytest.mark.skipif(not FILES, reason="the sample statements are not here")
-@pytest.mark.parametrize("rows_held", [3, camt_spool.GROUP_ROWS])
+@pytest.mark.parametrize("rows_held", [3, parquet_spool.GROUP_ROWS])
 def test_every_sample_has_the_same_lines_in_parquet(
     tmp_path: Path, rows_held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camt_spool, "GROUP_ROWS", rows_held)
+    monkeypatch.setattr(parquet_spool, "GROUP_ROWS", rows_held)
     out = tmp_path / "lines.parquet"
     compared = 0
     for path in FILES:

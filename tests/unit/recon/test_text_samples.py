@@ -27,7 +27,8 @@ from bai2.exceptions import NotSupportedYetException
 from ledger import currency
 from recon.errors import ReconCheckError
 from recon.formats import read_statement_file
-from recon.model import ProofReason, ProofState, StatementFile, StatementLines
+from recon.line_schema import StatementLines
+from recon.model import ProofReason, ProofState, StatementFile
 from recon.verifier_texts import read_raw_bai2, read_raw_mt940
 from tests.conftest import SHARED
 
