@@ -68,7 +68,7 @@ def simulate(db: Database, home: Path, *, seed: int, anomalies: int, payments: i
     return Week(app, book, home, business.days, runs)
 
 
-@pytest.mark.parametrize(("seed", "anomalies"), [(1, 12), (2, 0), (3, 40)])
+@pytest.mark.parametrize(("seed", "anomalies"), [(1, 12), (3, 40)])
 def test_breaks_are_exactly_what_was_injected(db: Database, tmp_path: Path, seed: int, anomalies: int) -> None:
     week = simulate(db, tmp_path, seed=seed, anomalies=anomalies)
     last = week.runs[week.days[-1]]
@@ -80,11 +80,12 @@ def test_breaks_are_exactly_what_was_injected(db: Database, tmp_path: Path, seed
         run = week.runs[day]
         assert run.uncertified == ()
         assert len(run.certified) >= 4
+    if seed == 1:
+        every_step_twice_changes_nothing(week, tmp_path)
     week.app.close()
 
 
-def test_every_step_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
-    week = simulate(db, tmp_path, seed=4, anomalies=12)
+def every_step_twice_changes_nothing(week: Week, tmp_path: Path) -> None:
     certificates = {p: p.read_bytes() for p in sorted((tmp_path / "certificates").rglob("*.json"))}
     assert len(certificates) >= 20
     before = table_hashes(week.app)
@@ -98,4 +99,3 @@ def test_every_step_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
         assert report.run_id == week.runs[day].run_id
     assert table_hashes(week.app) == before
     assert {p: p.read_bytes() for p in sorted((tmp_path / "certificates").rglob("*.json"))} == certificates
-    week.app.close()

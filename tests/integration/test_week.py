@@ -248,7 +248,7 @@ def test_every_step_a_second_time_changes_nothing(week: Week) -> None:
     assert _views(week.home / "nostro.duckdb") == views
 
 
-@pytest.mark.parametrize(("seed", "anomalies"), [(1, 0), (2, 12), (3, 40)])
+@pytest.mark.parametrize(("seed", "anomalies"), [(1, 0), (3, 40)])
 def test_demo_is_proven(tmp_path: Path, seed: int, anomalies: int) -> None:
     result = run_demo(home=tmp_path / "demo", days=3, payments=600, payees=120, anomalies=anomalies, seed=seed)
     assert result.comparison.missed == () and result.comparison.invented == ()

@@ -406,7 +406,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def test_the_books_follow_the_model(world: World) -> None:
     BooksMachine.world = world
-    profile = os.environ.get("NOSTRO_HYPOTHESIS", "30")
+    profile = os.environ.get("NOSTRO_HYPOTHESIS", "20")
     lives = 300 if profile == "long" else int(profile)
     run_state_machine_as_test(
         BooksMachine,
