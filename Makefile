@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DIR    ?= ../shared/real/berka
 ARGS   ?=
+# Demo and tests start hundreds of programs: each would compile all it imports where Python may not keep the result.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test check bench berka lock iso-classes clean help
 
