@@ -32,7 +32,7 @@ from nostro.database import Database, initialise
 from nostro.postgres import start_embedded
 from nostro.users import add_user
 from settlement import apply_setup, approve
-from settlement.composing import compose, read_frame, read_obligations
+from settlement.composing import batches_json, compose, read_frame, read_obligations
 from settlement.iso20022 import gate_file, render
 
 _FIRST = dt.date(2026, 11, 2)
@@ -241,13 +241,13 @@ class _Bench:
             run_id = int(str(row[0]))
             with watch.over("write_and_gate"):
                 owed = read_obligations(alice, run_id)
-                composed = compose(read_frame(alice, run_id), 1, owed)
+                composed = compose(read_frame(alice, run_id), 1, [owed])
                 content = render(composed.file, composed.transfers)
                 assert gate_file(content, composed.file, composed.transfers, composed.totals) == []
             ids = [each.obligation_id for each in owed]
             names = [each.end_to_end_id for each in composed.transfers]
             uetrs = [each.uetr for each in composed.transfers]
-            head = (run_id, 1, "pay", composed.file.msg_id, composed.file.group.payment_information_id, content)
+            head = (run_id, 1, "pay", composed.file.msg_id, content, batches_json(composed))
             with watch.over("record_file"):
                 found = alice.execute(
                     "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s)",

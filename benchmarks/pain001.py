@@ -210,7 +210,7 @@ def _file() -> PaymentFile:
         msg_id=message_id(_KEY),
         created_at=dt.datetime(2026, 11, 2, 18, 0, tzinfo=dt.UTC),
         initiating_party_name="Benchmark GmbH",
-        group=group,
+        groups=(group,),
     )
 
 

@@ -33,10 +33,10 @@ def _document_09(file: PaymentFile, totals: Totals, transfers: Sequence[CreditTr
         msg_id=file.msg_id,
         cre_dt_tm=XmlDateTime.from_datetime(file.created_at),
         nb_of_txs=str(totals.count),
-        ctrl_sum=_decimal(totals.total_minor, file.group.currency),
+        ctrl_sum=_decimal(totals.total_minor, file.groups[0].currency),
         initg_pty=_initiating_party(file),
     )
-    group = _group(file.group, totals, transfers)
+    group = _group(file.groups[0], totals, transfers)
     return iso.Document(cstmr_cdt_trf_initn=iso.CustomerCreditTransferInitiationV09(grp_hdr=header, pmt_inf=[group]))
 
 

@@ -99,7 +99,19 @@ def payout_csv(reported: Sequence[ReportedPayout]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         (
-            *("business_date", "payee", "name", "iban", "currency", *LABELS, "net", "end_to_end_id", "msg_id", "state"),
+            *(
+                "business_date",
+                "payee",
+                "name",
+                "iban",
+                "currency",
+                *LABELS,
+                "net",
+                "end_to_end_id",
+                "batch",
+                "msg_id",
+                "state",
+            ),
             *("bank_reference", "booking_date", "statement", "line"),
         )
     )
@@ -112,7 +124,14 @@ def payout_csv(reported: Sequence[ReportedPayout]) -> str:
             (
                 *(p.business_date, p.payee, p.payee_name, p.payee_iban, p.currency),
                 *(format_amount(minor, p.exponent) for minor in p.parts.values()),
-                *(format_amount(p.net_minor, p.exponent), p.end_to_end_id, p.msg_id, p.state, *bank),
+                *(
+                    format_amount(p.net_minor, p.exponent),
+                    p.end_to_end_id,
+                    p.payment_information_id,
+                    p.msg_id,
+                    p.state,
+                    *bank,
+                ),
             )
         )
     return out.getvalue()

@@ -15,7 +15,8 @@ CREATE TABLE bank_account (book VARCHAR, bank_account VARCHAR, bank VARCHAR, iba
     nostro_account_id INTEGER, transit_account_id INTEGER, opening_date DATE, opening_minor BIGINT);
 CREATE TABLE payout (book VARCHAR, instruction_id BIGINT, end_to_end_id VARCHAR, payee VARCHAR, payee_name VARCHAR, payee_iban VARCHAR,
     bank_account VARCHAR, currency VARCHAR, exponent SMALLINT, business_date DATE, execution_date DATE, amount_minor BIGINT,
-    state VARCHAR, reason_code VARCHAR, msg_id VARCHAR, transit_posting_id BIGINT);
+    state VARCHAR, reason_code VARCHAR, msg_id VARCHAR, payment_information_id VARCHAR,
+    transit_posting_id BIGINT);
 CREATE TABLE statement (book VARCHAR, bank_account VARCHAR, currency VARCHAR, kind VARCHAR, stmt_id VARCHAR, sequence BIGINT,
     closing_date DATE, opening_minor BIGINT, closing_minor BIGINT, entry_count INTEGER, proof VARCHAR, is_booked BOOLEAN,
     booked_count INTEGER, booked_minor BIGINT, file_name VARCHAR, file_sha256 VARCHAR, findings VARCHAR);

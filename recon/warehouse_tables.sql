@@ -24,7 +24,8 @@ SELECT k.name AS book, b.code AS bank_account, b.bank, b.iban, b.currency, b.exp
 
 -- table: payout
 SELECT k.name AS book, p.instruction_id, p.end_to_end_id, p.payee, p.payee_name, p.payee_iban, p.bank_account, p.currency, p.exponent,
-       p.business_date, p.execution_date, p.amount_minor, p.state, p.reason_code, p.msg_id, i.transit_posting_id
+       p.business_date, p.execution_date, p.amount_minor, p.state, p.reason_code, p.msg_id, p.payment_information_id,
+       i.transit_posting_id
   FROM settlement.payout p JOIN ledger.book k USING (book_id) JOIN settlement.instruction_current i USING (instruction_id)
  ORDER BY p.instruction_id
 

@@ -46,7 +46,8 @@ ORDER BY c.book, c.business_date, c.bank_account;
 COMMENT ON VIEW cash_position IS 'What is at the bank on each certified day, and what is still to come or to go.';
 
 CREATE VIEW payouts AS
-SELECT p.book, p.business_date, p.bank_account, p.payee, p.payee_name, p.end_to_end_id, money(p.amount_minor, p.exponent) AS amount,
+SELECT p.book, p.business_date, p.bank_account, p.payee, p.payee_name, p.end_to_end_id, p.payment_information_id,
+       money(p.amount_minor, p.exponent) AS amount,
        p.currency, p.amount_minor, p.execution_date, p.state, p.reason_code, c.rule AS cleared_by, c.business_date AS cleared_on
 FROM payout p LEFT JOIN cleared_leg c ON c.posting_id = p.transit_posting_id
 ORDER BY p.book, p.business_date, p.end_to_end_id;

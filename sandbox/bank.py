@@ -213,7 +213,7 @@ class Bank:
         self._book.reject_batch(batch.batch_id, "AM04")
         rejected = self._book.rejected(batch.batch_id)
         status = BatchStatus(batch.payment_information_id, len(rejected), "RJCT", rejected)
-        self._reception.report(bank, batch.file, group_status([status], "RJCT"), batches=[status])
+        self._reception.report(bank, batch.file, group_status([status], "RJCT", of=batch.file.count), batches=[status])
 
     def _add_charges(self, work: AccountWork, day: dt.date) -> None:
         """Tariffed charges for orders executed, and the week's interest."""
@@ -282,7 +282,9 @@ class Bank:
                 rejected = self._book.rejected(batch.batch_id)
                 count = len(executed.bookings) + len(rejected)
                 status = BatchStatus(batch.payment_information_id, count, "ACSC", rejected)
-                self._reception.report(item.bank, batch.file, group_status([status], "ACSC"), batches=[status])
+                self._reception.report(
+                    item.bank, batch.file, group_status([status], "ACSC", of=batch.file.count), batches=[status]
+                )
 
     def _deliver_reports(self, work: DayWork) -> None:
         for item in work.accounts.values():

@@ -30,6 +30,7 @@ class StatementVersion(Enum):
 class BankBehaviour:
     """Rates in payments per thousand; `return_charge_minor` is what the bank keeps of a payment that comes back.
 
+    `batch_rejects_per_mille` is of blocks (`PmtInf`): refused whole, the others of the file are executed.
     Of the payments that come back, per thousand: `late_returns` come weeks later, `partial_returns` in part (the rest
     later, or never), and `taken_back` ones are taken back again. `recalls_refused` are per thousand executed payments
     that are asked back. `announces_returns`: a pacs.004 comes before the statement. `checks_names`: the bank first
@@ -40,6 +41,7 @@ class BankBehaviour:
     profile's batch booking says."""
 
     rejects_per_mille: int = 0
+    batch_rejects_per_mille: int = 0
     returns_per_mille: int = 0
     late_returns_per_mille: int = 0
     partial_returns_per_mille: int = 0

@@ -22,8 +22,9 @@ DEBITS = ("pain.008.001.02", "pain.008.001.08")
 
 @dataclass(frozen=True, slots=True)
 class AskedPayment:
-    """One payment that is asked back (`TxInf`), with the reason code of the request."""
+    """One payment that is asked back (`TxInf`), of which block, with the reason code of the request."""
 
+    payment_information_id: str
     cancellation_id: str | None
     end_to_end_id: str
     reason: str | None
@@ -37,7 +38,6 @@ class RecallOrder:
     created: str
     original_message_id: str
     original_message: str
-    payment_information_id: str
     payments: tuple[AskedPayment, ...]
 
 
@@ -61,23 +61,24 @@ def read_debits(content: bytes) -> Order:
 def read_recall(content: bytes) -> RecallOrder:
     """Read a camt.055. Raises `UnreadableOrderError`."""
     body = _body(content)
-    group = next(iter(_all(body, "Undrlyg/OrgnlPmtInfAndCxl")), None)
-    if group is None:
+    groups = _all(body, "Undrlyg/OrgnlPmtInfAndCxl")
+    if not groups:
         raise UnreadableOrderError("camt.055 names no payments to cancel")
-    original = group if _all(group, "OrgnlGrpInf") else _all(body, "Undrlyg")[0]
-    prefix = "OrgnlGrpInf" if original is group else "OrgnlGrpInfAndCxl"
+    original = groups[0] if _all(groups[0], "OrgnlGrpInf") else _all(body, "Undrlyg")[0]
+    prefix = "OrgnlGrpInf" if original is groups[0] else "OrgnlGrpInfAndCxl"
     return RecallOrder(
         message_id=_need(body, "Assgnmt/Id"),
         created=_need(body, "Assgnmt/CreDtTm"),
         original_message_id=_need(original, f"{prefix}/OrgnlMsgId"),
         original_message=_need(original, f"{prefix}/OrgnlMsgNmId"),
-        payment_information_id=_need(group, "OrgnlPmtInfId"),
         payments=tuple(
             AskedPayment(
+                _need(group, "OrgnlPmtInfId"),
                 _text(node, "CxlId"),
                 _need(node, "OrgnlEndToEndId"),
                 _text(node, "CxlRsnInf/Rsn/Cd") or _text(node, "CxlRsnInf/Rsn/Prtry"),
             )
+            for group in groups
             for node in _all(group, "TxInf")
         ),
     )

@@ -16,6 +16,7 @@ _REJECT_REASONS = ("AC04", "AC01", "RC01", "AC06")
 _RETURN_REASONS = ("AC04", "MD07", "RR01", "AC06", "BE04")
 _DEBIT_REJECTS = ("MD01", "AC04", "AM04", "AC06")
 _DEBIT_RETURNS = ("AM04", "MD06", "MS02", "MD01")  # no funds, refund on demand, refused, no mandate
+_BATCH_REFUSALS = ("AG01", "DT01", "AM21")  # forbidden on this account, the date, above the agreed limit
 _NAMES = ("RVMC", "RVNM", "RVNA")  # close, none, not possible
 _REFUSALS = ("NOAS", "CUST", "AC04", "LEGL")
 ASKED = "FOCR"  # what a return is called that follows a recall
@@ -56,6 +57,11 @@ class Fates:
         draw, more = self._draw("reject", end_to_end_id)
         reasons = _DEBIT_REJECTS if collects else _REJECT_REASONS
         return reasons[more % len(reasons)] if draw < self._behaviour.rejects_per_mille else None
+
+    def batch_refusal(self, payment_information_id: str) -> str | None:
+        """The reason code with which a whole `PmtInf` is refused, or None."""
+        draw, more = self._draw("batch", payment_information_id)
+        return _BATCH_REFUSALS[more % len(_BATCH_REFUSALS)] if draw < self._behaviour.batch_rejects_per_mille else None
 
     def comebacks(self, end_to_end_id: str, amount_minor: int, *, collects: bool = False) -> tuple[Comeback, ...]:
         """Whether the payment comes back, why, when, and whether in part, or taken back again. Empty: it stays."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from ledger import format_amount
 from sandbox.book import AskedBack, BankBook, LaterBooking
@@ -77,9 +78,12 @@ def answer_message(order: RecallOrder, bank: BankProfile, answered: Sequence[Ans
         f"<CreDtTm>{escape(order.created)}</CreDtTm></Assgnmt><Sts><Conf>{whole}</Conf></Sts>\n"
         f"<CxlDtls><OrgnlGrpInfAndSts><OrgnlMsgId>{escape(order.original_message_id)}</OrgnlMsgId>"
         f"<OrgnlMsgNmId>{escape(order.original_message)}</OrgnlMsgNmId></OrgnlGrpInfAndSts>"
-        f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{escape(order.payment_information_id)}</OrgnlPmtInfId>\n"
-        + "".join(_answer(each) for each in answered)
-        + "</OrgnlPmtInfAndSts></CxlDtls></RsltnOfInvstgtn></Document>\n"
+        + "".join(
+            f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{escape(batch)}</OrgnlPmtInfId>\n"
+            f"{''.join(map(_answer, inside))}</OrgnlPmtInfAndSts>"
+            for batch, inside in groupby(answered, lambda each: each.asked.payment_information_id)
+        )
+        + "</CxlDtls></RsltnOfInvstgtn></Document>\n"
     )
 
 

@@ -95,11 +95,17 @@ class Reception:
         if self._fates.checks_names:
             self._compare_names(bank, file, order)
         statuses = [
-            BatchStatus(batch.payment_information_id, len(batch.payments), "ACCP", self._book.rejected(batch_id))
+            BatchStatus(
+                batch.payment_information_id,
+                len(batch.payments),
+                "ACCP",
+                self._book.rejected(batch_id),
+                reason=self._fates.batch_refusal(batch.payment_information_id),
+            )
             for batch, batch_id in batches
         ]
         rejected = sum(len(status.rejected) for status in statuses)
-        self.report(bank, file, group_status(statuses, "ACCP"), batches=statuses)
+        self.report(bank, file, group_status(statuses, "ACCP", of=file.count), batches=statuses)
         return Received(bank.code, path.name, order.message_id, order.count, rejected, None)
 
     def _compare_names(self, bank: BankProfile, file: StoredFile, order: Order) -> None:
@@ -132,6 +138,7 @@ class Reception:
     def _keep(self, bank: BankProfile, file: StoredFile, batch: OrderedBatch) -> int:
         account = self._debtor(bank, batch)
         assert account is not None  # _refusal saw to it
+        refusal = self._fates.batch_refusal(batch.payment_information_id)
         return self._book.add_batch(
             file,
             payment_information_id=batch.payment_information_id,
@@ -139,7 +146,7 @@ class Reception:
             execution_date=batch.execution_date,
             collects=batch.collects,
             payments=(
-                (payment, self._fates.reject_reason(payment.end_to_end_id, collects=batch.collects))
+                (payment, refusal or self._fates.reject_reason(payment.end_to_end_id, collects=batch.collects))
                 for payment in batch.payments
             ),
         )
@@ -213,8 +220,8 @@ class Reception:
         return Received(bank.code, path.name, message_id, 0, 0, "FF01")
 
 
-def group_status(batches: Sequence[BatchStatus], status: str) -> str:
-    """The group's status: all, some or none of the payments rejected."""
+def group_status(batches: Sequence[BatchStatus], status: str, *, of: int) -> str:
+    """The status of a file of so many payments: all, some or none rejected; PART when it has other batches."""
     rejected = sum(len(batch.rejected) for batch in batches)
     total = sum(batch.count for batch in batches)
-    return "RJCT" if rejected and rejected == total else "PART" if rejected else status
+    return "PART" if total < of or 0 < rejected < of else "RJCT" if rejected else status

@@ -32,13 +32,15 @@ class RejectedPayment:
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
     """One `PmtInf`: its payments, the status of those that are not listed as rejected, and the rejected; `named` are
-    payments of which something else is said, under the batch's own status."""
+    payments of which something else is said, under the batch's own status. `reason`: the batch is refused whole, and
+    nothing is said of single payments."""
 
     payment_information_id: str
     count: int
     status: str
     rejected: Sequence[RejectedPayment] = ()
     named: Sequence[RejectedPayment] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,18 @@ def status_report(report: FileStatus) -> str:
 
 def _batch(batch: BatchStatus) -> str:
     status = batch.status
-    tally = ""
-    if batch.rejected and len(batch.rejected) < batch.count:
+    tally, listed = "", (*batch.rejected, *batch.named)
+    if batch.reason is not None:
+        status, listed = "RJCT", ()
+        tally = f"<StsRsnInf><Rsn><Cd>{batch.reason}</Cd></Rsn></StsRsnInf>"
+    elif batch.rejected and len(batch.rejected) < batch.count:
         tally = _tally(batch.count - len(batch.rejected), status) + _tally(len(batch.rejected), "RJCT")
     elif batch.rejected:
         status = "RJCT"
     return (
         f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{escape(batch.payment_information_id)}</OrgnlPmtInfId>"
         f"<OrgnlNbOfTxs>{batch.count}</OrgnlNbOfTxs><PmtInfSts>{status}</PmtInfSts>{tally}\n"
-        f"{''.join(_rejected(payment) for payment in (*batch.rejected, *batch.named))}</OrgnlPmtInfAndSts>\n"
+        f"{''.join(_rejected(payment) for payment in listed)}</OrgnlPmtInfAndSts>\n"
     )
 
 

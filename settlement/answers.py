@@ -108,7 +108,7 @@ def receive(conn: Connection, *, book_id: int, bank: str, name: str, content: by
         applied = _Applied(known, False, None, 0, 0)
     else:
         try:
-            answer = _read(conn, content)
+            answer = _read(content)
         except StatusReportRefusedError as error:
             kind = answer_kind(content[:HEAD_BYTES]) or AnswerKind.CUSTOMER_STATUS
             answer = _Answer(kind=kind, findings=(f"{error} [{error.rule}]",))
@@ -160,8 +160,8 @@ def _known(conn: Connection, book_id: int, bank: str, content: bytes) -> int | N
 
 RECEIVE_ANSWER = """
 SELECT message_id, is_new, file_id, changed, rejected
-  FROM settlement.receive_answer(%s, %s, %s, %s, %s, %s::date, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::date[],
-                                 %s::bigint[], %s)
+  FROM settlement.receive_answer(%s, %s, %s, %s, %s, %s::date, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+                                 %s, %s::date[], %s::bigint[], %s)
 """
 
 
@@ -186,11 +186,14 @@ class _Answer:
     original_message_id: str | None = None
     covering: tuple[str | None, tuple[Reason, ...]] = (None, ())
     of_file: tuple[tuple[str, tuple[Reason, ...]], ...] = ()
+    batches: tuple[
+        tuple[str, tuple[str | None, tuple[Reason, ...]]], ...
+    ] = ()  # PmtInfId, and what covers its payments
     payments: tuple[_Told, ...] = ()
     findings: tuple[str, ...] = ()
 
 
-def _read(conn: Connection, content: bytes) -> _Answer:
+def _read(content: bytes) -> _Answer:
     """Raises `StatusReportRefusedError`."""
     kind = answer_kind(content[:HEAD_BYTES])
     if kind in ASKED_OF_US:
@@ -199,23 +202,19 @@ def _read(conn: Connection, content: bytes) -> _Answer:
         return _returns(read_pacs004(content))
     if kind is AnswerKind.RECALL_ANSWER:
         return _recalls(read_camt029(content))
-    return _statuses(conn, read_pain002(content))
+    return _statuses(read_pain002(content))
 
 
-def _statuses(conn: Connection, report: StatusReport) -> _Answer:
+def _statuses(report: StatusReport) -> _Answer:
     original = report.group.original_message_id
-    with translate_errors():
-        row = conn.execute(
-            "SELECT payment_information_id FROM settlement.payment_file WHERE msg_id = %s", (original,)
-        ).fetchone()
-    group_id = None if row is None else str(row[0])
     of_file = [(report.group.status, report.group.reasons)]
-    of_file += [(g.status, g.reasons) for g in report.payment_informations if g.payment_information_id == group_id]
+    of_file += [(g.status, g.reasons) for g in report.payment_informations]
     return _Answer(
         kind=report.kind,
         created_at=report.created_at,
         original_message_id=original,
-        covering=report.covering_status(group_id),
+        covering=report.covering_of_file(),
+        batches=tuple(report.covering_of_groups()),
         of_file=tuple((status, reasons) for status, reasons in of_file if status is not None),
         payments=tuple(
             _Told(t.end_to_end_id, t.uetr, t.effective_status, t.reasons, t.execution_date)
@@ -244,6 +243,7 @@ def _recalls(answer: RecallAnswer) -> _Answer:
         created_at=answer.created_at,
         original_message_id=answer.original_message_id,
         covering=(answer.status, answer.reasons),
+        batches=tuple((batch.payment_information_id, (batch.status, batch.reasons)) for batch in answer.batches),
         payments=tuple(_Told(p.end_to_end_id, p.uetr, p.status, p.reasons) for p in answer.payments),
     )
 
@@ -272,6 +272,9 @@ def _received(conn: Connection, book_id: int, bank: str, name: str, content: byt
         _code(answer.covering[1]),
         [code for code, _ in answer.of_file],
         [_code(reasons) for _, reasons in answer.of_file],
+        [batch for batch, _ in answer.batches],
+        [code for _, (code, _) in answer.batches],
+        [_code(reasons) for _, (_, reasons) in answer.batches],
         [t.end_to_end_id for t in told],
         [t.uetr for t in told],
         [t.code for t in told],

@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Sequence
+from dataclasses import astuple
+from itertools import islice
 
 from ledger import Connection, committed, transaction
 from settlement.collecting import compose_again
@@ -72,10 +74,14 @@ def _read_for_signing(conn: Connection, file: PaymentFileStatus) -> tuple[bytes,
 
 def _payee_digest(composed: ComposedFile, obligations: Sequence[Obligation]) -> str:
     """As `settlement.payee_digest` in Postgres computes it from its own rows."""
-    lines = (
-        f"{transfer.end_to_end_id}|{owed.name}|{owed.iban}|{owed.amount_minor}"
-        for transfer, owed in zip(composed.transfers, obligations, strict=True)
-    )
+    paid = zip(composed.transfers, obligations, strict=True)
+    lines: list[str] = []
+    for batch in composed.batches:
+        lines.append("|".join("" if value is None else str(value) for value in astuple(batch)))
+        lines += [
+            f"{transfer.end_to_end_id}|{owed.name}|{owed.iban}|{owed.amount_minor}"
+            for transfer, owed in islice(paid, batch.count)
+        ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

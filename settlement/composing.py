@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain, count, groupby, starmap
+from operator import attrgetter
+from typing import TypeVar
 
 from psycopg.rows import class_row, kwargs_row
+from psycopg.types.json import Jsonb
 
 from ledger import Connection
 from settlement.errors import NotKnownError
 from settlement.iso20022 import (
     RAIL_TERMS,
+    ChargeBearer,
     CollectionFile,
+    CollectionGroup,
     CreditTransfer,
     FileKey,
     FileLimits,
@@ -56,13 +64,13 @@ SELECT r.run_id, k.name AS book, r.book_id, r.bank_account_id, b.code AS bank_ac
 """
 _OBLIGATIONS = """
 SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.postcode,
-       o.pay_minor AS amount_minor, v.intermediary_bic, v.purpose, v.creditor_reference, v.regulatory_country,
-       v.regulatory_code, v.regulatory_text
+       o.pay_minor AS amount_minor, i.batch, v.intermediary_bic, v.purpose, v.creditor_reference, v.regulatory_country,
+       v.regulatory_code, v.regulatory_text, v.charge_bearer
   FROM settlement.obligation o
   JOIN settlement.payee_version v USING (payee_version_id)
   LEFT JOIN settlement.instruction i ON i.instruction_id = o.obligation_id
  WHERE o.run_id = %s AND o.pay_minor > 0 AND (%s::bigint IS NULL OR i.file_id = %s)
- ORDER BY o.obligation_id
+ ORDER BY i.ordinal, o.obligation_id
 """
 
 
@@ -103,6 +111,11 @@ class RunFrame:
         return None if self.bank.max_total is None else minor(self.bank.max_total, self.currency)
 
     @property
+    def max_batch_total_minor(self) -> int | None:
+        """The largest sum of a batch that the bank takes."""
+        return None if self.bank.max_batch_total is None else minor(self.bank.max_batch_total, self.currency)
+
+    @property
     def uetr_secret(self) -> bytes:
         """Keeps UETRs of different deployments apart and a repeated proposal's the same."""
         return hashlib.sha256(f"{self.book}\0{self.iban}".encode()).digest()
@@ -110,7 +123,7 @@ class RunFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obligation:
-    """What a run pays one payee, and where to."""
+    """What a run pays one payee, and where to; `batch` of its file, once there is one."""
 
     obligation_id: int
     name: str
@@ -121,12 +134,14 @@ class Obligation:
     street: str | None
     postcode: str | None
     amount_minor: int
+    batch: int | None = None
     intermediary_bic: str | None = None
     purpose: str | None = None
     creditor_reference: str | None = None
     regulatory_country: str | None = None
     regulatory_code: str | None = None
     regulatory_text: str | None = None
+    charge_bearer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +168,47 @@ class ComposedFile:
         return "pay" if isinstance(self.file, PaymentFile) else "collect"
 
     @property
-    def execution_date(self) -> dt.date:
-        """When the bank is asked to book it."""
-        file = self.file
-        return file.group.execution_date if isinstance(file, PaymentFile) else file.group.collection_date
+    def batches(self) -> tuple[BatchTerms, ...]:
+        """The terms of every payment group, as the database keeps them."""
+        return tuple(starmap(_batch_terms, zip(self.file.groups, self.totals.by_group, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTerms:
+    """What all payments of a batch share. `execution_date`: when the bank is asked to book it."""
+
+    payment_information_id: str
+    execution_date: dt.date
+    service_level: str | None
+    local_instrument: str | None
+    sequence_type: str | None
+    charge_bearer: str
+    count: int
+    total_minor: int
+
+
+def _batch_terms(group: PaymentGroup | CollectionGroup, totals: Totals) -> BatchTerms:
+    if isinstance(group, PaymentGroup):
+        date, level, instrument, sequence = group.execution_date, group.service_level, group.local_instrument, None
+        bearer = group.charge_bearer
+    else:
+        date, level, instrument, sequence = group.collection_date, "SEPA", str(group.scheme), str(group.sequence_type)
+        bearer = ChargeBearer.SLEV
+    return BatchTerms(
+        payment_information_id=group.payment_information_id,
+        execution_date=date,
+        service_level=level,
+        local_instrument=instrument,
+        sequence_type=sequence,
+        charge_bearer=bearer,
+        count=totals.count,
+        total_minor=totals.total_minor,
+    )
+
+
+def batches_json(composed: ComposedFile) -> Jsonb:
+    """The batches of a file as `settlement.record_file` takes them."""
+    return Jsonb([asdict(batch) for batch in composed.batches], dumps=partial(json.dumps, default=str))
 
 
 class Scribe:
@@ -208,69 +260,130 @@ def read_obligations(conn: Connection, run_id: int, *, file_id: int | None = Non
         return cursor.execute(_OBLIGATIONS, (run_id, file_id, file_id)).fetchall()
 
 
-def parts(frame: RunFrame, obligations: Sequence[Obligation]) -> Iterator[Sequence[Obligation]]:
-    """What each file of a run pays, in order: as many as the bank takes in one file, by number and by sum.
+class _Room:
+    """How much more the bank takes in a file or batch. A payment alone always fits; business rules refuse it then."""
 
-    A payment above the bank's largest sum gets a file of its own, which the business rules then refuse.
+    def __init__(self, most: int | None, most_minor: int | None) -> None:
+        self._most, self._most_minor = most, most_minor
+        self._count = self._minor = 0
+
+    def takes(self, amount_minor: int) -> bool:
+        over = self._most_minor is not None and self._minor + amount_minor > self._most_minor
+        return self._count == 0 or not (self._count == self._most or over)
+
+    def add(self, amount_minor: int) -> None:
+        self._count, self._minor = self._count + 1, self._minor + amount_minor
+
+
+Owed = TypeVar("Owed", bound=Obligation)
+
+
+def parts(
+    frame: RunFrame, owed: Iterable[Owed], terms: Callable[[Owed], object], *, max_total_minor: int | None
+) -> Iterator[list[list[Owed]]]:
+    """The files of a run, in order, each as its batches: what is owed on the same terms, next to each other.
+
+    A batch and a file hold as many as the bank takes, by number and by sum. A bank that takes no several batches gets
+    a file for each.
     """
-    size, most = frame.bank.max_transactions, frame.max_total_minor
-    start = total_minor = 0
-    for n, owed in enumerate(obligations):
-        if n > start and (n - start == size or (most is not None and total_minor + owed.amount_minor > most)):
-            yield obligations[start:n]
-            start, total_minor = n, 0
-        total_minor += owed.amount_minor
-    if obligations:
-        yield obligations[start:]
+    bank = frame.bank
+
+    def file_room() -> _Room:
+        return _Room(bank.max_transactions, max_total_minor)
+
+    def batch_room() -> _Room:
+        return _Room(bank.max_batch_transactions, frame.max_batch_total_minor)
+
+    batches: list[list[Owed]] = []
+    file, batch = file_room(), batch_room()
+    for one in owed:
+        alike = bool(batches) and terms(batches[-1][-1]) == terms(one) and batch.takes(one.amount_minor)
+        if batches and not (file.takes(one.amount_minor) and (alike or bank.several_batches)):
+            yield batches
+            batches, file, alike = [], file_room(), False
+        if not alike:
+            batches.append([])
+            batch = batch_room()
+        batches[-1].append(one)
+        file.add(one.amount_minor)
+        batch.add(one.amount_minor)
+    if batches:
+        yield batches
 
 
-def compose(frame: RunFrame, part: int, obligations: Sequence[Obligation]) -> ComposedFile:
-    """The values of one payment file."""
-    key, bank, terms = frame.key(part), frame.bank, RAIL_TERMS[frame.rail]
-    scribe, rail = Scribe(bank), bank.rails[frame.rail]
-    remittance = scribe.write(0, "remittance", f"{frame.book} {frame.business_date}")
-    transfers = []
-    for ordinal, owed in enumerate(obligations, 1):
-        reference, account = end_to_end_id(key, ordinal), account_address(owed.iban)
-        transfers.append(
-            CreditTransfer(
-                instruction_id=reference,
-                end_to_end_id=reference,
-                uetr=uetr(frame.uetr_secret, reference) if bank.uetr else None,
-                amount_minor=owed.amount_minor,
-                currency=frame.currency,
-                creditor_name=scribe.write(ordinal, "name", owed.name),
-                creditor_iban=account.iban,
-                creditor_account=account.number,
-                creditor_clearing_system=account.clearing_system,
-                creditor_member_id=account.member_id,
-                creditor_bic=owed.bic if terms.creditor_bic else None,
-                intermediary_bic=owed.intermediary_bic,
-                purpose=owed.purpose or rail.purpose,
-                regulatory_country=owed.regulatory_country,
-                regulatory_code=owed.regulatory_code,
-                regulatory_text=owed.regulatory_text,
-                creditor_address=scribe.address(ordinal, owed),
-                remittance_unstructured=None if owed.creditor_reference is not None else remittance or None,
-                creditor_reference=owed.creditor_reference,
-            )
-        )
+def payout_parts(frame: RunFrame, obligations: Sequence[Obligation]) -> Iterator[list[list[Obligation]]]:
+    """The files of payouts: a batch is of one charge bearer (date, rail and currency are the run's)."""
+
+    def bearer(owed: Obligation) -> str:
+        return _charge_bearer(frame, owed)
+
+    return parts(frame, sorted(obligations, key=bearer), bearer, max_total_minor=frame.max_total_minor)
+
+
+def stored_batches(owed: Iterable[Owed]) -> list[list[Owed]]:
+    """What a stored file pays, by its batches."""
+    return [list(batch) for _, batch in groupby(owed, attrgetter("batch"))]
+
+
+def compose(frame: RunFrame, part: int, batches: Sequence[Sequence[Obligation]]) -> ComposedFile:
+    """The values of one payment file; each batch of one charge bearer."""
+    key, bank = frame.key(part), frame.bank
+    scribe, ordinals = Scribe(bank), count(1)
+    remittance = scribe.write(0, "remittance", f"{frame.book} {frame.business_date}") or None
+    transfers = [
+        [_transfer(frame, key, scribe, next(ordinals), owed, remittance) for owed in batch] for batch in batches
+    ]
     file = PaymentFile(
         msg_id=message_id(key),
         created_at=frame.proposed_at.astimezone(dt.UTC).replace(microsecond=0),
         initiating_party_name=transliterate(frame.holder.name, bank.charset, bank.umlauts).written,
-        group=_group(frame, key, scribe),
+        groups=_groups(frame, key, scribe, [_charge_bearer(frame, batch[0]) for batch in batches]),
         message_version=bank.message,
         charset=bank.charset,
     )
-    return ComposedFile(file, tuple(transfers), Totals.of(transfers), tuple(scribe.kept))
+    every = tuple(chain.from_iterable(transfers))
+    return ComposedFile(file, every, Totals.of_groups(transfers), tuple(scribe.kept))
 
 
-def _group(frame: RunFrame, key: FileKey, scribe: Scribe) -> PaymentGroup:
+def _transfer(
+    frame: RunFrame, key: FileKey, scribe: Scribe, ordinal: int, owed: Obligation, remittance: str | None
+) -> CreditTransfer:
+    reference, account = end_to_end_id(key, ordinal), account_address(owed.iban)
+    return CreditTransfer(
+        instruction_id=reference,
+        end_to_end_id=reference,
+        uetr=uetr(frame.uetr_secret, reference) if frame.bank.uetr else None,
+        amount_minor=owed.amount_minor,
+        currency=frame.currency,
+        creditor_name=scribe.write(ordinal, "name", owed.name),
+        creditor_iban=account.iban,
+        creditor_account=account.number,
+        creditor_clearing_system=account.clearing_system,
+        creditor_member_id=account.member_id,
+        creditor_bic=owed.bic if RAIL_TERMS[frame.rail].creditor_bic else None,
+        intermediary_bic=owed.intermediary_bic,
+        purpose=owed.purpose or frame.bank.rails[frame.rail].purpose,
+        regulatory_country=owed.regulatory_country,
+        regulatory_code=owed.regulatory_code,
+        regulatory_text=owed.regulatory_text,
+        creditor_address=scribe.address(ordinal, owed),
+        remittance_unstructured=None if owed.creditor_reference is not None else remittance,
+        creditor_reference=owed.creditor_reference,
+    )
+
+
+def _charge_bearer(frame: RunFrame, owed: Obligation) -> ChargeBearer:
+    """Who pays the banks for a payment: as agreed with the payee, else as the bank's profile or the rail says."""
+    return ChargeBearer(
+        owed.charge_bearer or frame.bank.rails[frame.rail].charge_bearer or RAIL_TERMS[frame.rail].charge_bearer
+    )
+
+
+def _groups(frame: RunFrame, key: FileKey, scribe: Scribe, bearers: Sequence[ChargeBearer]) -> tuple[PaymentGroup, ...]:
     holder, terms = frame.holder, RAIL_TERMS[frame.rail]
     rail, account = frame.bank.rails[frame.rail], account_address(frame.iban)
-    return PaymentGroup(
-        payment_information_id=payment_information_id(key),
+    group = PaymentGroup(
+        payment_information_id="",
         execution_date=frame.execution_date,
         currency=frame.currency,
         debtor_name=scribe.write(0, "name", holder.name),
@@ -284,8 +397,11 @@ def _group(frame: RunFrame, key: FileKey, scribe: Scribe) -> PaymentGroup:
         batch_booking=frame.bank.batch_booking,
         service_level=rail.service_level or terms.service_level,
         local_instrument=rail.local_instrument or terms.local_instrument,
-        charge_bearer=rail.charge_bearer or terms.charge_bearer,
         category_purpose=rail.category_purpose,
+    )
+    return tuple(
+        replace(group, payment_information_id=payment_information_id(key, n, of=len(bearers)), charge_bearer=bearer)
+        for n, bearer in enumerate(bearers, 1)
     )
 
 
@@ -301,5 +417,8 @@ def broken_rules(frame: RunFrame, composed: ComposedFile) -> list[Finding]:
         maximum_minor=frame.maximum_minor if pays else None,
         max_transactions=frame.bank.max_transactions,
         max_total_minor=frame.max_total_minor if pays else None,
+        max_groups=None if frame.bank.several_batches else 1,
+        max_group_transactions=frame.bank.max_batch_transactions,
+        max_group_total_minor=frame.max_batch_total_minor,
     )
-    return check_business_rules(composed.file, composed.transfers, limits)
+    return check_business_rules(composed.file, composed.transfers, limits, composed.totals)

@@ -76,6 +76,34 @@ class PaymentFileStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentBatch:
+    """A block of a payment file [PmtInf]: payments of one execution date and of the same terms.
+
+    `sequence_type` and (as `local_instrument`) the scheme are those of direct debits. The last counts say what the bank
+    answered: how many of its payments it has executed, and refused.
+    """
+
+    batch: int
+    payment_information_id: str
+    execution_date: dt.date
+    service_level: str | None
+    local_instrument: str | None
+    sequence_type: str | None
+    charge_bearer: str
+    currency: str
+    exponent: int
+    instruction_count: int
+    total_minor: int
+    executed_count: int
+    rejected_count: int
+
+    @property
+    def total(self) -> str:
+        """The control sum as decimal text."""
+        return format_amount(self.total_minor, self.exponent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedFile:
     """A proposed file. `is_new` is false when an earlier, identical proposal is still waiting."""
 

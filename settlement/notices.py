@@ -44,7 +44,7 @@ def take_notice(
             continue
         keys = sorted(told)
         none = [None] * len(keys)
-        head: tuple[object, ...] = (book_id, bank, kind, name, content, None, None, None, None, [], [])
+        head: tuple[object, ...] = (book_id, bank, kind, name, content, None, None, None, None, [], [], [], [], [])
         row = conn.execute(
             RECEIVE_ANSWER, (*head, keys, none, ["ACSC"] * len(keys), none, none, none, none, findings[bank])
         ).fetchone()

@@ -15,10 +15,11 @@ from ledger import CheckFailedError, Connection, translate_errors
 
 _PAYOUTS = """
 SELECT p.instruction_id, p.payee, p.payee_name, p.payee_iban, b.holder ->> 'name' AS payer_name, p.bank_account,
-       p.currency, p.exponent::int, p.business_date, p.execution_date, p.msg_id, p.end_to_end_id, p.state,
-       p.reason_code, p.owed_minor, p.amount_minor, p.remainder_minor, s.gross_minor, s.fees_minor, s.refunds_minor,
-       s.chargebacks_minor, s.reserve_taken_minor, s.reserve_released_minor, s.carried_in_minor, s.carried_out_minor,
-       s.reopened_minor, s.adjustments_minor, s.net_minor, s.residual_minor, s.item_count
+       p.currency, p.exponent::int, p.business_date, p.execution_date, p.msg_id, p.payment_information_id,
+       p.end_to_end_id, p.state, p.reason_code, p.owed_minor, p.amount_minor, p.remainder_minor, s.gross_minor,
+       s.fees_minor, s.refunds_minor, s.chargebacks_minor, s.reserve_taken_minor, s.reserve_released_minor,
+       s.carried_in_minor, s.carried_out_minor, s.reopened_minor, s.adjustments_minor, s.net_minor, s.residual_minor,
+       s.item_count
   FROM settlement.payout p
   JOIN settlement.payment_file f USING (file_id)
   JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
@@ -49,6 +50,7 @@ class Payout:
     business_date: dt.date
     execution_date: dt.date
     msg_id: str
+    payment_information_id: str
     end_to_end_id: str
     state: str
     reason_code: str | None

@@ -6,7 +6,7 @@ Lives here: the order of steps. Must not live here: what is owed and the rules o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row, kwargs_row
@@ -18,10 +18,12 @@ from settlement.collecting import collection_parts, compose_collections, read_co
 from settlement.composing import (
     ComposedFile,
     KeptText,
+    Obligation,
     RunFrame,
+    batches_json,
     broken_rules,
     compose,
-    parts,
+    payout_parts,
     read_frame,
     read_obligations,
 )
@@ -158,15 +160,19 @@ def _propose_account(
     if is_new:
         frame = read_frame(conn, run_id)
         part = 0
-        for part, share in enumerate(parts(frame, read_obligations(conn, run_id)), 1):
-            composed = compose(frame, part, share)
-            findings += _record(conn, frame, part, composed, [owed.obligation_id for owed in share])
+        for part, batches in enumerate(payout_parts(frame, read_obligations(conn, run_id)), 1):
+            composed = compose(frame, part, batches)
+            findings += _record(conn, frame, part, composed, _ids(batches))
         collected = collection_parts(frame, read_collections(conn, run_id))
         for number, debits in enumerate(collected, part + 1):
             composed = compose_collections(frame, number, debits)
-            findings += _record(conn, frame, number, composed, [owed.obligation_id for owed in debits])
+            findings += _record(conn, frame, number, composed, _ids(debits))
     waiting = payment_files(conn, run_id=run_id, states={FileState.PROPOSED})
     return [ProposedFile(file=file, is_new=is_new) for file in waiting]
+
+
+def _ids(batches: Iterable[Iterable[Obligation]]) -> list[int]:
+    return [owed.obligation_id for batch in batches for owed in batch]
 
 
 def _record(
@@ -175,22 +181,21 @@ def _record(
     """Render, gate and store one file; the findings when it did not pass."""
     if findings := broken_rules(frame, composed):
         return findings
-    content = render(composed.file, composed.transfers)
+    content = render(composed.file, composed.transfers, composed.totals)
     if findings := gate_file(content, composed.file, composed.transfers, composed.totals):
         return findings
     row = conn.execute(
-        "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT settlement.record_file(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             frame.run_id,
             part,
             composed.direction,
             composed.file.msg_id,
-            composed.file.group.payment_information_id,
             content,
+            batches_json(composed),
             obligation_ids,
             [transfer.end_to_end_id for transfer in composed.transfers],
             [transfer.uetr for transfer in composed.transfers],
-            composed.execution_date,
         ),
         binary=True,
     ).fetchone()

@@ -15,6 +15,7 @@ from ledger import Connection, Fault, translate_errors
 from settlement.errors import NotKnownError
 from settlement.model import (
     FileState,
+    PaymentBatch,
     PaymentFileStatus,
     RunStatus,
     SettlementException,
@@ -94,6 +95,29 @@ def file_content(conn: Connection, file_id: int) -> bytes:
     if row is None:
         raise NotKnownError(f"there is no payment file {file_id}; list them with `nostro settle show`.")
     return bytes(row[0])  # type: ignore[call-overload,no-any-return]
+
+
+_BATCHES = """
+SELECT b.batch, b.payment_information_id, b.execution_date, b.service_level, b.local_instrument, b.sequence_type,
+       b.charge_bearer, c.code AS currency, c.exponent::int, b.instruction_count, b.total_minor,
+       (count(*) FILTER (WHERE e.state IN ('executed', 'returned')))::int AS executed_count,
+       (count(*) FILTER (WHERE e.state = 'rejected'))::int AS rejected_count
+  FROM settlement.payment_batch b
+  JOIN settlement.payment_file f USING (file_id)
+  JOIN ledger.currency c ON c.currency_id = f.currency_id
+  JOIN settlement.instruction i USING (file_id, batch)
+  LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
+ WHERE b.file_id = %s
+ GROUP BY b.file_id, b.batch, c.code, c.exponent
+ ORDER BY b.batch
+"""
+
+
+def payment_batches(conn: Connection, file_id: int) -> list[PaymentBatch]:
+    """The blocks of a payment file, in its order. Raises `NotKnownError`."""
+    payment_file(conn, file_id)
+    with translate_errors(), conn.cursor(row_factory=class_row(PaymentBatch)) as cursor:
+        return cursor.execute(_BATCHES, (file_id,)).fetchall()
 
 
 _WRITTEN = """

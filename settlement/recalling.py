@@ -12,6 +12,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 
 from psycopg.rows import class_row
@@ -38,9 +40,11 @@ from settlement.transmission import release_recall
 from settlement.transport import Transport
 
 _ASKED = """
-SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_date, q.reason_code, m.part
+SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_date, q.reason_code, m.part,
+       b.payment_information_id
   FROM settlement.recall_request q
   JOIN settlement.instruction i USING (instruction_id)
+  JOIN settlement.payment_batch b USING (file_id, batch)
   LEFT JOIN settlement.recall_member m USING (instruction_id)
  WHERE i.file_id = %s
  ORDER BY i.ordinal
@@ -89,6 +93,7 @@ class _Asked:
     execution_date: dt.date
     reason_code: str
     part: int | None
+    payment_information_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +148,10 @@ def approve_recall(
             return []
         part = len(_parts(conn, file_id)) + 1
         created_at = now.astimezone(dt.UTC).replace(microsecond=0)
-        file, requests = _compose(conn, frame, file_id, part, created_at, waiting)
-        findings = check_business_rules(file, requests, _limits(frame, file))
-        content = b"" if findings else render(file, requests)
-        findings = findings or gate_file(content, file, requests, Totals.of(requests))
+        file, requests, totals = _compose(conn, frame, file_id, part, created_at, waiting)
+        findings = check_business_rules(file, requests, _limits(frame, file), totals)
+        content = b"" if findings else render(file, requests, totals)
+        findings = findings or gate_file(content, file, requests, totals)
         if findings:
             raise ProposalRefusedError(_refusal(findings), findings)
         conn.execute(
@@ -171,8 +176,8 @@ def send_recalls(
     asked = _asked(conn, file_id)
     for kept in parts:
         mine = [one for one in asked if one.part == kept.part]
-        file, requests = _compose(conn, frame, file_id, kept.part, kept.created_at, mine)
-        if gate_file(kept.content, file, requests, Totals.of(requests)):
+        file, requests, totals = _compose(conn, frame, file_id, kept.part, kept.created_at, mine)
+        if gate_file(kept.content, file, requests, totals):
             raise FileTamperedError(f"recall {kept.part} of file {file_id} is not what was asked back; do not send it.")
     return [release_recall(conn, file_id, kept.part, home=home, resend=resend, transport=transport) for kept in parts]
 
@@ -195,40 +200,39 @@ def _asked(conn: Connection, file_id: int) -> list[_Asked]:
 
 def _compose(
     conn: Connection, frame: RunFrame, file_id: int, part: int, created_at: dt.datetime, asked: Sequence[_Asked]
-) -> tuple[CancellationFile, list[Cancellation]]:
-    """The values of one camt.055; the same inputs give the same file."""
-    row = conn.execute(
-        "SELECT msg_id, payment_information_id FROM settlement.payment_file WHERE file_id = %s", (file_id,)
-    ).fetchone()
-    assert row is not None
-    bank = frame.bank
+) -> tuple[CancellationFile, list[Cancellation], Totals]:
+    """The values of one camt.055, a group for each batch of the payment file; the same inputs give the same file."""
+    msg_id, bank = payment_file(conn, file_id).msg_id, frame.bank
+    batches = [(name, list(inside)) for name, inside in groupby(asked, attrgetter("payment_information_id"))]
     file = CancellationFile(
-        msg_id=f"{row[0]}-R{part}",
+        msg_id=f"{msg_id}-R{part}",
         created_at=created_at,
         initiating_party_name=transliterate(frame.holder.name, bank.charset, bank.umlauts).written,
         bank_bic=bank.bic,
-        group=OriginalGroup(
-            message_id=str(row[0]),
-            message_name=bank.message,
-            payment_information_id=str(row[1]),
-            currency=frame.currency,
+        groups=tuple(
+            OriginalGroup(
+                message_id=msg_id, message_name=bank.message, payment_information_id=name, currency=frame.currency
+            )
+            for name, _ in batches
         ),
         message_version=bank.recall_message,
         charset=bank.charset,
     )
-    return file, [
-        Cancellation(
-            cancellation_id=one.end_to_end_id,
-            instruction_id=one.end_to_end_id,
-            end_to_end_id=one.end_to_end_id,
-            uetr=one.uetr,
-            amount_minor=one.amount_minor,
-            currency=frame.currency,
-            execution_date=one.execution_date,
-            reason=one.reason_code,
-        )
-        for one in asked
-    ]
+    requests = [[_request(frame, one) for one in inside] for _, inside in batches]
+    return file, list(chain.from_iterable(requests)), Totals.of_groups(requests)
+
+
+def _request(frame: RunFrame, one: _Asked) -> Cancellation:
+    return Cancellation(
+        cancellation_id=one.end_to_end_id,
+        instruction_id=one.end_to_end_id,
+        end_to_end_id=one.end_to_end_id,
+        uetr=one.uetr,
+        amount_minor=one.amount_minor,
+        currency=frame.currency,
+        execution_date=one.execution_date,
+        reason=one.reason_code,
+    )
 
 
 def _limits(frame: RunFrame, file: CancellationFile) -> FileLimits:

@@ -338,7 +338,7 @@ def _manifest(conn: Connection, book: str, book_id: int, msg_id: str, content: b
         "proposed_at": _moment(created),
         "execution_date": (executed or key.business_date.isoformat())[:10],
         "direction": "collect" if any(_local(element) == "DrctDbtTxInf" for element in root.iter()) else "pay",
-        "payment_information_id": _text(root, "PmtInfId"),
+        "batches": [_batch(element) for element in root.iter() if _local(element) == "PmtInf"],
         "payments": payments,
     }
 
@@ -349,6 +349,19 @@ def _moment(created: str | None) -> str | None:
         return None
     moment = dt.datetime.fromisoformat(created)
     return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).isoformat()
+
+
+def _batch(element: etree._Element) -> dict[str, object]:
+    """A payment group as `settlement.record_file` takes it."""
+    return {
+        "payment_information_id": _text(element, "PmtInfId"),
+        "execution_date": _text(element, "ReqdExctnDt") or _text(element, "ReqdColltnDt"),
+        "service_level": _text(element, "PmtTpInf", "SvcLvl", "Cd"),
+        "local_instrument": _text(element, "PmtTpInf", "LclInstrm", "Cd"),
+        "sequence_type": _text(element, "PmtTpInf", "SeqTp"),
+        "charge_bearer": _text(element, "ChrgBr"),
+        "count": sum(_local(inner) in _PAYMENT for inner in element),
+    }
 
 
 def _payment(element: etree._Element) -> dict[str, object] | None:

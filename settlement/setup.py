@@ -212,6 +212,7 @@ def _payee_row(n: int, payee: Payee) -> dict[str, object]:
         "purpose",
         "creditor_reference",
         *(f"regulatory_{of}" for of in ("country", "code", "text")),
+        "charge_bearer",
     )
     return {
         **{name: getattr(payee, name) for name in (*same, *mandate, *told)},

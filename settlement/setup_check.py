@@ -358,6 +358,9 @@ def _told_faults(bank: Bank | None, rail: Rail, payee: Payee) -> Iterator[str]:
     """What a rail would refuse of what payments to a payee say beside who gets how much."""
     if payee.intermediary_bic is not None and not RAIL_TERMS[rail].creditor_bic:
         yield f"has an intermediary_bic; rail {rail} takes no intermediary bank."
+    if payee.charge_bearer not in (None, *RAIL_TERMS[rail].charge_bearers):
+        wanted = " or ".join(RAIL_TERMS[rail].charge_bearers)
+        yield f"has charge_bearer {payee.charge_bearer}; rail {rail} takes {wanted}."
     told = {"regulatory_code": payee.regulatory_code, "regulatory_text": payee.regulatory_text}
     if payee.regulatory_country is not None and not any(told.values()):
         yield "has a regulatory_country and reports nothing to it; give regulatory_code or regulatory_text."

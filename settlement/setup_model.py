@@ -277,6 +277,9 @@ class Bank(_Model):
     uetr: bool = True
     max_transactions: int = Field(default=10_000, ge=1, le=999_999)
     max_total: Annotated[Amount | None, Blank] = None
+    several_batches: bool = False
+    max_batch_transactions: Annotated[int | None, Field(ge=1, le=999_999)] = None
+    max_batch_total: Annotated[Amount | None, Blank] = None
     rails: dict[Rail, RailTerms]
     direct_debit: DirectDebit | None = None
     recall_message: Annotated[MessageVersion, AfterValidator(_cancellations)] = MessageVersion.CAMT_055_001_08
@@ -363,6 +366,7 @@ class Payee(PayeeDetails):
     regulatory_country: Annotated[Country | None, Blank] = None
     regulatory_code: Annotated[Annotated[str, Field(min_length=1, max_length=10)] | None, Blank] = None
     regulatory_text: Annotated[Annotated[str, Field(min_length=1, max_length=35)] | None, Blank] = None
+    charge_bearer: Annotated[ChargeBearer | None, Blank] = None
 
     @property
     def reserve_bps(self) -> int:

@@ -45,7 +45,7 @@ banks:
     uetr: true
     max_transactions: {max_transactions}
     rails: {{SEPA: {{cutoff: "20:00", sla_days: 1, minimum: "0.01", maximum: "999999999.99"}}}}
-    refuses_duplicates: {refuses_duplicates}{direct_debit}
+    refuses_duplicates: {refuses_duplicates}{direct_debit}{batches}
     tariff: [{{code: "PMNT/ICDT/CHRG", amount: "2.50", currency: EUR}}]
     transport: {transport}
   island:
@@ -61,7 +61,7 @@ banks:
   abroad:
     profile: cross-border
     bic: NORDDEFFXXX
-    timezone: Europe/Berlin
+    timezone: Europe/Berlin{batches}
     rails: {{CROSS_BORDER: {{cutoff: "16:00"}}}}
     transport: {{kind: folder, outbox: bank/abroad/outbox, inbox: bank/abroad/inbox}}
 bank_accounts:
@@ -73,7 +73,7 @@ acquirers:
 _HEADER = (
     "payee_id,name,account,currency,iban,bic,country,town,street,postcode,pay_from,minimum,maximum,delay_days,hold,"
     "schedule,anchors,roll,reserve_percent,reserve_days,reserve_fixed,negative,mandate_id,mandate_signed,"
-    "mandate_scheme,mandate_sequence,intermediary_bic,purpose,creditor_reference,regulatory_country,regulatory_code,"
+    "mandate_scheme,mandate_sequence,charge_bearer,intermediary_bic,purpose,creditor_reference,regulatory_country,regulatory_code,"
     "regulatory_text"
 )
 _IBANS = {
@@ -105,6 +105,7 @@ class PayeeRow:
     reserve_fixed: str = ""
     negative: str = ""
     mandate: str = ""  # id/date/scheme/sequence
+    charge_bearer: str = ""
     told: str = (
         ",,,,,"  # intermediary_bic,purpose,creditor_reference,regulatory_country,regulatory_code,regulatory_text
     )
@@ -123,7 +124,7 @@ class PayeeRow:
             f"{self.minimum},{self.maximum},{self.delay_days},{self.hold},{self.schedule},{self.anchors},{self.roll}"
         )
         rules += f",{self.reserve_percent},{self.reserve_days},{self.reserve_fixed},{self.negative},"
-        rules += self.mandate.replace("/", ",") or ",,,"
+        rules += (self.mandate.replace("/", ",") or ",,,") + f",{self.charge_bearer}"
         return f"{self.code},{name},{self.account},{self.currency},{iban},{bic},{where},{pay_from},{rules},{self.told}"
 
 
@@ -137,11 +138,12 @@ def write_setup(
     openings: dict[str, str] | None = None,
     transport: str = "{kind: folder, outbox: bank/nordbank/outbox, inbox: bank/nordbank/inbox}",
     collects: bool = False,
+    batches: str = "",
     more: str = "",
 ) -> Path:
     """Write setup.yaml and payees.csv and return the YAML's path.
 
-    `more` stands at its end; `collects`: nordbank takes direct debits.
+    `more` stands at its end; `collects`: nordbank takes direct debits; `batches`: what nordbank and abroad say of them.
     """
     lines = []
     for name in accounts:
@@ -159,6 +161,7 @@ def write_setup(
             max_transactions=max_transactions,
             direct_debit="\n    direct_debit: {creditor_id: DE98ZZZ09999999999, lead_days: 2}" if collects else "",
             transport=transport,
+            batches="".join(f"\n    {line}" for line in batches.splitlines()),
             bank_accounts="\n".join(lines),
         )
         + more
@@ -289,10 +292,11 @@ def pain002(
     group: str | None = None,
     group_reason: str | None = None,
     statuses: Sequence[Status] = (),
+    batches: Sequence[Status] = (),
     report: str = "R1",
     created: str = "2026-11-02T18:00:00Z",
 ) -> str:
-    """A pain.002.001.10 as a bank would write it."""
+    """A pain.002.001.10 as a bank would write it; `batches` are of whole payment groups, by PmtInfId."""
 
     def reason(code: str | None) -> str:
         return f"<StsRsnInf><Rsn><Cd>{code}</Cd></Rsn></StsRsnInf>" if code else ""
@@ -302,6 +306,11 @@ def pain002(
         for e2e, status, code in statuses
     )
     grouped = f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{msg_id}-G</OrgnlPmtInfId>{told}</OrgnlPmtInfAndSts>" if told else ""
+    grouped += "".join(
+        f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{batch}</OrgnlPmtInfId><PmtInfSts>{of_batch}</PmtInfSts>{reason(code)}"
+        "</OrgnlPmtInfAndSts>"
+        for batch, of_batch, code in batches
+    )
     status = f"<GrpSts>{group}</GrpSts>" if group else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'

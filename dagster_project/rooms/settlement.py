@@ -12,7 +12,8 @@ from dagster_project.partitions import local_date
 from dagster_project.resources import Session
 from dagster_project.rooms.answers import Table, Verdict, money
 from ledger import format_amount
-from settlement.composing import compose, read_frame, read_obligations
+from settlement.collecting import compose_again
+from settlement.composing import read_frame
 from settlement.iso20022 import gate_file
 
 
@@ -106,8 +107,8 @@ def file_gates_clean(session: Session, day: dt.date) -> Verdict:
 
 
 def _gate(session: Session, file: settlement.PaymentFileStatus) -> list[settlement.Finding]:
-    obligations = read_obligations(session.conn, file.run_id, file_id=file.file_id)
-    composed = compose(read_frame(session.conn, file.run_id), file.part, obligations)
+    frame = read_frame(session.conn, file.run_id)
+    composed, _ = compose_again(session.conn, frame, part=file.part, file_id=file.file_id)
     content = settlement.file_content(session.conn, file.file_id)
     return gate_file(content, composed.file, composed.transfers, composed.totals)
 

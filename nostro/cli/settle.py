@@ -30,6 +30,7 @@ from nostro.cli.common import (
 )
 from settlement import (
     FileState,
+    PaymentBatch,
     PaymentFileStatus,
     StepResult,
     WrittenText,
@@ -37,6 +38,7 @@ from settlement import (
     approve,
     file_content,
     netting,
+    payment_batches,
     payment_file,
     payment_files,
     propose,
@@ -171,7 +173,7 @@ def show_command(
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
-    """Look at a payment file and the texts it writes differently, or at all files that are not finished.
+    """Look at a payment file, its batches and the texts it writes differently, or at all files that are not finished.
 
     Example: `nostro settle show 3 --xml`
     """
@@ -187,13 +189,37 @@ def show_command(
             else payment_files(s.conn, book_id=s.book_id, states=waiting)
         )
         written = written_texts(s.conn, file_id) if file_id is not None else []
+        batches = payment_batches(s.conn, file_id) if file_id is not None else []
 
     def text() -> None:
         _print_files(files)
+        if batches:
+            _print_batches(batches)
         if written:
             _print_written(written)
 
-    emit({"files": files} if file_id is None else {"files": files, "written": written}, text, as_json=as_json)
+    told = {"files": files} if file_id is None else {"files": files, "batches": batches, "written": written}
+    emit(told, text, as_json=as_json)
+
+
+def _print_batches(batches: list[PaymentBatch]) -> None:
+    """The blocks of a file, and what the bank said of each."""
+    columns = ("batch", "PmtInfId", "executes", "terms", "count", "total", "ccy", "executed", "rejected")
+    cells = [
+        (
+            b.batch,
+            b.payment_information_id,
+            b.execution_date,
+            " ".join(filter(None, (b.service_level, b.local_instrument, b.sequence_type, b.charge_bearer))),
+            b.instruction_count,
+            b.total,
+            b.currency,
+            b.executed_count,
+            b.rejected_count,
+        )
+        for b in batches
+    ]
+    table("batches", columns, cells, right=(0, 4, 5, 7, 8))
 
 
 _WRITTEN_MAX = 20

@@ -1,5 +1,5 @@
--- P2: one batch line against every open instruction of the file that the line names. Rejected members are
--- gone by now (P0). All or nothing: a different sum or a different count leaves everything open.
+-- P2: one batch line, debit or credit, against every open instruction of the batch that the line names. Rejected
+-- members are gone by now (P0). All or nothing: a different sum or a different count leaves everything open.
 WITH member AS (
     SELECT account, currency, payment_information_id, msg_id, count(*) AS members,
            sum(amount_minor) AS amount_minor, max(day) AS last_day, min(day) AS first_day,
@@ -17,7 +17,7 @@ pair AS (
       ON m.account = l.account AND m.currency = l.currency
      AND (m.payment_information_id = l.payment_information_id
           OR (l.payment_information_id IS NULL AND m.msg_id = l.msg_id))
-    WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND l.amount_minor > 0
+    WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND sign(l.amount_minor) = -sign(m.amount_minor)
       AND coalesce(l.msg_id = m.msg_id, true) AND is_plain(l.return_reason, l.is_reversal, l.bank_tx_code)
 )
 SELECT line_id AS group_id, unnest(list_append(item_ids, line_id)) AS item_id

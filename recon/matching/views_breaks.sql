@@ -97,5 +97,5 @@ JOIN member m
   ON m.account = l.account AND m.currency = l.currency
  AND (m.payment_information_id = l.payment_information_id
       OR (l.payment_information_id IS NULL AND m.msg_id = l.msg_id))
-WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND l.amount_minor > 0
+WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND sign(l.amount_minor) = -sign(m.amount_minor)
 GROUP BY m.group_id;

@@ -57,7 +57,11 @@ BEGIN
              WHERE f.book_id = p_book_id AND p_key IN (i.end_to_end_id, i.uetr)
             UNION ALL
             SELECT i.instruction_id FROM settlement.payment_file f JOIN settlement.instruction i USING (file_id)
-             WHERE f.book_id = p_book_id AND p_key IN (f.msg_id, f.payment_information_id)
+             WHERE f.book_id = p_book_id AND p_key = f.msg_id
+            UNION ALL
+            SELECT i.instruction_id FROM settlement.payment_batch b JOIN settlement.payment_file f USING (file_id)
+              JOIN settlement.instruction i USING (file_id, batch)
+             WHERE f.book_id = p_book_id AND p_key = b.payment_information_id
             UNION ALL
             SELECT m.group_id FROM settlement.clearing_of(v_named) m WHERE m.book_id = p_book_id
             UNION ALL
@@ -139,7 +143,13 @@ BEGIN
                format('%s %s %s', i.payee_code, i.payee_name, i.payee_iban), NULL
           FROM paid i JOIN settlement.payment_file f USING (file_id)
         UNION ALL
-        SELECT i.instruction_id, 40, 'payment file', f.msg_id, f.execution_date,
+        SELECT i.instruction_id, 35, 'payment batch', b.payment_information_id, b.execution_date,
+               CASE f.direction WHEN 'pay' THEN -b.total_minor ELSE b.total_minor END, f.currency_id, NULL, NULL,
+               concat_ws(' ', format('batch %s of file %s, %s payments,', b.batch, b.file_id, b.instruction_count), f.rail,
+                         b.local_instrument, b.sequence_type, b.charge_bearer), NULL
+          FROM paid i JOIN settlement.payment_batch b USING (file_id, batch) JOIN settlement.payment_file f USING (file_id)
+        UNION ALL
+        SELECT i.instruction_id, 40, 'payment file', f.msg_id, i.execution_date,
                CASE f.direction WHEN 'pay' THEN -f.total_minor ELSE f.total_minor END, f.currency_id, NULL, NULL,
                format('file %s, payment %s of %s, %s', f.file_id, i.ordinal, f.instruction_count, k.state), f.sha256
           FROM paid i JOIN settlement.payment_file f USING (file_id)

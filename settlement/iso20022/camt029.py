@@ -24,6 +24,15 @@ class RecalledPayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecalledBatch:
+    """What the bank says of a whole payment group [OrgnlPmtInfAndSts]; it covers those of its payments not listed."""
+
+    payment_information_id: str
+    status: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecallAnswer:
     """One camt.029. `original_message_id` is of the payment file; `status` covers payments that are not listed."""
 
@@ -34,6 +43,7 @@ class RecallAnswer:
     status: str | None
     payments: tuple[RecalledPayment, ...]
     reasons: tuple[Reason, ...] = ()
+    batches: tuple[RecalledBatch, ...] = ()
 
 
 def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
@@ -41,6 +51,7 @@ def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
     message, version = message_element(content, AnswerKind.RECALL_ANSWER)
     status = text(message, "Sts", "Conf") or text(message, "Sts", "RjctdMod")
     original, payments, of_all = None, [], None
+    batches: list[RecalledBatch] = []
     why_all: tuple[Reason, ...] = ()
     for details in message.iterchildren("{*}CxlDtls"):
         original = original or text(details, "OrgnlGrpInfAndSts", "OrgnlMsgId")
@@ -52,6 +63,9 @@ def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
         for information in details.iterchildren("{*}OrgnlPmtInfAndSts"):
             own = text(information, "PmtInfCxlSts") or covering
             said = reasons(information, "CxlStsRsnInf") or why
+            name, whole = text(information, "OrgnlPmtInfId"), text(information, "PmtInfCxlSts")
+            if name is not None and whole is not None:
+                batches.append(RecalledBatch(payment_information_id=name, status=whole, reasons=said))
             payments += [_recalled(element, own, said) for element in information.iterchildren("{*}TxInfAndSts")]
     return RecallAnswer(
         message_version=version,
@@ -61,6 +75,7 @@ def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
         status=of_all or status,
         payments=tuple(payments),
         reasons=why_all,
+        batches=tuple(batches),
     )
 
 

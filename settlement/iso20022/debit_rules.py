@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settlement.iso20022.direct_debit import SAME_MANDATE_NEW_ACCOUNT, Amendment, CollectionFile, DirectDebit
+from settlement.iso20022.direct_debit import (
+    SAME_MANDATE_NEW_ACCOUNT,
+    Amendment,
+    CollectionFile,
+    CollectionGroup,
+    DirectDebit,
+)
 from settlement.iso20022.field_rules import (
     REMITTANCE_MAX,
     FileLimits,
@@ -26,7 +32,7 @@ from settlement.iso20022.field_rules import (
     version_findings,
 )
 from settlement.iso20022.findings import Finding
-from settlement.iso20022.follow_ups import Cancellation, CancellationFile, Reversal, ReversalFile
+from settlement.iso20022.follow_ups import Cancellation, CancellationFile, OriginalGroup, Reversal, ReversalFile
 from settlement.iso20022.identifiers import creditor_id_fault, creditor_reference_fault, iban_in_sepa
 from settlement.iso20022.model import Payment
 from settlement.iso20022.rails import RAIL_TERMS
@@ -35,35 +41,41 @@ _NAME_MAX = 70
 
 
 def collection_header_findings(file: CollectionFile, limits: FileLimits) -> Iterator[Finding]:
-    """Broken rules of the header and the payment group of a pain.008."""
-    group = file.group
+    """Broken rules of the header of a pain.008."""
     yield from version_findings(file.message_version, limits)
     yield from id_findings("msg-id", "header", file.msg_id)
     yield from text_findings("name", "header", "initiating party", file.initiating_party_name, _NAME_MAX, file.charset)
     if file.initiating_party_id is not None:
         yield from id_findings("initiating-party-id", "header", file.initiating_party_id)
-    yield from id_findings("payment-information-id", "group", group.payment_information_id)
-    yield from text_findings("name", "group", "creditor", group.creditor_name, _NAME_MAX, file.charset)
-    yield from iban_findings("group", "creditor", group.creditor_iban)
-    yield from bic_findings("group", "creditor", group.creditor_bic)
-    yield from fault_findings("creditor-id", "group", "creditor id", group.creditor_id, creditor_id_fault)
+
+
+def collection_group_findings(
+    file: CollectionFile, group: CollectionGroup, limits: FileLimits, place: str
+) -> Iterator[Finding]:
+    """Broken rules of one payment group of a pain.008."""
+    yield from id_findings("payment-information-id", place, group.payment_information_id)
+    yield from text_findings("name", place, "creditor", group.creditor_name, _NAME_MAX, file.charset)
+    yield from iban_findings(place, "creditor", group.creditor_iban)
+    yield from bic_findings(place, "creditor", group.creditor_bic)
+    yield from fault_findings("creditor-id", place, "creditor id", group.creditor_id, creditor_id_fault)
     if group.creditor_address is not None:
-        yield from address_findings("group", group.creditor_address, limits.address_form, file.charset)
+        yield from address_findings(place, group.creditor_address, limits.address_form, file.charset)
     if group.currency != "EUR":
-        yield Finding("currency", "group", f"currency is {group.currency}; SEPA direct debits carry EUR only.")
-    yield from code_findings("category-purpose", "group", "category purpose", group.category_purpose)
+        yield Finding("currency", place, f"currency is {group.currency}; SEPA direct debits carry EUR only.")
+    yield from code_findings("category-purpose", place, "category purpose", group.category_purpose)
 
 
-def debit_findings(file: CollectionFile, limits: FileLimits, place: str, payment: DirectDebit) -> Iterator[Finding]:
-    """Broken rules of one direct debit on its own."""
-    yield from _common_findings(place, payment, file.group.currency, limits)
+def debit_findings(
+    file: CollectionFile, limits: FileLimits, group: CollectionGroup, place: str, payment: DirectDebit
+) -> Iterator[Finding]:
+    """Broken rules of one direct debit on its own, in its group."""
+    yield from _common_findings(place, payment, group.currency, limits)
     yield from id_findings("mandate-id", place, payment.mandate_id)
-    if payment.mandate_signed_on > file.group.collection_date:
+    if payment.mandate_signed_on > group.collection_date:
         yield Finding(
             "mandate-date",
             place,
-            f"the mandate was signed on {payment.mandate_signed_on}, after the collection on "
-            f"{file.group.collection_date}.",
+            f"the mandate was signed on {payment.mandate_signed_on}, after the collection on {group.collection_date}.",
         )
     yield from text_findings("name", place, "debtor", payment.debtor_name, _NAME_MAX, file.charset)
     yield from iban_findings(place, "debtor", payment.debtor_iban)
@@ -108,24 +120,37 @@ def _amendment_findings(place: str, amendment: Amendment, file: CollectionFile) 
 
 def follow_up_header_findings(file: ReversalFile | CancellationFile, limits: FileLimits) -> Iterator[Finding]:
     """Broken rules of the header of a pain.007 or camt.055."""
-    name_max, group = RAIL_TERMS[limits.rail].name_length_max, file.group
+    name_max = RAIL_TERMS[limits.rail].name_length_max
     yield from version_findings(file.message_version, limits)
     yield from id_findings("msg-id", "header", file.msg_id)
     yield from text_findings("name", "header", "initiating party", file.initiating_party_name, name_max, file.charset)
-    yield from id_findings("original-msg-id", "group", group.message_id)
-    yield from id_findings("original-payment-information-id", "group", group.payment_information_id)
-    wanted = "pain.008" if isinstance(file, ReversalFile) else "pain.001"
-    if not group.message_name.startswith(wanted):
-        yield Finding("original-message", "group", f"is about a {group.message_name}; only {wanted} fits.")
     if isinstance(file, CancellationFile):
         yield from bic_findings("header", "bank", file.bank_bic)
 
 
+def follow_up_group_findings(
+    file: ReversalFile | CancellationFile, group: OriginalGroup, _limits: FileLimits, place: str
+) -> Iterator[Finding]:
+    """Broken rules of what a group of a pain.007 or camt.055 says of the earlier file."""
+    yield from id_findings("original-msg-id", place, group.message_id)
+    yield from id_findings("original-payment-information-id", place, group.payment_information_id)
+    wanted = "pain.008" if isinstance(file, ReversalFile) else "pain.001"
+    if not group.message_name.startswith(wanted):
+        yield Finding("original-message", place, f"is about a {group.message_name}; only {wanted} fits.")
+    first = file.groups[0]
+    if (group.message_id, group.message_name) != (first.message_id, first.message_name):
+        yield Finding("original-message", place, f"is about {group.message_id}, the file about {first.message_id}.")
+
+
 def follow_up_findings(
-    file: ReversalFile | CancellationFile, limits: FileLimits, place: str, payment: Reversal | Cancellation
+    file: ReversalFile | CancellationFile,
+    limits: FileLimits,
+    group: OriginalGroup,
+    place: str,
+    payment: Reversal | Cancellation,
 ) -> Iterator[Finding]:
     """Broken rules of one reversal or request to cancel."""
-    yield from _common_findings(place, payment, file.group.currency, limits)
+    yield from _common_findings(place, payment, group.currency, limits)
     yield from code_findings("reason", place, "reason", payment.reason)
     if isinstance(payment, Reversal):
         yield from id_findings("reversal-id", place, payment.reversal_id)

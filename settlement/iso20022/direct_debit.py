@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from settlement.iso20022.charset import Charset
-from settlement.iso20022.model import MessageVersion, PostalAddress, require_whole_seconds
+from settlement.iso20022.model import MessageVersion, PostalAddress, require_one_currency, require_whole_seconds
 
 
 class Scheme(StrEnum):
@@ -49,7 +49,7 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionGroup:
-    """The one group of a file: one creditor account, date, scheme and sequence type [PmtInf]."""
+    """One batch of a file: one creditor account, date, scheme and sequence type [PmtInf]."""
 
     payment_information_id: str
     collection_date: dt.date
@@ -72,13 +72,14 @@ class CollectionFile:
     msg_id: str
     created_at: dt.datetime
     initiating_party_name: str
-    group: CollectionGroup
+    groups: tuple[CollectionGroup, ...]
     initiating_party_id: str | None = None
     message_version: MessageVersion = MessageVersion.PAIN_008_001_08
     charset: Charset = Charset.SEPA
 
     def __post_init__(self) -> None:
         require_whole_seconds(self.created_at)
+        require_one_currency(self.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,9 @@ class FileLimits:
     maximum_minor: int | None = None
     max_transactions: int | None = None
     max_total_minor: int | None = None
+    max_groups: int | None = None
+    max_group_transactions: int | None = None
+    max_group_total_minor: int | None = None
 
     @property
     def smallest_minor(self) -> int:

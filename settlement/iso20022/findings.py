@@ -18,3 +18,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.sentence} [{self.rule}]"
+
+
+def group_place(ordinal: int, count: int) -> str:
+    """What findings call a payment group: by its number where a file has several."""
+    return "group" if count == 1 else f"group {ordinal}"

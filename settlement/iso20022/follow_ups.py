@@ -10,12 +10,12 @@ import datetime as dt
 from dataclasses import dataclass
 
 from settlement.iso20022.charset import Charset
-from settlement.iso20022.model import MessageVersion, require_whole_seconds
+from settlement.iso20022.model import MessageVersion, require_one_currency, require_whole_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalGroup:
-    """The earlier file and the group in it that this file is about [OrgnlGrpInf, OrgnlPmtInfId]."""
+    """The earlier file and a group in it that this file is about [OrgnlGrpInf, OrgnlPmtInfId]."""
 
     message_id: str
     message_name: str
@@ -25,18 +25,19 @@ class OriginalGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversalFile:
-    """Everything of a pain.007 file but its reversals. `charset` as of the earlier file."""
+    """Everything of a pain.007 file but its reversals: all of one earlier file. `charset` as of that file."""
 
     msg_id: str
     created_at: dt.datetime
     initiating_party_name: str
-    group: OriginalGroup
+    groups: tuple[OriginalGroup, ...]
     batch_booking: bool = True
     message_version: MessageVersion = MessageVersion.PAIN_007_001_11
     charset: Charset = Charset.SEPA
 
     def __post_init__(self) -> None:
         require_whole_seconds(self.created_at)
+        require_one_currency(self.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,13 @@ class CancellationFile:
     created_at: dt.datetime
     initiating_party_name: str
     bank_bic: str
-    group: OriginalGroup
+    groups: tuple[OriginalGroup, ...]
     message_version: MessageVersion = MessageVersion.CAMT_055_001_08
     charset: Charset = Charset.SEPA
 
     def __post_init__(self) -> None:
         require_whole_seconds(self.created_at)
+        require_one_currency(self.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ made again after a crash is the same file, and the bank's duplicate check become
 An id is a list of numbers joined by ``-``, so two different inputs never share an id; the leading tag (four
 characters hashed from the book's name) keeps apart the books of different deployments that use one bank::
 
-    7XQ2-1-2-20261102-4-1            MsgId and PmtInfId: tag, book, bank account, business date, cycle, part
-    7XQ2-1-2-20261102-4-1-000017     InstrId and EndToEndId of the 17th instruction
+    7XQ2-1-2-20261102-4-1            MsgId (PmtInfId of an only batch): tag, book, account, business date, cycle, part
+    7XQ2-1-2-20261102-4-1-B2         PmtInfId of the second of several batches
+    7XQ2-1-2-20261102-4-1-000017     InstrId and EndToEndId of the 17th instruction of the file
 
 All are at most 35 characters (ISO 20022 ``Max35Text``) of ``[A-Z0-9-]``, which every bank takes.
 """
@@ -31,6 +32,7 @@ _MAX_ACCOUNT = 36**3 - 1
 _MAX_CYCLE = 36**4 - 1
 _MAX_PART = 36**2 - 1
 _MAX_ORDINAL = 999_999
+_MAX_BATCH = 99_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +97,14 @@ def file_key(book_name: str, msg_id: str) -> FileKey | None:
     return key if message_id(key) == msg_id else None
 
 
-def payment_information_id(key: FileKey) -> str:
-    """PmtInfId of the file's only payment group: the MsgId again, as SWIFT's CBPR+ demands (its rule R8)."""
-    return message_id(key)
+def payment_information_id(key: FileKey, batch: int = 1, *, of: int = 1) -> str:
+    """PmtInfId of a file's `batch`-th payment group, from 1, of so many.
+
+    That of an only one is the MsgId again, as SWIFT's CBPR+ demands (its rule R8); of several none is.
+    """
+    if not 1 <= batch <= of <= _MAX_BATCH:
+        raise ValueError(f"batch {batch} of {of} does not fit into an ISO 20022 id (1 to {_MAX_BATCH})")
+    return message_id(key) if of == 1 else f"{message_id(key)}-B{batch}"
 
 
 def end_to_end_id(key: FileKey, ordinal: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ledger.money import format_amount
 
@@ -28,11 +28,16 @@ class Leaves:
 
 @lru_cache
 def leaves_of(cls: type) -> Leaves:
-    """The leaves of a dataclass whose fields are plain values or dataclasses of plain values."""
+    """The leaves of a dataclass whose fields are plain values or dataclasses of plain values.
+
+    A field of several values (the groups of a file) has no leaves.
+    """
     own: list[tuple[str, type]] = []
     inner: list[tuple[str, Leaves]] = []
     hints = get_type_hints(cls)
     for field in fields(cls):
+        if get_origin(hints[field.name]) is tuple:
+            continue
         kind = _kind(hints[field.name])
         if is_dataclass(kind):
             inner.append((field.name, leaves_of(kind)))

@@ -20,14 +20,14 @@ from settlement.iso20022.trees_more import cancellations, direct_debits, reversa
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message: the class of its payments, their element, and the tree of a file with its payments.
+    """A message: the class of its payments, their element, and the tree of a file with its payments group by group.
 
     Files and payments are those of the message's own classes, which the tree function names; here they are any.
     """
 
     payment: type
     element: str
-    tree: Callable[[Any, Totals, Sequence[Any]], Tree]
+    tree: Callable[[Any, Totals, Sequence[Sequence[Any]]], Tree]
 
 
 def _credit_transfer(dialect: Dialect) -> Message:

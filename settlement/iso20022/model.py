@@ -10,7 +10,7 @@ units of the group's currency. ISO names of the fields are given in brackets.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -24,6 +24,13 @@ def require_whole_seconds(created_at: dt.datetime) -> None:
     """Raises `ValueError` for a moment without time zone or with a fraction: neither can stand in a file."""
     if created_at.utcoffset() is None or created_at.microsecond:
         raise ValueError(f"created_at {created_at!r} must be aware and in whole seconds")
+
+
+def require_one_currency(groups: Sequence[Group]) -> None:
+    """Raises `ValueError` for a file without a group, or with groups of several currencies: it is of one account."""
+    currencies = {group.currency for group in groups}
+    if len(currencies) != 1:
+        raise ValueError(f"a file has groups of one currency, not of {sorted(currencies)}")
 
 
 class PaymentFileError(RefusedError):
@@ -102,7 +109,7 @@ def postal_address(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentGroup:
-    """The one group of payments of a file: one debtor account, date, rail, currency and charge bearer [PmtInf].
+    """One batch of a file: one debtor account, date, rail, currency and charge bearer [PmtInf].
 
     The account is an IBAN or a national number [Othr/Id]; the bank a BIC or a member of a clearing system.
     """
@@ -127,18 +134,23 @@ class PaymentGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFile:
-    """Everything of a file but its payments. `created_at` is aware and in whole seconds [CreDtTm]."""
+    """Everything of a file but its payments. `created_at` is aware and in whole seconds [CreDtTm].
+
+    As in files of every message: the payments of `groups` follow each other in the groups' order, as many in each as
+    `Totals` says.
+    """
 
     msg_id: str
     created_at: dt.datetime
     initiating_party_name: str
-    group: PaymentGroup
+    groups: tuple[PaymentGroup, ...]
     initiating_party_id: str | None = None
     message_version: MessageVersion = MessageVersion.PAIN_001_001_09
     charset: Charset = Charset.SEPA
 
     def __post_init__(self) -> None:
         require_whole_seconds(self.created_at)
+        require_one_currency(self.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +204,8 @@ class Group(Protocol):
     """What payment groups of every message have in common."""
 
     @property
+    def payment_information_id(self) -> str: ...
+    @property
     def currency(self) -> str: ...
 
 
@@ -205,15 +219,24 @@ class MessageFile(Protocol):
     @property
     def charset(self) -> Charset: ...
     @property
-    def group(self) -> Group: ...
+    def groups(self) -> tuple[Group, ...]: ...
+
+
+def file_currency(file: MessageFile) -> str:
+    """The currency of all groups of a file."""
+    return file.groups[0].currency
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Number and sum of a file's payments [NbOfTxs, CtrlSum]."""
+    """Number and sum of a file's payments [NbOfTxs, CtrlSum].
+
+    `groups`: those of each group, in the groups' order; empty for a file of one group, whose totals are the file's.
+    """
 
     count: int
     total_minor: int
+    groups: tuple[Totals, ...] = ()
 
     @classmethod
     def of(cls, payments: Iterable[Payment]) -> Totals:
@@ -223,3 +246,15 @@ class Totals:
             count += 1
             total_minor += payment.amount_minor
         return cls(count, total_minor)
+
+    @classmethod
+    def of_groups(cls, groups: Iterable[Iterable[Payment]]) -> Totals:
+        """Count and sum of payments that are given group by group."""
+        parts = tuple(cls.of(payments) for payments in groups)
+        count, total_minor = sum(part.count for part in parts), sum(part.total_minor for part in parts)
+        return cls(count, total_minor, parts if len(parts) > 1 else ())
+
+    @property
+    def by_group(self) -> tuple[Totals, ...]:
+        """Totals of every group, also of a single one."""
+        return self.groups or (self,)

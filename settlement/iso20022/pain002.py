@@ -107,12 +107,19 @@ class StatusReport:
         The group's status when it has one, else the file's. ``PART`` and ``PATC`` say that payments differ, ``RCVC``,
         ``RCVM`` and ``RVNC`` how names compare: they cover nobody, and an unlisted payment keeps the status it has.
         """
-        for information in self.payment_informations:
-            if payment_information_id == information.payment_information_id and information.status:
-                return _covering(information.status, information.reasons)
-        if self.group.status is None:
-            return None, ()
-        return _covering(self.group.status, self.group.reasons)
+        return dict(reversed(self.covering_of_groups())).get(payment_information_id or "", self.covering_of_file())
+
+    def covering_of_file(self) -> tuple[str | None, tuple[Reason, ...]]:
+        """Status and reasons for a payment of a group of which the report says nothing."""
+        return (None, ()) if self.group.status is None else _covering(self.group.status, self.group.reasons)
+
+    def covering_of_groups(self) -> list[tuple[str, tuple[str | None, tuple[Reason, ...]]]]:
+        """Status and reasons for payments of each group that has a status of its own; the first of an id counts."""
+        return [
+            (each.payment_information_id, _covering(each.status, each.reasons))
+            for each in self.payment_informations
+            if each.payment_information_id is not None and each.status is not None
+        ]
 
 
 _DIFFERING = frozenset({"PART", "PATC", "RCVC", "RCVM", "RVNC"})

@@ -23,9 +23,9 @@ from typing import Any
 
 from ledger.errors import RefusedError
 from ledger.money import currency, format_amount, parse_amount_minor
-from settlement.iso20022.findings import Finding
+from settlement.iso20022.findings import Finding, group_place
 from settlement.iso20022.leaves import Leaves, amount_writer, as_text, leaves_of
-from settlement.iso20022.model import MessageFile, MessageVersion, Payment, Totals
+from settlement.iso20022.model import Group, MessageFile, MessageVersion, Payment, Totals, file_currency
 from settlement.iso20022.readback_specs import SPECS, Spec
 
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)")
@@ -81,7 +81,10 @@ class FileReader:
         self._file = file
         self._spec = SPECS[file.message_version]
         self._start, self._end = f"<{self._spec.element}>", f"</{self._spec.element}>"
+        self._group = f"<{self._spec.group}>"
+        self._next_group = f"</{self._spec.group}>{self._group}"
         self._head: str | None = None
+        self._heads: list[tuple[Totals, str]] = []  # of later groups: all payments before, what stands there
         self._rest = b""
         self._given: Iterator[Any] = chain(payments, _nothing_more())
         self._compare = _PaymentReader(file)
@@ -107,7 +110,7 @@ class FileReader:
         for piece, given in zip(pieces, self._given, strict=False):
             ordinal += 1
             if not piece.startswith(self._start):
-                raise ReadBackError(f"payment {ordinal} has something before it")
+                piece = self._begin_group(Totals(ordinal - 1, total_minor), piece)
             # Everything between the payment's own tags; its end tag was cut off.
             if expects(piece, given):
                 total_minor += given.amount_minor
@@ -119,14 +122,38 @@ class FileReader:
         self._read = Totals(ordinal, total_minor)
         return findings
 
+    def _begin_group(self, before: Totals, piece: str) -> str:
+        """Keep what a group after the first says before its payments; its first payment."""
+        head, start, payment = piece.partition(self._start)
+        if not head.startswith(self._next_group) or not start:
+            raise ReadBackError(f"payment {before.count + 1} has something before it")
+        self._heads.append((before, head.removeprefix(self._next_group)))
+        return start + payment
+
     def end(self, totals: Totals) -> list[Finding]:
-        """What the header and the group say, and count and sum of what was read."""
+        """What the header and the groups say, and count and sum of what was read."""
         tail = _decoded(self._rest)
-        head = tail if self._head is None else self._head + tail
-        findings = _envelope_differences(self._file, head, totals)
-        if self._read != totals:
-            findings.append(Finding("totals", "file", f"holds {_in_words(self._read)}, not {_in_words(totals)}."))
-        return findings
+        header, begins, first = (self._head or "").partition(self._group)
+        texts = [header + begins + head + tail for head in (first, *(head for _, head in self._heads))]
+        if len(texts) != len(self._file.groups):
+            return [Finding("read-back", "file", f"holds {len(texts)} groups, given were {len(self._file.groups)}.")]
+        findings: list[Finding] = []
+        for ordinal, (text, group, of_group) in enumerate(
+            zip(texts, self._file.groups, totals.by_group, strict=True), 1
+        ):
+            place = group_place(ordinal, len(texts))
+            found = _envelope_differences(self._file, group, text, {"header": totals, "group": of_group}, place)
+            findings += [finding for finding in found if ordinal == 1 or finding.place == place]
+        return [*findings, *self._totals_differences(totals)]
+
+    def _totals_differences(self, totals: Totals) -> Iterator[Finding]:
+        ends = [before for before, _ in self._heads] + [self._read]
+        starts = [Totals(0, 0), *ends]
+        for ordinal, (start, end, wanted) in enumerate(zip(starts, ends, totals.by_group, strict=False), 1):
+            read = Totals(end.count - start.count, end.total_minor - start.total_minor)
+            if (read.count, read.total_minor) != (wanted.count, wanted.total_minor):
+                place = "file" if len(ends) == 1 else group_place(ordinal, len(ends))
+                yield Finding("totals", place, f"holds {_in_words(read)}, not {_in_words(wanted)}.")
 
 
 class _PaymentReader:
@@ -135,7 +162,7 @@ class _PaymentReader:
     def __init__(self, file: MessageFile) -> None:
         spec = SPECS[file.message_version]
         self._spec, self._element, self._leaves = spec.payment, spec.element, leaves_of(spec.kind)
-        self._exponent = currency(file.group.currency).exponent
+        self._exponent = currency(file_currency(file)).exponent
         self._amount_text = amount_writer(self._exponent)
         self._known: dict[str, tuple[_Layout, _Expected]] = {}
         self._values = self._leaves.values
@@ -359,8 +386,10 @@ def _amount_differences(place: str, name: str, there: str, given_minor: int, exp
     return [Finding("read-back", place, f"{name} reads {there!r}, given was {exact!r}.")]
 
 
-def _envelope_differences(file: MessageFile, text: str, totals: Totals) -> list[Finding]:
-    """Every way the file without its payments differs from what was given."""
+def _envelope_differences(
+    file: MessageFile, group: Group, text: str, totals: dict[str, Totals], place: str
+) -> list[Finding]:
+    """Every way the file with this group alone and without payments differs from what was given."""
     spec = SPECS[file.message_version]
     parts = text.replace("<", ">").split(">")
     tags, texts = parts[1::2], [_unescaped(piece) for piece in parts[2::2]]
@@ -370,7 +399,11 @@ def _envelope_differences(file: MessageFile, text: str, totals: Totals) -> list[
     if (parts[0] + texts[0] + texts[1] + texts[-1]).strip():
         raise ReadBackError("the file has text outside of its elements")
     found = dict(zip(layout.names, layout.values(texts[2:-1]), strict=True))
-    return [*_file_differences(file, found, spec.unwritten), *_totals_differences(file, found, totals)]
+    values = {**_named_leaves(file), **_named_leaves(group, "group.")}
+    differences = [*_value_differences(values, found, spec.unwritten, place)]
+    for name in spec.totals:
+        differences += _stated_differences(found, name, totals[name], file_currency(file), place)
+    return differences
 
 
 def _check_root(version: MessageVersion, tags: Sequence[str]) -> None:
@@ -381,14 +414,19 @@ def _check_root(version: MessageVersion, tags: Sequence[str]) -> None:
         raise ReadBackError(f"the file is not one {version.value} document in UTF-8")
 
 
-def _file_differences(file: MessageFile, found: dict[str, str], unwritten: tuple[str, ...]) -> Iterator[Finding]:
-    leaves = leaves_of(type(file))
-    for name, value in zip(leaves.names, leaves.values(file), strict=True):
+def _named_leaves(part: Any, prefix: str = "") -> dict[str, object]:
+    leaves = leaves_of(part.__class__)
+    return {prefix + name: value for name, value in zip(leaves.names, leaves.values(part), strict=True)}
+
+
+def _value_differences(
+    values: dict[str, object], found: dict[str, str], unwritten: tuple[str, ...], place: str
+) -> Iterator[Finding]:
+    for name, value in values.items():
         there = found.get(name)
         if name not in unwritten and not _same(there, value):
-            place = "group" if name.startswith("group.") else "header"
-            name = name.removeprefix("group.")
-            yield Finding("read-back", place, f"{name} reads {there!r}, given was {value!r}.")
+            where = place if name.startswith("group.") else "header"
+            yield Finding("read-back", where, f"{name.removeprefix('group.')} reads {there!r}, given was {value!r}.")
 
 
 def _same(there: str | None, value: object) -> bool:
@@ -404,16 +442,13 @@ def _same(there: str | None, value: object) -> bool:
     return there == as_text(value)
 
 
-def _totals_differences(file: MessageFile, found: dict[str, str], totals: Totals) -> Iterator[Finding]:
-    wanted = (str(totals.count), format_amount(totals.total_minor, currency(file.group.currency).exponent))
-    for place in SPECS[file.message_version].totals:
-        stated = (found.get(f"{place}.count"), found.get(f"{place}.sum"))
-        if stated != wanted:
-            yield Finding(
-                "totals",
-                place,
-                f"says {stated[0]} payments and {stated[1]}, given were {wanted[0]} and {wanted[1]}.",
-            )
+def _stated_differences(found: dict[str, str], name: str, totals: Totals, code: str, place: str) -> Iterator[Finding]:
+    wanted = (str(totals.count), format_amount(totals.total_minor, currency(code).exponent))
+    stated = (found.get(f"{name}.count"), found.get(f"{name}.sum"))
+    if stated != wanted:
+        where = place if name == "group" else name
+        message = f"says {stated[0]} payments and {stated[1]}, given were {wanted[0]} and {wanted[1]}."
+        yield Finding("totals", where, message)
 
 
 def _decoded(data: bytes) -> str:

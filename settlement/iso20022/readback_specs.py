@@ -3,7 +3,7 @@
 Lives here: for every message, ISO path → our value. Must not live here: the writer's trees or pyiso20022 (a shared
 mistake would go unseen), the reader itself (`readback`).
 
-A text names a value of the payment, or of the file (``group.`` before those of its group); ``=TEXT`` is a text that
+A text names a value of the payment, or of the file (``group.`` before those of a group); ``=TEXT`` is a text that
 is always the same; ``a|b`` is an element that may stand twice, first a, then b; ``a|=TEXT:b`` is b when that fixed
 text stood before, else a; ``header.count`` and the like are the totals, checked apart. A nested mapping is an
 element with children.
@@ -25,11 +25,13 @@ Spec = Mapping[str, "str | Spec"]
 class MessageSpec:
     """A message without its payments (from the root's child down), one payment, and where the payments stand.
 
-    `totals`: where count and sum are stated. `unwritten`: values of the file that no element carries.
+    `group`: the element that may come again, each with payments at its end; `envelope` has one of it. `totals`: where
+    count and sum are stated. `unwritten`: values of the file that no element carries.
     """
 
     root: str
     envelope: Spec
+    group: str
     element: str
     payment: Spec
     kind: type
@@ -113,7 +115,7 @@ def _pain_001(bic: str, *, plain_date: bool) -> MessageSpec:
         "RmtInf": _remittance(qr=True),
     }
     envelope: Spec = {"GrpHdr": {**_HEADER, "InitgPty": _PARTY}, "PmtInf": group}
-    return MessageSpec("CstmrCdtTrfInitn", envelope, "CdtTrfTxInf", payment, CreditTransfer)
+    return MessageSpec("CstmrCdtTrfInitn", envelope, "PmtInf", "CdtTrfTxInf", payment, CreditTransfer)
 
 
 def _pain_008(bic: str) -> MessageSpec:
@@ -163,7 +165,7 @@ def _pain_008(bic: str) -> MessageSpec:
         "RmtInf": _remittance(qr=False),
     }
     envelope: Spec = {"GrpHdr": {**_HEADER, "InitgPty": _PARTY}, "PmtInf": group}
-    return MessageSpec("CstmrDrctDbtInitn", envelope, "DrctDbtTxInf", payment, DirectDebit)
+    return MessageSpec("CstmrDrctDbtInitn", envelope, "PmtInf", "DrctDbtTxInf", payment, DirectDebit)
 
 
 _NO_CURRENCY = ("message_version", "charset", "group.currency")  # it stands in the amounts only
@@ -192,7 +194,8 @@ def _pain_007() -> MessageSpec:
         "RvsdInstdAmt": "amount_minor",
         "RvslRsnInf": {"Rsn": {"Cd": "reason"}},
     }
-    return MessageSpec("CstmrPmtRvsl", envelope, "TxInf", payment, Reversal, ("header",), _NO_CURRENCY)
+    group = "OrgnlPmtInfAndRvsl"
+    return MessageSpec("CstmrPmtRvsl", envelope, group, "TxInf", payment, Reversal, ("header",), _NO_CURRENCY)
 
 
 def _camt_055() -> MessageSpec:
@@ -220,7 +223,8 @@ def _camt_055() -> MessageSpec:
         "OrgnlReqdExctnDt": {"Dt": "execution_date"},
         "CxlRsnInf": {"Rsn": {"Cd": "reason"}, "AddtlInf": "text"},
     }
-    return MessageSpec("CstmrPmtCxlReq", envelope, "TxInf", payment, Cancellation, unwritten=_NO_CURRENCY)
+    group = "OrgnlPmtInfAndCxl"
+    return MessageSpec("CstmrPmtCxlReq", envelope, group, "TxInf", payment, Cancellation, unwritten=_NO_CURRENCY)
 
 
 SPECS: dict[MessageVersion, MessageSpec] = {

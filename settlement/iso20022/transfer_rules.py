@@ -45,13 +45,13 @@ from settlement.iso20022.identifiers import (
     national_account_fault,
     qr_reference_fault,
 )
-from settlement.iso20022.model import AddressForm, CreditTransfer, PaymentFile
+from settlement.iso20022.model import AddressForm, CreditTransfer, PaymentFile, PaymentGroup, file_currency
 from settlement.iso20022.rails import RAIL_TERMS
 
 
 def header_findings(file: PaymentFile, limits: FileLimits) -> Iterator[Finding]:
-    """Broken rules of the header and the payment group."""
-    group, terms = file.group, RAIL_TERMS[limits.rail]
+    """Broken rules of the header."""
+    terms = RAIL_TERMS[limits.rail]
     yield from version_findings(file.message_version, limits)
     yield from id_findings("msg-id", "header", file.msg_id)
     yield from text_findings(
@@ -59,45 +59,46 @@ def header_findings(file: PaymentFile, limits: FileLimits) -> Iterator[Finding]:
     )
     if file.initiating_party_id is not None:
         yield from id_findings("initiating-party-id", "header", file.initiating_party_id)
-    yield from id_findings("payment-information-id", "group", group.payment_information_id)
-    yield from text_findings("name", "group", "debtor", group.debtor_name, terms.name_length_max, file.charset)
-    yield from _account_findings(
-        "group", "debtor", group.debtor_iban, group.debtor_account, group.debtor_clearing_system
-    )
-    yield from _bank_findings("group", "debtor", group.debtor_bic, group.debtor_clearing_system, group.debtor_member_id)
-    yield from fault_findings("lei", "group", "debtor LEI", group.debtor_lei, lei_fault)
+
+
+def group_findings(file: PaymentFile, group: PaymentGroup, limits: FileLimits, place: str) -> Iterator[Finding]:
+    """Broken rules of one payment group."""
+    charset, name_max = file.charset, RAIL_TERMS[limits.rail].name_length_max
+    yield from id_findings("payment-information-id", place, group.payment_information_id)
+    yield from text_findings("name", place, "debtor", group.debtor_name, name_max, charset)
+    yield from _account_findings(place, "debtor", group.debtor_iban, group.debtor_account, group.debtor_clearing_system)
+    yield from _bank_findings(place, "debtor", group.debtor_bic, group.debtor_clearing_system, group.debtor_member_id)
+    yield from fault_findings("lei", place, "debtor LEI", group.debtor_lei, lei_fault)
     if group.debtor_address is not None:
-        yield from address_findings("group", group.debtor_address, limits.address_form, file.charset)
-    yield from _terms_findings(file, limits)
-    yield from code_findings("category-purpose", "group", "category purpose", group.category_purpose)
+        yield from address_findings(place, group.debtor_address, limits.address_form, charset)
+    yield from _terms_findings(group, limits, place)
+    yield from code_findings("category-purpose", place, "category purpose", group.category_purpose)
 
 
-def _terms_findings(file: PaymentFile, limits: FileLimits) -> Iterator[Finding]:
-    group, rail, terms = file.group, limits.rail, RAIL_TERMS[limits.rail]
+def _terms_findings(group: PaymentGroup, limits: FileLimits, place: str) -> Iterator[Finding]:
+    rail, terms = limits.rail, RAIL_TERMS[limits.rail]
     try:
         currency(group.currency)
     except UnknownCurrencyError as error:
-        yield Finding("currency", "group", f"{error}.")
+        yield Finding("currency", place, f"{error}.")
     if terms.currency is not None and group.currency != terms.currency:
-        yield Finding("currency", "group", f"currency is {group.currency}; rail {rail} carries {terms.currency} only.")
+        yield Finding("currency", place, f"currency is {group.currency}; rail {rail} carries {terms.currency} only.")
     if terms.service_level is None:
         if group.service_level == "SEPA":
-            yield Finding("service-level", "group", f"service level SEPA does not belong on rail {rail}.")
-        yield from code_findings("service-level", "group", "service level", group.service_level)
+            yield Finding("service-level", place, f"service level SEPA does not belong on rail {rail}.")
+        yield from code_findings("service-level", place, "service level", group.service_level)
     elif group.service_level != terms.service_level:
         yield Finding(
             "service-level",
-            "group",
+            place,
             f"service level is {group.service_level}; rail {rail} needs {terms.service_level}.",
         )
     if group.local_instrument not in (terms.local_instruments or (None,)):
         wanted = " or ".join(terms.local_instruments) or "none"
-        yield Finding(
-            "local-instrument", "group", f"local instrument is {group.local_instrument}; {rail} has {wanted}."
-        )
+        yield Finding("local-instrument", place, f"local instrument is {group.local_instrument}; {rail} has {wanted}.")
     if group.charge_bearer not in terms.charge_bearers:
         wanted = " or ".join(terms.charge_bearers)
-        yield Finding("charge-bearer", "group", f"charge bearer is {group.charge_bearer}; {rail} has {wanted}.")
+        yield Finding("charge-bearer", place, f"charge bearer is {group.charge_bearer}; {rail} has {wanted}.")
 
 
 class TransferRules:
@@ -110,7 +111,7 @@ class TransferRules:
         self._file, self._limits = file, limits
         self._terms = RAIL_TERMS[limits.rail]
         self._smallest_minor, self._largest_minor = limits.smallest_minor, limits.largest_minor
-        self._currency = file.group.currency
+        self._currency = file_currency(file)
         self._letters = plain_ascii(file.charset)
         self._structured = limits.address_form is AddressForm.STRUCTURED
 
@@ -169,7 +170,7 @@ class TransferRules:
             place,
             transfer.amount_minor,
             transfer.currency,
-            file.group.currency,
+            self._currency,
             self._smallest_minor,
             self._largest_minor,
         )

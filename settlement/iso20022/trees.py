@@ -3,8 +3,9 @@
 Lives here: trees for `iso_objects`, one function a message. Only these (and `trees_more`) decide what a file looks
 like. Must not live here: speed, checks.
 
-A tree function may look at whether a value is there, never at what it is: the fast writer makes one tree for all
-payments that have the same values. What a version lacks is refused when it is rendered.
+Payments are given group by group. A tree function may look at whether a value is there, never at what it is: the
+fast writer makes one tree for all payments that have the same values. What a version lacks is refused when it
+is rendered.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from decimal import Decimal
 
 from ledger.money import currency
 from settlement.iso20022.iso_objects import Tree
-from settlement.iso20022.model import CreditTransfer, PaymentFile, PaymentGroup, PostalAddress, Totals
+from settlement.iso20022.model import (
+    CreditTransfer,
+    PaymentFile,
+    PaymentGroup,
+    PostalAddress,
+    Totals,
+    file_currency,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +41,23 @@ OLD = Dialect(bic="BIC", dates_chosen=False)
 NEW = Dialect()
 
 
-def credit_transfers(dialect: Dialect, file: PaymentFile, totals: Totals, payments: Sequence[CreditTransfer]) -> Tree:
+def credit_transfers(
+    dialect: Dialect, file: PaymentFile, totals: Totals, payments: Sequence[Sequence[CreditTransfer]]
+) -> Tree:
     """pain.001."""
-    group = file.group
     header = {
         "MsgId": file.msg_id,
         "CreDtTm": file.created_at,
-        **stated_totals(totals, group.currency),
+        **stated_totals(totals, file_currency(file)),
         "InitgPty": initiating_party(file.initiating_party_name, file.initiating_party_id),
     }
-    information = {
-        **_group(dialect, group, totals),
-        "CdtTrfTxInf": [_credit_transfer(dialect, payment) for payment in payments],
-    }
+    information = [
+        {
+            **_group(dialect, group, of_group),
+            "CdtTrfTxInf": [_credit_transfer(dialect, payment) for payment in inside],
+        }
+        for group, of_group, inside in zip(file.groups, totals.by_group, payments, strict=True)
+    ]
     return {"CstmrCdtTrfInitn": {"GrpHdr": header, "PmtInf": information}}
 
 

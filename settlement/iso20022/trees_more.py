@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from settlement.iso20022.direct_debit import Amendment, CollectionFile, CollectionGroup, DirectDebit
 from settlement.iso20022.follow_ups import Cancellation, CancellationFile, OriginalGroup, Reversal, ReversalFile
 from settlement.iso20022.iso_objects import Tree
-from settlement.iso20022.model import Totals
+from settlement.iso20022.model import Totals, file_currency
 from settlement.iso20022.trees import (
     UNKNOWN_AGENT,
     Dialect,
@@ -25,19 +25,23 @@ from settlement.iso20022.trees import (
 )
 
 
-def direct_debits(dialect: Dialect, file: CollectionFile, totals: Totals, payments: Sequence[DirectDebit]) -> Tree:
+def direct_debits(
+    dialect: Dialect, file: CollectionFile, totals: Totals, payments: Sequence[Sequence[DirectDebit]]
+) -> Tree:
     """pain.008."""
-    group = file.group
     header = {
         "MsgId": file.msg_id,
         "CreDtTm": file.created_at,
-        **stated_totals(totals, group.currency),
+        **stated_totals(totals, file_currency(file)),
         "InitgPty": initiating_party(file.initiating_party_name, file.initiating_party_id),
     }
-    information = {
-        **_collection_group(dialect, group, totals),
-        "DrctDbtTxInf": [_direct_debit(dialect, payment) for payment in payments],
-    }
+    information = [
+        {
+            **_collection_group(dialect, group, of_group),
+            "DrctDbtTxInf": [_direct_debit(dialect, payment) for payment in inside],
+        }
+        for group, of_group, inside in zip(file.groups, totals.by_group, payments, strict=True)
+    ]
     return {"CstmrDrctDbtInitn": {"GrpHdr": header, "PmtInf": information}}
 
 
@@ -97,24 +101,27 @@ def _amendment(amendment: Amendment | None) -> dict[str, object]:
     return {"AmdmntInd": True, "AmdmntInfDtls": details}
 
 
-def reversals(dialect: Dialect, file: ReversalFile, totals: Totals, payments: Sequence[Reversal]) -> Tree:
+def reversals(dialect: Dialect, file: ReversalFile, totals: Totals, payments: Sequence[Sequence[Reversal]]) -> Tree:
     """pain.007."""
     del dialect  # names no bank
-    group = file.group
     header = {
         "MsgId": file.msg_id,
         "CreDtTm": file.created_at,
-        **stated_totals(totals, group.currency),
+        **stated_totals(totals, file_currency(file)),
         "GrpRvsl": False,
         "InitgPty": {"Nm": file.initiating_party_name},
     }
-    information = {
-        "OrgnlPmtInfId": group.payment_information_id,
-        "BtchBookg": file.batch_booking,
-        "PmtInfRvsl": False,
-        "TxInf": [_reversal(payment) for payment in payments],
-    }
-    return {"CstmrPmtRvsl": {"GrpHdr": header, "OrgnlGrpInf": _original_file(group), "OrgnlPmtInfAndRvsl": information}}
+    information = [
+        {
+            "OrgnlPmtInfId": group.payment_information_id,
+            "BtchBookg": file.batch_booking,
+            "PmtInfRvsl": False,
+            "TxInf": [_reversal(payment) for payment in inside],
+        }
+        for group, inside in zip(file.groups, payments, strict=True)
+    ]
+    original = _original_file(file.groups[0])
+    return {"CstmrPmtRvsl": {"GrpHdr": header, "OrgnlGrpInf": original, "OrgnlPmtInfAndRvsl": information}}
 
 
 def _original_file(group: OriginalGroup) -> Tree:
@@ -133,26 +140,30 @@ def _reversal(payment: Reversal) -> Tree:
     }
 
 
-def cancellations(dialect: Dialect, file: CancellationFile, totals: Totals, payments: Sequence[Cancellation]) -> Tree:
+def cancellations(
+    dialect: Dialect, file: CancellationFile, totals: Totals, payments: Sequence[Sequence[Cancellation]]
+) -> Tree:
     """camt.055."""
-    group = file.group
     assignment = {
         "Id": file.msg_id,
         "Assgnr": {"Pty": {"Nm": file.initiating_party_name}},
         "Assgne": {"Agt": agent(dialect, file.bank_bic)},
         "CreDtTm": file.created_at,
     }
-    information = {
-        "OrgnlPmtInfId": group.payment_information_id,
-        "OrgnlGrpInf": _original_file(group),
-        **stated_totals(totals, group.currency),
-        "PmtInfCxl": False,
-        "TxInf": [_cancellation(dialect, payment) for payment in payments],
-    }
+    information = [
+        {
+            "OrgnlPmtInfId": group.payment_information_id,
+            "OrgnlGrpInf": _original_file(group),
+            **stated_totals(of_group, group.currency),
+            "PmtInfCxl": False,
+            "TxInf": [_cancellation(dialect, payment) for payment in inside],
+        }
+        for group, of_group, inside in zip(file.groups, totals.by_group, payments, strict=True)
+    ]
     return {
         "CstmrPmtCxlReq": {
             "Assgnmt": assignment,
-            "CtrlData": stated_totals(totals, group.currency),
+            "CtrlData": stated_totals(totals, file_currency(file)),
             "Undrlyg": {"OrgnlPmtInfAndCxl": information},
         }
     }

@@ -12,50 +12,61 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from operator import attrgetter, lt
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from ledger.money import currency, format_amount
 from settlement.iso20022.debit_rules import (
+    collection_group_findings,
     collection_header_findings,
     debit_findings,
     follow_up_findings,
+    follow_up_group_findings,
     follow_up_header_findings,
 )
 from settlement.iso20022.direct_debit import CollectionFile
 from settlement.iso20022.field_rules import FileLimits
-from settlement.iso20022.findings import Finding
+from settlement.iso20022.findings import Finding, group_place
 from settlement.iso20022.follow_ups import CancellationFile, ReversalFile
-from settlement.iso20022.model import CreditTransfer, MessageFile, Payment, PaymentFile, Totals
+from settlement.iso20022.model import CreditTransfer, Group, MessageFile, Payment, PaymentFile, Totals, file_currency
 from settlement.iso20022.readback import FileReader, ReadBackError
 from settlement.iso20022.repeats import HashRuns, repeats
 from settlement.iso20022.schemas import StreamValidator
-from settlement.iso20022.transfer_rules import TransferRules, header_findings
+from settlement.iso20022.transfer_rules import TransferRules, group_findings, header_findings
 
 BYTES_PER_PIECE = 1 << 18
 PAYMENTS_PER_BATCH = 1 << 12
+_Group = TypeVar("_Group", bound=Group)
 
 
-def check_business_rules(file: MessageFile, payments: Iterable[Payment], limits: FileLimits) -> list[Finding]:
-    """Every broken rule of the values, file first, then payment by payment (see docs/file-validation.md).
+def check_business_rules(
+    file: MessageFile, payments: Iterable[Payment], limits: FileLimits, totals: Totals | None = None
+) -> list[Finding]:
+    """Every broken rule of the values, file and groups first, then payment by payment (see docs/file-validation.md).
 
-    `payments` may be read more than once; an iterator is kept. Raises `TypeError` for a file of no known message.
-    Memory does not grow with the payments.
+    `payments` may be read more than once; an iterator is kept. `totals` say how many payments each group has and are
+    checked; a file of one group needs none. Raises `TypeError` for a file of no known message, `ValueError` for totals
+    of another number of groups. Memory does not grow with the payments.
     """
+    if len(file.groups) != (1 if totals is None else len(totals.by_group)):
+        raise ValueError(f"file {file.msg_id} has {len(file.groups)} groups, and totals of another number")
     findings, plain, check = _rules(file, limits)
     again = list(payments) if iter(payments) is payments else payments
-    count = total_minor = 0
+    count = 0
+    counted = [Totals(0, 0)] * len(file.groups)
     rising, alike, last = True, True, ""
     with HashRuns() as uetrs:
-        for batch in _batches(again):
+        for at, batch in _batches_of_groups(again, totals):
+            group = file.groups[at]
             for ordinal, payment in enumerate(batch, count + 1):
                 if not plain(payment):
-                    findings += check(f"payment {ordinal} ({payment.end_to_end_id})", payment)
+                    findings += check(group, f"payment {ordinal} ({payment.end_to_end_id})", payment)
             count += len(batch)
-            total_minor += sum([payment.amount_minor for payment in batch])
+            sum_minor = counted[at].total_minor + sum([payment.amount_minor for payment in batch])
+            counted[at] = Totals(counted[at].count + len(batch), sum_minor)
             ids = [payment.end_to_end_id for payment in batch]
             rising = rising and last < ids[0] and all(map(lt, ids, islice(ids, 1, None)))
             alike = alike and ids == [payment.instruction_id for payment in batch]
@@ -66,7 +77,9 @@ def check_business_rules(file: MessageFile, payments: Iterable[Payment], limits:
         if not (rising or alike):
             findings += _repeat_findings("end-to-end-id-unique", again, attrgetter("end_to_end_id"))
         findings += _named("uetr-unique", again, attrgetter("uetr"), uetrs.repeated())
-    findings += _totals_findings(file, Totals(count, total_minor), limits)
+    findings += _repeated_groups(file)
+    findings += _counted_findings(counted, totals)
+    findings += _totals_findings(file, counted, limits)
     return findings
 
 
@@ -76,25 +89,54 @@ def _batches(payments: Iterable[Payment]) -> Iterator[list[Payment]]:
         yield batch
 
 
+def _batches_of_groups(payments: Iterable[Payment], totals: Totals | None) -> Iterator[tuple[int, list[Payment]]]:
+    """Batches with the place of their group from 0; the last group has whatever is left."""
+    remaining = iter(payments)
+    sizes = [] if totals is None else [of_group.count for of_group in totals.by_group[:-1]]
+    for at, size in enumerate(sizes):
+        for batch in _batches(islice(remaining, size)):
+            yield at, batch
+    for batch in _batches(remaining):
+        yield len(sizes), batch
+
+
 _Plain = Callable[[Any], bool]
-_Check = Callable[[str, Any], Iterable[Finding]]
+_Check = Callable[[Any, str, Any], Iterable[Finding]]
 
 
 def _rules(file: MessageFile, limits: FileLimits) -> tuple[list[Finding], _Plain, _Check]:
-    """What is wrong with header and group; which payments need no look; the check of one payment at a place."""
+    """What is wrong with header and groups; which payments need no look; the check of one payment of a group."""
     if isinstance(file, PaymentFile):
         transfers = TransferRules(file, limits)
-        found = [*header_findings(file, limits), *_date_findings("execution", file.group.execution_date, limits)]
-        return found, transfers.plain, transfers.findings
+        found = list(header_findings(file, limits))
+        for place, group in _placed(file.groups):
+            found += group_findings(file, group, limits, place)
+            found += _date_findings("execution", place, group.execution_date, limits)
+        return found, transfers.plain, lambda _group, place, payment: transfers.findings(place, payment)
     if isinstance(file, CollectionFile):
-        found = [
-            *collection_header_findings(file, limits),
-            *_date_findings("collection", file.group.collection_date, limits),
-        ]
+        found = list(collection_header_findings(file, limits))
+        for place, debits in _placed(file.groups):
+            found += collection_group_findings(file, debits, limits, place)
+            found += _date_findings("collection", place, debits.collection_date, limits)
         return found, _never, partial(debit_findings, file, limits)
     if isinstance(file, ReversalFile | CancellationFile):
-        return list(follow_up_header_findings(file, limits)), _never, partial(follow_up_findings, file, limits)
+        found = list(follow_up_header_findings(file, limits))
+        for place, original in _placed(file.groups):
+            found += follow_up_group_findings(file, original, limits, place)
+        return found, _never, partial(follow_up_findings, file, limits)
     raise TypeError(f"no rules for {type(file).__name__}")
+
+
+def _placed(groups: tuple[_Group, ...]) -> list[tuple[str, _Group]]:
+    return [(group_place(ordinal, len(groups)), group) for ordinal, group in enumerate(groups, 1)]
+
+
+def _repeated_groups(file: MessageFile) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for place, group in _placed(file.groups):
+        earlier = first.setdefault(group.payment_information_id, place)
+        if earlier != place:
+            yield Finding("payment-information-id-unique", place, f"has the id of {earlier}.")
 
 
 def _never(_payment: Payment) -> bool:
@@ -165,28 +207,51 @@ def transfers_digest(transfers: Iterable[CreditTransfer]) -> str:
     return digest.hexdigest()
 
 
-def _date_findings(what: str, date: dt.date, limits: FileLimits) -> Iterator[Finding]:
+def _date_findings(what: str, place: str, date: dt.date, limits: FileLimits) -> Iterator[Finding]:
     if not limits.calendar.is_open(date):
         yield Finding(
             f"{what}-date-open",
-            "group",
+            place,
             f"the {what} date {date} is closed in calendar {limits.calendar.holidays}; "
             f"the next open day is {limits.calendar.next_open(date)}.",
         )
 
 
-def _totals_findings(file: MessageFile, totals: Totals, limits: FileLimits) -> Iterator[Finding]:
-    if totals.count == 0:
-        yield Finding("payment-count", "file", "holds no payments; do not send it.")
-    if limits.max_transactions is not None and totals.count > limits.max_transactions:
+def _counted_findings(counted: Sequence[Totals], totals: Totals | None) -> Iterator[Finding]:
+    """Stated totals that the payments do not come to."""
+    for (place, there), stated in zip(_numbered(counted), () if totals is None else totals.by_group, strict=False):
+        if (there.count, there.total_minor) != (stated.count, stated.total_minor):
+            yield Finding(
+                "totals", place, f"is said to hold {stated.count} payments of {stated.total_minor} minor units."
+            )
+
+
+def _numbered(counted: Sequence[Totals]) -> list[tuple[str, Totals]]:
+    return [(group_place(ordinal, len(counted)), there) for ordinal, there in enumerate(counted, 1)]
+
+
+def _totals_findings(file: MessageFile, counted: Sequence[Totals], limits: FileLimits) -> Iterator[Finding]:
+    count, total_minor = sum(t.count for t in counted), sum(t.total_minor for t in counted)
+    code = file_currency(file)
+    for place, there in _numbered(counted):
+        if there.count == 0:
+            yield Finding("payment-count", "file" if count == 0 else place, "holds no payments; do not send it.")
+        yield from _most_findings(place, there, limits.max_group_transactions, limits.max_group_total_minor, code)
+    if limits.max_groups is not None and len(counted) > limits.max_groups:
         yield Finding(
-            "payment-count",
-            "file",
-            f"holds {totals.count} payments, the bank takes {limits.max_transactions}; split it.",
+            "group-count", "file", f"has {len(counted)} groups, the bank takes {limits.max_groups}; split it."
         )
-    if limits.max_total_minor is not None and totals.total_minor > limits.max_total_minor:
-        exponent = currency(file.group.currency).exponent
-        total, most = (format_amount(minor, exponent) for minor in (totals.total_minor, limits.max_total_minor))
-        yield Finding("total", "file", f"the sum is {total} {file.group.currency}, the bank takes {most}; split it.")
-    if len(str(totals.total_minor)) > 18:
-        yield Finding("total-digits", "file", f"the sum {totals.total_minor} has more than 18 digits; split it.")
+    yield from _most_findings("file", Totals(count, total_minor), limits.max_transactions, limits.max_total_minor, code)
+    if len(str(total_minor)) > 18:
+        yield Finding("total-digits", "file", f"the sum {total_minor} has more than 18 digits; split it.")
+
+
+def _most_findings(
+    place: str, totals: Totals, most: int | None, most_minor: int | None, code: str
+) -> Iterator[Finding]:
+    if most is not None and totals.count > most:
+        yield Finding("payment-count", place, f"holds {totals.count} payments, the bank takes {most}; split it.")
+    if most_minor is not None and totals.total_minor > most_minor:
+        exponent = currency(code).exponent
+        total, limit = (format_amount(minor, exponent) for minor in (totals.total_minor, most_minor))
+        yield Finding("total", place, f"the sum is {total} {code}, the bank takes {limit}; split it.")

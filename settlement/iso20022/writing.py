@@ -4,10 +4,11 @@ Lives here: the model's render, and the fast writer. The fast writer writes the 
 model of record, many times faster and in the memory of one chunk.
 Must not live here: rules about the payments (`validate`), ids (`ids`), transports, any XML by hand.
 
-The writer renders the file once with a single marked payment and cuts the result at the marks: what stands
-around the payment is the envelope, what stands around the marks is the template of every payment of the same
-*shape* (the set of optional values it has). Only values are put in, after one check that all their characters
-belong to the file's character set. Property tests hold both equal for every message and version.
+The writer renders the file once with a single payment in each group and cuts these out: what is left is the envelope,
+what stands before, between and after the groups' payments. One payment rendered with marks for its values is the
+template of every payment of the same *shape* (the set of optional values it has). Only values are put in, after one
+check that all their characters belong to the file's character set. Property tests hold both equal for every
+message and version.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from xml.sax.saxutils import escape
 
 from ledger.money import currency, format_amount
@@ -26,7 +27,7 @@ from settlement.iso20022.charset import Charset, outside, plain_ascii
 from settlement.iso20022.iso_objects import render_tree
 from settlement.iso20022.leaves import amount_writer, as_text, leaves_of, with_texts
 from settlement.iso20022.messages import MESSAGES
-from settlement.iso20022.model import MessageFile, Payment, PaymentFileError, Totals
+from settlement.iso20022.model import MessageFile, Payment, PaymentFileError, Totals, file_currency
 
 PAYMENTS_PER_CHUNK = 256
 
@@ -42,15 +43,21 @@ class Written:
     size_bytes: int
 
 
-def render_model(file: MessageFile, payments: Iterable[Payment]) -> bytes:
-    """The whole file through pyiso20022 and xsdata (UTF-8, declared); slow and in memory."""
+def render_model(file: MessageFile, payments: Iterable[Payment], totals: Totals | None = None) -> bytes:
+    """The whole file through pyiso20022 and xsdata (UTF-8, declared); slow and in memory.
+
+    `totals` say how many payments each group has; a file of one group needs none.
+    """
     given = list(payments)
-    return _document(file, Totals.of(given), given).encode()
+    totals = totals or Totals.of(given)
+    remaining = iter(given)
+    by_group = [list(islice(remaining, of_group.count)) for of_group in totals.by_group]
+    return _document(file, totals, by_group).encode()
 
 
-def render(file: MessageFile, payments: Sequence[Payment]) -> bytes:
-    """The whole file as bytes, by the fast writer. Raises `PaymentFileError`."""
-    return b"".join(chunks(file, payments, Totals.of(payments)))
+def render(file: MessageFile, payments: Sequence[Payment], totals: Totals | None = None) -> bytes:
+    """The whole file as bytes, by the fast writer; `totals` as for `render_model`. Raises `PaymentFileError`."""
+    return b"".join(chunks(file, payments, totals or Totals.of(payments)))
 
 
 def write(out: BinaryIO, file: MessageFile, payments: Iterable[Payment], totals: Totals) -> Written:
@@ -65,30 +72,41 @@ def write(out: BinaryIO, file: MessageFile, payments: Iterable[Payment], totals:
 def chunks(file: MessageFile, payments: Iterable[Payment], totals: Totals) -> Iterator[bytes]:
     """The file's bytes in pieces, in memory bounded by one piece.
 
-    `totals` stand before the payments, so they are given; they are checked against what was written.
+    `totals` stand before the payments, so they are given; they are checked against what was written, group by group.
     Raises `PaymentFileError` for no payment, a character outside the file's set, a foreign currency, an element
     that the version does not have, wrong totals.
     """
-    _check_texts(file, file)
+    for part in (file, *file.groups):
+        _check_texts(file, part)
+    if len(totals.by_group) != len(file.groups):
+        raise PaymentFileError(f"file {file.msg_id} has {len(file.groups)} groups, totals of {len(totals.by_group)}.")
     remaining = iter(payments)
-    batch = list(islice(remaining, PAYMENTS_PER_CHUNK))
-    if not batch:
+    first = next(remaining, None)
+    if first is None:
         raise PaymentFileError(f"file {file.msg_id} holds no payment; do not write it.")
-    head, tail = _envelope(file, totals, batch[0])
+    remaining = chain((first,), remaining)
+    head, *after = _envelope(file, totals, first)
     yield head
     writer = _PaymentWriter(file)
-    while batch:
-        yield writer.write(batch)
-        batch = list(islice(remaining, PAYMENTS_PER_CHUNK))
-    if writer.written != totals:
+    for number, (announced, envelope) in enumerate(zip(totals.by_group, after, strict=True), 1):
+        # The last group takes whatever is left, so that a payment too many is seen.
+        inside = islice(remaining, announced.count) if number < len(after) else remaining
+        writer.written = Totals(0, 0)
+        while batch := list(islice(inside, PAYMENTS_PER_CHUNK)):
+            yield writer.write(batch)
+        _check_written(file, writer.written, announced)
+        yield envelope
+
+
+def _check_written(file: MessageFile, written: Totals, announced: Totals) -> None:
+    if (written.count, written.total_minor) != (announced.count, announced.total_minor):
         raise PaymentFileError(
-            f"file {file.msg_id}: announced {totals.count} payments of {totals.total_minor} minor units, "
-            f"given {writer.written.count} of {writer.written.total_minor}; count them again."
+            f"file {file.msg_id}: announced {announced.count} payments of {announced.total_minor} minor units, "
+            f"given {written.count} of {written.total_minor}; count them again."
         )
-    yield tail
 
 
-def _document(file: MessageFile, totals: Totals, payments: Sequence[Payment]) -> str:
+def _document(file: MessageFile, totals: Totals, payments: Sequence[Sequence[Payment]]) -> str:
     return render_tree(file.message_version, MESSAGES[file.message_version].tree(file, totals, payments))
 
 
@@ -97,8 +115,8 @@ class _PaymentWriter:
 
     def __init__(self, file: MessageFile) -> None:
         self._file = file
-        self._currency = file.group.currency
-        self._amount_text = amount_writer(currency(file.group.currency).exponent)
+        self._currency = file_currency(file)
+        self._amount_text = amount_writer(currency(self._currency).exponent)
         self._templates: dict[tuple[type, ...], _Template] = {}
         self._values = leaves_of(MESSAGES[file.message_version].payment).values
         self._letters = plain_ascii(file.charset)
@@ -172,7 +190,7 @@ def _compile(file: MessageFile, like: Payment) -> _Template:
         return _MARKED_DATE if kind is dt.date else f"{_MARK}{name}{_MARK}"
 
     marked = with_texts(like, mark)
-    xml = _one_payment(file, _document(file, Totals(1, 1), [marked]))
+    xml = _one_payment(file, marked)
     exponent = currency(like.currency).exponent
     for name, amount_minor in amounts.items():
         xml = xml.replace(f">{format_amount(amount_minor, exponent)}<", f">{_MARK}{name}{_MARK}<")
@@ -188,22 +206,25 @@ def _compile(file: MessageFile, like: Payment) -> _Template:
     )
 
 
-def _bounds(file: MessageFile, xml: str) -> tuple[int, int]:
-    """Where the only payment of a file starts and ends."""
+def _one_payment(file: MessageFile, payment: Payment) -> str:
+    """A payment as the model renders it in a group."""
+    first_group_only: MessageFile = replace(cast(Any, file), groups=file.groups[:1])
+    xml = _document(first_group_only, Totals(1, 1), [[payment]])
     element = MESSAGES[file.message_version].element
-    return xml.index(f"<{element}>"), xml.rindex(f"</{element}>") + len(f"</{element}>")
+    return xml[xml.index(f"<{element}>") : xml.rindex(f"</{element}>") + len(f"</{element}>")]
 
 
-def _one_payment(file: MessageFile, xml: str) -> str:
-    start, end = _bounds(file, xml)
-    return xml[start:end]
-
-
-def _envelope(file: MessageFile, totals: Totals, any_payment: Payment) -> tuple[bytes, bytes]:
-    """What stands before the first payment and after the last."""
-    xml = _document(file, totals, [any_payment])
-    start, end = _bounds(file, xml)
-    return xml[:start].encode(), xml[end:].encode()
+def _envelope(file: MessageFile, totals: Totals, any_payment: Payment) -> list[bytes]:
+    """What stands before the first payment, between the groups' payments, and after the last."""
+    xml = _document(file, totals, [[any_payment]] * len(file.groups))
+    element = MESSAGES[file.message_version].element
+    start, end, at = f"<{element}>", f"</{element}>", 0
+    pieces = []
+    for _ in file.groups:
+        cut = xml.index(start, at)
+        pieces.append(xml[at:cut].encode())
+        at = xml.index(end, cut) + len(end)
+    return [*pieces, xml[at:].encode()]
 
 
 def _check_texts(file: MessageFile, part: Any) -> None:

@@ -104,6 +104,7 @@ CREATE TABLE settlement.payee_version (
     regulatory_country text CHECK (length(regulatory_country) = 2),
     regulatory_code    text CHECK (length(regulatory_code) BETWEEN 1 AND 10),
     regulatory_text    text CHECK (length(regulatory_text) BETWEEN 1 AND 35),
+    charge_bearer      text CHECK (charge_bearer IN ('SLEV', 'SHAR', 'DEBT', 'CRED')),
     recorded_at      timestamptz NOT NULL DEFAULT now(),
     recorded_by      text NOT NULL DEFAULT session_user,
     CONSTRAINT payee_version_order UNIQUE (payee_id, version),

@@ -1,4 +1,4 @@
--- A night's work on paper: run → obligation (what a payee is owed, netted) → payment file → instruction.
+-- A night's work on paper: run → obligation (what a payee is owed, netted) → payment file → batch → instruction.
 -- Nothing here claims a posting or moves money; that is sealing (040).
 
 CREATE TABLE settlement.run (
@@ -86,25 +86,42 @@ CREATE TABLE settlement.payment_file (
     rail                   text NOT NULL,
     direction              text NOT NULL DEFAULT 'pay' CHECK (direction IN ('pay', 'collect')),
     currency_id            smallint NOT NULL REFERENCES ledger.currency,
-    execution_date         date NOT NULL,
     msg_id                 text NOT NULL,
-    payment_information_id text NOT NULL,
     sha256                 text NOT NULL,
     instruction_count      int NOT NULL CHECK (instruction_count > 0),
     total_minor            bigint NOT NULL CHECK (total_minor > 0),
     content                bytea NOT NULL,
     CONSTRAINT payment_file_part UNIQUE (run_id, part),
     CONSTRAINT payment_file_msg_id UNIQUE (msg_id),
-    CONSTRAINT payment_file_payment_information_id UNIQUE (payment_information_id),
-    CONSTRAINT payment_file_id_length
-        CHECK (length(msg_id) BETWEEN 1 AND 35 AND length(payment_information_id) BETWEEN 1 AND 35),
+    CONSTRAINT payment_file_id_length CHECK (length(msg_id) BETWEEN 1 AND 35),
     CONSTRAINT payment_file_hash CHECK (sha256 = encode(sha256(content), 'hex'))
 );
 COMMENT ON TABLE settlement.payment_file IS 'The final bytes of a pain.001 (direction collect: pain.008), fixed when proposed; approval, seal and send live on it.';
 
+CREATE TABLE settlement.payment_batch (
+    file_id                bigint NOT NULL REFERENCES settlement.payment_file,
+    batch                  int NOT NULL CHECK (batch > 0),
+    payment_information_id text NOT NULL,
+    execution_date         date NOT NULL,
+    service_level          text,
+    local_instrument       text,
+    sequence_type          text,
+    charge_bearer          text NOT NULL,
+    instruction_count      int NOT NULL CHECK (instruction_count > 0),
+    total_minor            bigint NOT NULL CHECK (total_minor > 0),
+    PRIMARY KEY (file_id, batch),
+    CONSTRAINT payment_batch_payment_information_id UNIQUE (payment_information_id),
+    CONSTRAINT payment_batch_id_length CHECK (length(payment_information_id) BETWEEN 1 AND 35)
+);
+COMMENT ON TABLE settlement.payment_batch IS
+    'A block of a payment file (PmtInf): payments that the bank is to execute on one day on the same terms, and books together.';
+COMMENT ON COLUMN settlement.payment_batch.batch IS 'Its place in the file; rail, currency and direction are the file''s.';
+COMMENT ON COLUMN settlement.payment_batch.sequence_type IS 'Of direct debits: FRST, RCUR, OOFF or FNAL; local_instrument is their scheme.';
+
 CREATE TABLE settlement.instruction (
     instruction_id     bigint PRIMARY KEY,
     file_id            bigint NOT NULL,
+    batch              int NOT NULL,
     ordinal            int NOT NULL CHECK (ordinal > 0),
     payee_id           int NOT NULL,
     payee_code         text NOT NULL,
@@ -123,6 +140,7 @@ CREATE TABLE settlement.instruction (
 );
 COMMENT ON TABLE settlement.instruction IS
     'One credit transfer (direction collect: direct debit) of a file; its id is its obligation''s. amount_minor is positive.';
+COMMENT ON COLUMN settlement.instruction.ordinal IS 'Its place in the file; batches follow each other.';
 
 CREATE TABLE settlement.approval (
     file_id           bigint NOT NULL REFERENCES settlement.payment_file,
@@ -140,12 +158,18 @@ COMMENT ON TABLE settlement.approval IS
 CREATE FUNCTION settlement.payee_digest(p_file_id bigint) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
-    SELECT encode(sha256(convert_to(string_agg(
-               concat_ws('|', i.end_to_end_id, i.payee_name, i.payee_iban, i.amount_minor), E'\n'
-               ORDER BY i.ordinal), 'UTF8')), 'hex')
-      FROM settlement.instruction i WHERE i.file_id = p_file_id
+    SELECT encode(sha256(convert_to(string_agg(s.line, E'\n' ORDER BY s.batch, s.ordinal), 'UTF8')), 'hex')
+      FROM (SELECT b.batch, 0 AS ordinal,
+                   concat_ws('|', b.payment_information_id, to_char(b.execution_date, 'YYYY-MM-DD'), coalesce(b.service_level, ''),
+                             coalesce(b.local_instrument, ''), coalesce(b.sequence_type, ''), b.charge_bearer,
+                             b.instruction_count, b.total_minor) AS line
+              FROM settlement.payment_batch b WHERE b.file_id = p_file_id
+            UNION ALL
+            SELECT i.batch, i.ordinal, concat_ws('|', i.end_to_end_id, i.payee_name, i.payee_iban, i.amount_minor)
+              FROM settlement.instruction i WHERE i.file_id = p_file_id) s
 $$;
-COMMENT ON FUNCTION settlement.payee_digest IS 'SHA-256 over EndToEndId, name, IBAN and amount of every instruction in order.';
+COMMENT ON FUNCTION settlement.payee_digest IS
+    'SHA-256 over a file''s batches, each with its terms and totals, then EndToEndId, name, IBAN and amount of its instructions.';
 GRANT EXECUTE ON FUNCTION settlement.payee_digest(bigint) TO :app;
 
 -- A login's name as people and setup files write it: without the deployment's prefix.
@@ -216,7 +240,8 @@ CREATE TRIGGER approval_check BEFORE INSERT ON settlement.approval
     FOR EACH ROW EXECUTE FUNCTION settlement.check_approval();
 ALTER TABLE settlement.approval ENABLE ALWAYS TRIGGER approval_check;
 
--- A file says what its instructions say: count and total are theirs. (And what foreign keys of instructions would check.)
+-- A file says what its instructions say, and so does each of its batches: count and total are theirs, and batches follow
+-- each other. (And what foreign keys of instructions would check.)
 CREATE FUNCTION settlement.check_instructions() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -238,15 +263,49 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'payment_file_totals',
             MESSAGE = format('file %s: its instructions do not give its count and total', v_file);
     END IF;
+    WITH has AS (
+        SELECT i.file_id, i.batch, count(*) AS n, sum(i.amount_minor) AS minor,
+               max(i.ordinal) - min(i.ordinal) + 1 AS span, min(i.execution_date) AS first_date, max(i.execution_date) AS last_date
+          FROM (SELECT DISTINCT n.file_id FROM new_rows n) t JOIN settlement.instruction i USING (file_id)
+         GROUP BY i.file_id, i.batch
+    )
+    SELECT file_id INTO v_file
+      FROM has h
+      FULL JOIN (SELECT * FROM settlement.payment_batch x WHERE x.file_id IN (SELECT n.file_id FROM new_rows n)) b
+           USING (file_id, batch)
+     WHERE h.n IS DISTINCT FROM b.instruction_count OR h.minor IS DISTINCT FROM b.total_minor OR h.span <> h.n
+        OR (h.first_date, h.last_date) IS DISTINCT FROM (b.execution_date, b.execution_date)
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'payment_batch_totals',
+            MESSAGE = format('file %s: its instructions do not give count, total and date of its batches', v_file);
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER instruction_check AFTER INSERT ON settlement.instruction
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_instructions();
 ALTER TABLE settlement.instruction ENABLE ALWAYS TRIGGER instruction_check;
 
+-- A file that has its instructions is whole.
+CREATE FUNCTION settlement.check_batches() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_file bigint := (SELECT n.file_id FROM new_rows n
+                       WHERE EXISTS (SELECT FROM settlement.instruction i WHERE i.file_id = n.file_id) LIMIT 1);
+BEGIN
+    IF v_file IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'payment_batch_totals',
+            MESSAGE = format('file %s has its instructions and takes no further batch', v_file);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER payment_batch_check AFTER INSERT ON settlement.payment_batch
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_batches();
+ALTER TABLE settlement.payment_batch ENABLE ALWAYS TRIGGER payment_batch_check;
+
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
-    'settlement.run', 'settlement.obligation', 'settlement.payment_file',
+    'settlement.run', 'settlement.obligation', 'settlement.payment_file', 'settlement.payment_batch',
     'settlement.instruction', 'settlement.approval']) name;
 
 GRANT SELECT ON settlement.run, settlement.obligation, settlement.proposal_member, settlement.payment_file,
-    settlement.instruction, settlement.approval TO :app;
+    settlement.payment_batch, settlement.instruction, settlement.approval TO :app;

@@ -182,8 +182,9 @@ SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.status_code', 'settlement.instruction_event']) name;
 
 CREATE VIEW settlement.file_current AS
-SELECT f.file_id, f.run_id, f.part, f.book_id, f.bank_account_id, f.rail, f.currency_id, f.execution_date,
-       f.msg_id, f.payment_information_id, f.sha256, f.instruction_count, f.total_minor,
+SELECT f.file_id, f.run_id, f.part, f.book_id, f.bank_account_id, f.rail, f.currency_id,
+       (SELECT min(b.execution_date) FROM settlement.payment_batch b WHERE b.file_id = f.file_id) AS execution_date,
+       f.msg_id, f.sha256, f.instruction_count, f.total_minor,
        e.state, e.ordinal AS event_ordinal, e.reason, e.session_pid, e.session_started,
        e.recorded_by, e.recorded_at
   FROM settlement.payment_file f

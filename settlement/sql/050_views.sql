@@ -2,7 +2,7 @@
 
 CREATE VIEW settlement.instruction_current AS
 SELECT i.instruction_id, i.file_id, i.ordinal, f.run_id, f.book_id, f.bank_account_id, f.rail, f.currency_id,
-       f.msg_id, f.payment_information_id, i.payee_id, i.payee_code, i.payee_name, i.payee_iban,
+       f.msg_id, b.payment_information_id, i.payee_id, i.payee_code, i.payee_name, i.payee_iban,
        i.payable_account_id, i.amount_minor, i.direction, i.end_to_end_id, i.uetr, i.execution_date,
        CASE WHEN r.kind IN ('return', 'taken_back')
             THEN CASE r.back_minor WHEN 0 THEN 'executed' WHEN i.amount_minor THEN 'returned' ELSE 'partly_returned' END
@@ -16,6 +16,7 @@ SELECT i.instruction_id, i.file_id, i.ordinal, f.run_id, f.book_id, f.bank_accou
        CASE WHEN r.kind = 'return' THEN r.transit_posting_id END AS return_posting_id
   FROM settlement.instruction i
   JOIN settlement.file_current f USING (file_id)
+  LEFT JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
   LEFT JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
   LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = i.instruction_id
   LEFT JOIN settlement.reopening_last r ON r.instruction_id = i.instruction_id;
@@ -58,6 +59,7 @@ CREATE VIEW settlement.lineage AS
 SELECT p.book_id, p.posting_id, p.entry_id, p.account_id, p.amount_minor, p.effective_date,
        CASE WHEN p.posting_id = g.clearing_posting_id THEN 'clearing debit' ELSE 'member' END AS role,
        g.group_id, i.instruction_id, i.end_to_end_id, i.amount_minor AS paid_minor, i.file_id, f.msg_id,
+       b.payment_information_id,
        g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id
   FROM settlement.clearing_group g
   JOIN settlement.obligation o ON o.obligation_id = g.group_id
@@ -65,8 +67,9 @@ SELECT p.book_id, p.posting_id, p.entry_id, p.account_id, p.amount_minor, p.effe
                        AND greatest(g.high_posting_id, g.clearing_posting_id) >= p.posting_id  -- by posting: the index of their reach
                        AND (p.posting_id BETWEEN g.low_posting_id AND g.high_posting_id OR p.posting_id = g.clearing_posting_id)
   LEFT JOIN settlement.instruction i ON i.instruction_id = g.group_id
-  LEFT JOIN settlement.payment_file f USING (file_id);
-COMMENT ON VIEW settlement.lineage IS 'From a cleared posting to its group, instruction, file and T posting.';
+  LEFT JOIN settlement.payment_file f USING (file_id)
+  LEFT JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch;
+COMMENT ON VIEW settlement.lineage IS 'From a cleared posting to its group, instruction, batch, file and T posting.';
 
 GRANT SELECT ON settlement.instruction_current, settlement.run_current, settlement.open_item,
     settlement.lineage TO :app, :analyst;

@@ -120,18 +120,21 @@ BEGIN
     INSERT INTO settlement.payee_version (payee_id, version, name, iban, bic, country, town, street, postcode,
         bank_account_id, minimum_minor, maximum_minor, delay_days, hold, schedule, reserve_bps, reserve_days,
         reserve_fixed_minor, reserve_account_id, negative, mandate_id, mandate_signed, mandate_scheme, mandate_sequence,
-        intermediary_bic, purpose, creditor_reference, regulatory_country, regulatory_code, regulatory_text)
+        intermediary_bic, purpose, creditor_reference, regulatory_country, regulatory_code, regulatory_text,
+        charge_bearer)
     SELECT p.payee_id, coalesce(c.version, 0) + 1, g.name, g.iban, g.bic, g.country, g.town, g.street, g.postcode,
            b.bank_account_id, g.minimum_minor, g.maximum_minor, g.delay_days, g.hold, g.schedule, g.reserve_bps,
            g.reserve_days, g.reserve_fixed_minor, r.account_id, g.negative, g.mandate_id, g.mandate_signed,
            g.mandate_scheme, g.mandate_sequence,
-           g.intermediary_bic, g.purpose, g.creditor_reference, g.regulatory_country, g.regulatory_code, g.regulatory_text
+           g.intermediary_bic, g.purpose, g.creditor_reference, g.regulatory_country, g.regulatory_code, g.regulatory_text,
+           g.charge_bearer
       FROM jsonb_to_recordset(p_payees) AS g (
            n int, code text, name text, iban text, bic text, country text, town text, street text, postcode text,
            pay_from text, minimum_minor bigint, maximum_minor bigint, delay_days int, hold boolean, schedule text,
            reserve_bps int, reserve_days int, reserve_fixed_minor bigint, reserve_account text, negative text,
            mandate_id text, mandate_signed date, mandate_scheme text, mandate_sequence text, intermediary_bic text,
-           purpose text, creditor_reference text, regulatory_country text, regulatory_code text, regulatory_text text)
+           purpose text, creditor_reference text, regulatory_country text, regulatory_code text, regulatory_text text,
+           charge_bearer text)
       JOIN settlement.payee p ON p.book_id = p_book_id AND p.code = g.code
       JOIN settlement.bank_account_root b ON b.book_id = p_book_id AND b.code = g.pay_from
       LEFT JOIN ledger.account r ON r.book_id = p_book_id AND r.code = g.reserve_account AND r.control = 'reserve'
@@ -139,12 +142,14 @@ BEGIN
      WHERE (c.name, c.iban, c.bic, c.country, c.town, c.street, c.postcode, c.bank_account_id, c.minimum_minor,
             c.maximum_minor, c.delay_days, c.hold, c.schedule, c.reserve_bps, c.reserve_days, c.reserve_fixed_minor,
             c.reserve_account_id, c.negative, c.mandate_id, c.mandate_signed, c.mandate_scheme, c.mandate_sequence,
-            c.intermediary_bic, c.purpose, c.creditor_reference, c.regulatory_country, c.regulatory_code, c.regulatory_text)
+            c.intermediary_bic, c.purpose, c.creditor_reference, c.regulatory_country, c.regulatory_code, c.regulatory_text,
+            c.charge_bearer)
            IS DISTINCT FROM
            (g.name, g.iban, g.bic, g.country, g.town, g.street, g.postcode, b.bank_account_id, g.minimum_minor,
             g.maximum_minor, g.delay_days, g.hold, g.schedule, g.reserve_bps, g.reserve_days, g.reserve_fixed_minor,
             r.account_id, g.negative, g.mandate_id, g.mandate_signed, g.mandate_scheme, g.mandate_sequence,
-            g.intermediary_bic, g.purpose, g.creditor_reference, g.regulatory_country, g.regulatory_code, g.regulatory_text)
+            g.intermediary_bic, g.purpose, g.creditor_reference, g.regulatory_country, g.regulatory_code, g.regulatory_text,
+            g.charge_bearer)
      ORDER BY g.n;
     GET DIAGNOSTICS new_versions = ROW_COUNT;
 END $$;

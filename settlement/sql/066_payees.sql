@@ -265,12 +265,14 @@ BEGIN
     INSERT INTO settlement.payee_version (payee_id, version, name, iban, bic, country, town, street, postcode,
         bank_account_id, minimum_minor, maximum_minor, delay_days, hold, schedule, reserve_bps, reserve_days,
         reserve_fixed_minor, reserve_account_id, negative, mandate_id, mandate_signed, mandate_scheme, mandate_sequence,
-        intermediary_bic, purpose, creditor_reference, regulatory_country, regulatory_code, regulatory_text)
+        intermediary_bic, purpose, creditor_reference, regulatory_country, regulatory_code, regulatory_text,
+        charge_bearer)
     SELECT v_payee, c.version + 1, p_name, p_iban, p_bic, p_country, p_town, p_street, p_postcode,
            c.bank_account_id, c.minimum_minor, c.maximum_minor, c.delay_days, c.hold, c.schedule, c.reserve_bps,
            c.reserve_days, c.reserve_fixed_minor, c.reserve_account_id, c.negative, c.mandate_id, c.mandate_signed,
            c.mandate_scheme, c.mandate_sequence,
-           c.intermediary_bic, c.purpose, c.creditor_reference, c.regulatory_country, c.regulatory_code, c.regulatory_text
+           c.intermediary_bic, c.purpose, c.creditor_reference, c.regulatory_country, c.regulatory_code, c.regulatory_text,
+           c.charge_bearer
       FROM settlement.payee_current c
      WHERE c.payee_id = v_payee
        AND (c.name, c.iban, c.bic, c.country, c.town, c.street, c.postcode)

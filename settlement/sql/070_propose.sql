@@ -262,14 +262,16 @@ END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.
 -- LATERAL … LIMIT 1 pins each look-up to the primary key; what else must hold stands outside of it.
--- p_execution_date: when the bank is to book it; a collection's is after its run's.
+-- p_batches: the file's blocks in order, each with payment_information_id, count (of the instructions that follow each
+-- other), execution_date (when the bank is to book it; a collection's is after its run's) and terms.
 CREATE FUNCTION settlement.record_file(
-    p_run_id bigint, p_part int, p_direction text, p_msg_id text, p_payment_information_id text, p_content bytea,
-    p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[], p_execution_date date DEFAULT NULL) RETURNS bigint
+    p_run_id bigint, p_part int, p_direction text, p_msg_id text, p_content bytea, p_batches jsonb,
+    p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_file bigint;
+    v_batches int[];  -- of each instruction
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.run x WHERE x.run_id = p_run_id));
     PERFORM 1 FROM settlement.run r WHERE r.run_id = p_run_id AND r.prepared_by = session_user;
@@ -277,10 +279,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'run_preparer',
             MESSAGE = format('Run %s is not being prepared by %s.', p_run_id, session_user);
     END IF;
-    INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id, execution_date,
-        msg_id, payment_information_id, sha256, instruction_count, total_minor, content)
-    SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id, greatest(p_execution_date, r.execution_date),
-           p_msg_id, p_payment_information_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
+    INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id,
+        msg_id, sha256, instruction_count, total_minor, content)
+    SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id,
+           p_msg_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
       FROM settlement.run r
       JOIN settlement.bank_account_root b USING (bank_account_id)
      CROSS JOIN (SELECT count(*) AS count, sum(abs(o.pay_minor)) AS total FROM unnest(p_obligation_ids) g (id)
@@ -289,12 +291,26 @@ BEGIN
                   WHERE o.run_id = p_run_id) paid
      WHERE r.run_id = p_run_id
     RETURNING file_id INTO v_file;
-    INSERT INTO settlement.instruction (instruction_id, file_id, ordinal, payee_id, payee_code, payee_name,
+    SELECT array_agg(b.n::int ORDER BY b.n, k) INTO v_batches
+      FROM jsonb_array_elements(p_batches) WITH ORDINALITY b (body, n) CROSS JOIN generate_series(1, (b.body ->> 'count')::int) k;
+    INSERT INTO settlement.payment_batch (file_id, batch, payment_information_id, execution_date, service_level,
+        local_instrument, sequence_type, charge_bearer, instruction_count, total_minor)
+    SELECT v_file, paid.batch, g.payment_information_id, greatest(g.execution_date, r.execution_date), g.service_level,
+           g.local_instrument, g.sequence_type, g.charge_bearer, paid.count, paid.total
+      FROM (SELECT u.batch, count(*) AS count, sum(abs(o.pay_minor)) AS total
+              FROM unnest(p_obligation_ids, v_batches) u (id, batch)
+             CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = u.id LIMIT 1) o
+             GROUP BY u.batch) paid
+      JOIN settlement.run r ON r.run_id = p_run_id
+     CROSS JOIN LATERAL jsonb_to_record(p_batches -> (paid.batch - 1)) AS g (payment_information_id text,
+           execution_date date, service_level text, local_instrument text, sequence_type text, charge_bearer text);
+    INSERT INTO settlement.instruction (instruction_id, file_id, batch, ordinal, payee_id, payee_code, payee_name,
         payee_iban, payable_account_id, amount_minor, direction, end_to_end_id, uetr, execution_date)
-    SELECT o.obligation_id, v_file, g.n, o.payee_id, y.code, v.name, v.iban, o.account_id, abs(o.pay_minor), p_direction,
-           g.end_to_end_id, g.uetr, greatest(p_execution_date, r.execution_date)
-      FROM unnest(p_obligation_ids, p_end_to_end_ids, p_uetrs) WITH ORDINALITY
-           AS g (obligation_id, end_to_end_id, uetr, n)
+    SELECT o.obligation_id, v_file, b.batch, g.n, o.payee_id, y.code, v.name, v.iban, o.account_id, abs(o.pay_minor), p_direction,
+           g.end_to_end_id, g.uetr, b.execution_date
+      FROM unnest(p_obligation_ids, p_end_to_end_ids, p_uetrs, v_batches) WITH ORDINALITY
+           AS g (obligation_id, end_to_end_id, uetr, batch, n)
+      JOIN settlement.payment_batch b ON b.file_id = v_file AND b.batch = g.batch
      CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.obligation_id LIMIT 1) o
      CROSS JOIN LATERAL (SELECT * FROM settlement.payee_version v
                           WHERE v.payee_version_id = o.payee_version_id LIMIT 1) v

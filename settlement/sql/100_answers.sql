@@ -57,10 +57,12 @@ BEGIN
      WHERE p_held;
 END $$;
 
--- Applies what one report says of one file: each listed payment's status, and the covering one (of its group of
--- payments, else of the file) for those not listed. States only move forward, whatever order reports arrive in.
+-- Applies what one report says of one file: each listed payment's status, and the covering one (of its batch, else of
+-- the file) for those not listed. A batch whose status is NULL covers nobody: its payments differ.
+-- States only move forward, whatever order reports arrive in.
 CREATE FUNCTION settlement.move_instructions(
     p_file_id bigint, p_message_id bigint, p_covering_status text, p_covering_reason text,
+    p_batch_ids text[], p_batch_statuses text[], p_batch_reasons text[],
     p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
     OUT changed int, OUT rejected_ids bigint[], OUT rejected_reasons text[], OUT disputed_ids bigint[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -87,10 +89,20 @@ BEGIN
          WHERE g.instruction_id IS NOT NULL AND g.state IS NOT NULL
         WINDOW one AS (PARTITION BY g.instruction_id)
          ORDER BY g.instruction_id, g.rank DESC, g.n
+    ), told_batch AS MATERIALIZED (
+        SELECT g.n, g.id, g.status, g.reason, b.batch
+          FROM unnest(p_batch_ids, p_batch_statuses, p_batch_reasons) WITH ORDINALITY AS g (id, status, reason, n)
+          LEFT JOIN settlement.payment_batch b ON b.file_id = p_file_id AND b.payment_information_id = g.id
+    ), covering AS (
+        SELECT DISTINCT ON (b.batch) b.batch,
+               CASE WHEN g.batch IS NULL THEN p_covering_status ELSE g.status END AS status,
+               CASE WHEN g.batch IS NULL THEN p_covering_reason ELSE g.reason END AS reason
+          FROM settlement.payment_batch b LEFT JOIN told_batch g USING (batch)
+         WHERE b.file_id = p_file_id ORDER BY b.batch, g.n
     ), said AS (
-        SELECT i.instruction_id, i.end_to_end_id, coalesce(t.status, p_covering_status) AS status,
-               CASE WHEN t.status IS NOT NULL THEN t.reason ELSE p_covering_reason END AS reason, t.text, t.says_executed
-          FROM settlement.instruction i LEFT JOIN own t USING (instruction_id)
+        SELECT i.instruction_id, i.end_to_end_id, coalesce(t.status, c.status) AS status,
+               CASE WHEN t.status IS NOT NULL THEN t.reason ELSE c.reason END AS reason, t.text, t.says_executed
+          FROM settlement.instruction i JOIN covering c USING (batch) LEFT JOIN own t USING (instruction_id)
          WHERE i.file_id = p_file_id
     ), step AS MATERIALIZED (
         SELECT d.*, n.state, coalesce(e.state, 'new') AS from_state, coalesce(e.ordinal, 0) AS ordinal,
@@ -114,6 +126,12 @@ BEGIN
         SELECT 'unknown_reference', coalesce(g.end_to_end_id, g.uetr),
                format('status %s names no payment of this file', g.status)
           FROM given g WHERE g.instruction_id IS NULL
+        UNION ALL
+        SELECT 'unknown_reference', g.id, format('status %s names no batch of this file', g.status)
+          FROM told_batch g WHERE g.batch IS NULL AND g.status IS NOT NULL
+        UNION ALL
+        SELECT 'unknown_status', g.id, format('status code %s is not known', g.status) FROM told_batch g
+         WHERE g.status IS NOT NULL AND NOT EXISTS (SELECT FROM settlement.status_code c WHERE c.code = g.status)
         UNION ALL
         SELECT 'unknown_status', g.end_to_end_id, format('status code %s is not known', g.status)
           FROM given g WHERE NOT g.known
@@ -140,7 +158,7 @@ END $$;
 
 CREATE FUNCTION settlement.apply_statuses(
     p_file_id bigint, p_message_id bigint, p_effective date, p_covering_status text, p_covering_reason text,
-    p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
+    p_batch_ids text[], p_batch_statuses text[], p_batch_reasons text[], p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[],
     OUT changed int, OUT rejected int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -149,8 +167,8 @@ DECLARE
     v_disputed bigint[];
 BEGIN
     SELECT m.changed, m.rejected_ids, m.rejected_reasons, m.disputed_ids INTO changed, v_ids, v_reasons, v_disputed
-      FROM settlement.move_instructions(p_file_id, p_message_id, p_covering_status, p_covering_reason,
-                                        p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) m;
+      FROM settlement.move_instructions(p_file_id, p_message_id, p_covering_status, p_covering_reason, p_batch_ids,
+                                        p_batch_statuses, p_batch_reasons, p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) m;
     rejected := coalesce(cardinality(v_ids), 0);
     IF rejected > 0 THEN
         PERFORM settlement.reopen('reject', v_ids,
@@ -231,9 +249,10 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Which of our files an answer is about: the one whose message it names, else those whose payments it names.
+-- Which of our files an answer is about: the one whose message it names, else those whose payments it names, or, when it
+-- names no message, whose batches.
 CREATE FUNCTION settlement.answered_files(
-    p_book_id int, p_original_msg_id text, p_end_to_end_ids text[], p_uetrs text[])
+    p_book_id int, p_original_msg_id text, p_batch_ids text[], p_end_to_end_ids text[], p_uetrs text[])
     RETURNS TABLE (file_id bigint, bank text, is_named boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
@@ -241,6 +260,9 @@ SET plan_cache_mode = force_custom_plan AS $$
         SELECT f.file_id FROM settlement.payment_file f
          WHERE f.msg_id = p_original_msg_id AND f.book_id = p_book_id
     ), listed AS (
+        SELECT b.file_id FROM settlement.payment_batch b
+         WHERE b.payment_information_id = ANY (p_batch_ids) AND coalesce(p_original_msg_id, 'NOTPROVIDED') = 'NOTPROVIDED'
+        UNION
         SELECT i.file_id FROM settlement.instruction i WHERE i.end_to_end_id = ANY (p_end_to_end_ids)
         UNION
         SELECT i.file_id FROM settlement.instruction i WHERE i.uetr = ANY (p_uetrs)
@@ -260,6 +282,7 @@ $$;
 CREATE FUNCTION settlement.receive_answer(
     p_book_id int, p_bank text, p_kind text, p_name text, p_content bytea, p_effective date, p_original_msg_id text,
     p_covering_status text, p_covering_reason text, p_file_codes text[], p_file_reasons text[],
+    p_batch_ids text[], p_batch_statuses text[], p_batch_reasons text[],
     p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[], p_dates date[],
     p_amounts bigint[], p_findings text[],
     OUT message_id bigint, OUT is_new boolean, OUT file_id bigint, OUT changed int, OUT rejected int)
@@ -269,6 +292,7 @@ DECLARE
     v_faults text[] := '{}';
     v_file   record;
     v_done   record;
+    v_batch  record;
     v_state  text;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
@@ -289,9 +313,10 @@ BEGIN
     INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, message)
     SELECT receive_answer.message_id, g.n, 'reader', g.finding
       FROM unnest(p_findings) WITH ORDINALITY AS g (finding, n);
-    IF p_original_msg_id IS NULL AND cardinality(p_end_to_end_ids) = 0 THEN RETURN; END IF;
+    IF p_original_msg_id IS NULL AND cardinality(p_end_to_end_ids || p_batch_ids) = 0 THEN RETURN; END IF;
 
-    FOR v_file IN SELECT * FROM settlement.answered_files(p_book_id, p_original_msg_id, p_end_to_end_ids, p_uetrs) LOOP
+    FOR v_file IN SELECT * FROM settlement.answered_files(p_book_id, p_original_msg_id, p_batch_ids, p_end_to_end_ids,
+                                                           p_uetrs) LOOP
         file_id := coalesce(file_id, v_file.file_id);
         v_state := settlement.lock_file(v_file.file_id);
         IF v_file.bank <> p_bank THEN
@@ -313,19 +338,28 @@ BEGIN
              WHERE v_file.is_named
                 OR EXISTS (SELECT FROM settlement.instruction i
                             WHERE i.file_id = v_file.file_id AND (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr));
+            SELECT coalesce(array_agg(l.id ORDER BY l.n), '{}') AS ids,
+                   coalesce(array_agg(l.status ORDER BY l.n), '{}') AS statuses,
+                   coalesce(array_agg(l.reason ORDER BY l.n), '{}') AS reasons
+              INTO v_batch
+              FROM unnest(p_batch_ids, p_batch_statuses, p_batch_reasons) WITH ORDINALITY AS l (id, status, reason, n)
+             WHERE v_file.is_named
+                OR EXISTS (SELECT FROM settlement.payment_batch b
+                            WHERE b.file_id = v_file.file_id AND b.payment_information_id = l.id);
             IF p_kind IN ('pacs.004', 'camt.029') THEN
                 PERFORM settlement.note_answers(CASE p_kind WHEN 'pacs.004' THEN 'return' ELSE 'recall' END,
                             v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids, v_done.uetrs,
                             v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
-                IF p_kind = 'camt.029' AND cardinality(p_end_to_end_ids) = 0 THEN
-                    PERFORM settlement.answer_recall(v_file.file_id, message_id, p_covering_status, p_covering_reason, NULL);
+                IF p_kind = 'camt.029' THEN
+                    PERFORM settlement.answer_recall(v_file.file_id, message_id, v_batch.ids, v_batch.statuses, v_batch.reasons,
+                                cardinality(p_end_to_end_ids) = 0 AND v_file.is_named, p_covering_status, p_covering_reason);
                 END IF;
                 CONTINUE;
             END IF;
             SELECT receive_answer.changed + a.changed, receive_answer.rejected + a.rejected INTO changed, rejected
               FROM settlement.apply_statuses(v_file.file_id, message_id, p_effective,
-                       CASE WHEN v_file.is_named THEN p_covering_status END, p_covering_reason, v_done.end_to_end_ids,
-                       v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts) a;
+                       CASE WHEN v_file.is_named THEN p_covering_status END, p_covering_reason, v_batch.ids, v_batch.statuses,
+                       v_batch.reasons, v_done.end_to_end_ids, v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts) a;
             PERFORM settlement.note_answers('status', v_file.file_id, message_id, p_file_codes, p_file_reasons,
                         v_done.end_to_end_ids, v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts,
                         v_done.dates, v_done.amounts);

@@ -214,14 +214,16 @@ BEGIN
            AND p_as_of > f.execution_date + coalesce((y.body -> 'rails' -> f.rail ->> 'sla_days')::int, 1)
     )
     SELECT w.kind, w.policy, coalesce(w.file_id, i.file_id), i.end_to_end_id, i.payee_code, c.code::text, c.exponent::int,
-           coalesce(w.amount_minor, i.amount_minor, f.total_minor), coalesce(w.since, f.execution_date), w.code, w.meaning
+           coalesce(w.amount_minor, i.amount_minor, f.total_minor), coalesce(w.since, d.execution_date), w.code, w.meaning
       FROM waiting w
       LEFT JOIN settlement.instruction i ON i.instruction_id = w.instruction_id
       JOIN settlement.payment_file f ON f.file_id = coalesce(w.file_id, i.file_id)
+      LEFT JOIN LATERAL (SELECT min(b.execution_date) AS execution_date FROM settlement.payment_batch b
+                          WHERE b.file_id = f.file_id AND (i.batch IS NULL OR b.batch = i.batch)) d ON true
       JOIN ledger.currency c ON c.currency_id = f.currency_id
      WHERE f.book_id = p_book_id
      ORDER BY array_position(ARRAY['stop', 'human', 'fix_data', 're_date', 'retry', 'none'], w.policy),
-              coalesce(w.since, f.execution_date), f.file_id, i.ordinal NULLS FIRST, w.kind;
+              coalesce(w.since, d.execution_date), f.file_id, i.ordinal NULLS FIRST, w.kind;
 END $$;
 COMMENT ON FUNCTION settlement.exceptions IS 'What waits for a person because of a bank''s answer, or for want of one.';
 

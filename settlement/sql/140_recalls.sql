@@ -147,7 +147,7 @@ SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.pa
        CASE WHEN i.reopened_by IS NULL AND i.state NOT IN ('rejected', 'returned', 'cancelled', 'disputed')
                  AND (SELECT q.state FROM settlement.recall q WHERE q.instruction_id = i.instruction_id) IN ('sent', 'accepted')
             THEN 'recalled' ELSE i.state END AS state,
-       i.reason_code, i.msg_id, i.file_id
+       i.reason_code, i.msg_id, i.payment_information_id, i.file_id
   FROM settlement.instruction_current i
   JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
   JOIN settlement.run r ON r.run_id = i.run_id
@@ -299,15 +299,28 @@ BEGIN
     RETURN true;
 END $$;
 
--- Keeps an answer about a file as a whole with every payment of it that was asked back; how many.
-CREATE FUNCTION settlement.answer_recall(p_file_id bigint, p_message_id bigint, p_code text, p_reason_code text, p_text text) RETURNS int
+-- Keeps an answer about batches of a file with every payment of theirs that was asked back and is not listed itself;
+-- p_covers: what it says of the file as a whole (p_code) is of all others. How many.
+CREATE FUNCTION settlement.answer_recall(
+    p_file_id bigint, p_message_id bigint, p_batch_ids text[], p_batch_codes text[], p_batch_reasons text[],
+    p_covers boolean, p_code text, p_reason_code text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count int;
 BEGIN
-    INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code, reason_code, reason_text)
-    SELECT p_message_id, p_file_id, m.instruction_id, 'recall', coalesce(p_code, '?'), p_reason_code, p_text
-      FROM settlement.recall_member m WHERE m.file_id = p_file_id ORDER BY m.instruction_id
+    INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code, reason_code)
+    SELECT DISTINCT ON (m.instruction_id) p_message_id, p_file_id, m.instruction_id, 'recall',
+           coalesce(CASE WHEN g.id IS NULL THEN p_code ELSE g.code END, '?'),
+           CASE WHEN g.id IS NULL THEN p_reason_code ELSE g.reason END
+      FROM settlement.recall_member m
+      JOIN settlement.instruction i USING (instruction_id)
+      JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
+      LEFT JOIN unnest(p_batch_ids, p_batch_codes, p_batch_reasons) WITH ORDINALITY AS g (id, code, reason, n)
+             ON g.id = b.payment_information_id
+     WHERE m.file_id = p_file_id AND (g.id IS NOT NULL OR p_covers)
+       AND NOT EXISTS (SELECT FROM settlement.answer_note n
+                        WHERE n.message_id = p_message_id AND n.instruction_id = m.instruction_id)
+     ORDER BY m.instruction_id, g.n
         ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;

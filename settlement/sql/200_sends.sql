@@ -266,8 +266,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     SELECT jsonb_build_object(
         'bank_account', b.code, 'business_date', r.business_date, 'cycle', r.cycle, 'proposed_at', r.proposed_at,
-        'execution_date', f.execution_date, 'cutoff_at', r.cutoff_at, 'part', f.part, 'direction', f.direction,
-        'payment_information_id', f.payment_information_id, 'recall_part', p_part,
+        'cutoff_at', r.cutoff_at, 'part', f.part, 'direction', f.direction, 'recall_part', p_part,
+        'execution_date', r.execution_date,
+        'batches', (SELECT jsonb_agg(jsonb_build_object(
+                               'payment_information_id', b.payment_information_id, 'execution_date', b.execution_date,
+                               'service_level', b.service_level, 'local_instrument', b.local_instrument,
+                               'sequence_type', b.sequence_type, 'charge_bearer', b.charge_bearer,
+                               'count', b.instruction_count) ORDER BY b.batch)
+                      FROM settlement.payment_batch b WHERE b.file_id = f.file_id),
         'payments', CASE p_part WHEN 0 THEN (
             SELECT jsonb_agg(jsonb_build_object('end_to_end_id', i.end_to_end_id, 'uetr', i.uetr, 'payee', i.payee_code,
                                                 'iban', i.payee_iban, 'amount_minor', i.amount_minor,

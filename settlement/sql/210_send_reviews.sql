@@ -197,7 +197,7 @@ BEGIN
       FROM settlement.lost_cover(p_lost.lost_send_id, p_bank_account_id) c
       JOIN settlement.obligation o ON o.run_id = v_run AND o.payee_id = c.payee_id;
     RETURN (SELECT settlement.record_file(v_run, (p_lost.manifest ->> 'part')::int, p_lost.manifest ->> 'direction', p_lost.msg_id,
-                       coalesce(p_lost.manifest ->> 'payment_information_id', p_lost.msg_id), p_lost.content, v_ids,
+                       p_lost.content, p_lost.manifest -> 'batches', v_ids,
                        array_agg(p.end_to_end_id ORDER BY p.ordinal), array_agg(p.uetr ORDER BY p.ordinal))
               FROM settlement.lost_payment p WHERE p.lost_send_id = p_lost.lost_send_id);
 END $$;

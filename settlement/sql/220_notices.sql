@@ -2,7 +2,8 @@
 -- That resolves a doubt and moves the payment on; cash is a statement's to prove, so nothing is posted.
 
 -- Which payments of a bank account these booked lines are of. Amounts are of the account: what it was debited, positive.
--- A line without an EndToEndId or UETR is a batch: it is all payments of the file when their total is its amount.
+-- A line without an EndToEndId or UETR is a batch: it is all payments of that block of the file when their total is its
+-- amount.
 -- `finding`: why a line that names a payment of ours is not it.
 CREATE FUNCTION settlement.noticed(
     p_bank_account_id int, p_end_to_end_ids text[], p_uetrs text[], p_payment_information_ids text[], p_amounts bigint[])
@@ -24,9 +25,11 @@ SET plan_cache_mode = force_custom_plan AS $$
                SELECT u.* FROM settlement.instruction u WHERE u.uetr = l.uetr) i
          ORDER BY l.n
     ), batch AS (
-        SELECT l.n, l.amount, f.file_id,
-               CASE f.direction WHEN 'pay' THEN f.total_minor ELSE -f.total_minor END AS ordered_minor
-          FROM line l JOIN settlement.payment_file f ON f.payment_information_id = l.batch
+        SELECT l.n, l.amount, f.file_id, b.batch, b.payment_information_id, f.bank_account_id,
+               CASE f.direction WHEN 'pay' THEN b.total_minor ELSE -b.total_minor END AS ordered_minor
+          FROM line l
+          JOIN settlement.payment_batch b ON b.payment_information_id = l.batch
+          JOIN settlement.payment_file f USING (file_id)
          WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL
     )
     SELECT o.end_to_end_id,
@@ -35,13 +38,13 @@ SET plan_cache_mode = force_custom_plan AS $$
       FROM one o JOIN settlement.payment_file f USING (file_id) WHERE f.bank_account_id = p_bank_account_id
     UNION ALL
     SELECT i.end_to_end_id, NULL
-      FROM batch b JOIN settlement.payment_file f USING (file_id) JOIN settlement.instruction i USING (file_id)
-     WHERE f.bank_account_id = p_bank_account_id AND b.amount = b.ordered_minor
+      FROM batch b JOIN settlement.instruction i USING (file_id, batch)
+     WHERE b.bank_account_id = p_bank_account_id AND b.amount = b.ordered_minor
     UNION ALL
-    SELECT NULL, format('the bank booked %s minor units for batch %s, which orders %s', b.amount, f.payment_information_id,
+    SELECT NULL, format('the bank booked %s minor units for batch %s, which orders %s', b.amount, b.payment_information_id,
                         b.ordered_minor)
-      FROM batch b JOIN settlement.payment_file f USING (file_id)
-     WHERE f.bank_account_id = p_bank_account_id AND b.amount <> b.ordered_minor
+      FROM batch b
+     WHERE b.bank_account_id = p_bank_account_id AND b.amount <> b.ordered_minor
 $$;
 
 GRANT EXECUTE ON FUNCTION settlement.noticed TO :app;

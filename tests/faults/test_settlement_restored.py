@@ -50,8 +50,12 @@ BANK = "bank/nordbank"
 
 @pytest.fixture
 def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    """A company that owes two payees and has sent one file already: the books and the journal know one send."""
-    made = make_world(db, tmp_path, [PayeeRow(code="P1"), PayeeRow(code="P2")])
+    """A company that owes two payees and has sent one file already: the books and the journal know one send.
+
+    Its bank takes a batch a payment, so that what is rebuilt has several.
+    """
+    one_each = "several_batches: true\nmax_batch_transactions: 1"
+    made = make_world(db, tmp_path, [PayeeRow(code="P1"), PayeeRow(code="P2")], batches=one_each)
     made.owe("P1", 500)
     (file_id,) = made.pay()
     made.answer("first.xml", pain002(payment_file(made.app, file_id).msg_id, group="ACSC"))

@@ -265,7 +265,7 @@ def live_through(company: Company, blocks: Mapping[str, Block]) -> tuple[dict[st
             again = company.pay(day)
             assert set(again) == {"P000001"}
             ((msg_id,),) = company.rows(
-                "SELECT f.msg_id FROM settlement.payment_file f WHERE f.execution_date = %s", TUESDAY
+                "SELECT f.msg_id FROM settlement.file_current f WHERE f.execution_date = %s", TUESDAY
             )
             told = pain002(str(msg_id), statuses=[(again["P000001"], "RJCT", "AC04")], created=f"{TUESDAY}T18:00:00Z")
             (inbox / "answer.xml").write_text(told)

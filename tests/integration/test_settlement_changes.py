@@ -98,15 +98,20 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
         )
         owner.execute(
             "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id,"
-            " execution_date, msg_id, payment_information_id, sha256, instruction_count, total_minor, content)"
+            " msg_id, sha256, instruction_count, total_minor, content)"
             " SELECT (SELECT max(run_id) FROM settlement.run), 1, book_id, bank_account_id, rail, currency_id,"
-            " execution_date, 'TWIN', 'TWIN-G', encode(sha256('x'), 'hex'), 1, 700, 'x' FROM settlement.payment_file"
+            " 'TWIN', encode(sha256('x'), 'hex'), 1, 700, 'x' FROM settlement.payment_file"
         )
         owner.execute(
-            "INSERT INTO settlement.instruction (instruction_id, file_id, ordinal, payee_id, payee_code, payee_name,"
-            " payee_iban, payable_account_id, amount_minor, end_to_end_id, uetr, execution_date)"
+            "INSERT INTO settlement.payment_batch (file_id, batch, payment_information_id, execution_date,"
+            " charge_bearer, instruction_count, total_minor) SELECT (SELECT max(file_id) FROM settlement.payment_file),"
+            " 1, 'TWIN-G', execution_date, 'SLEV', 1, 700 FROM settlement.payment_batch"
+        )
+        owner.execute(
+            "INSERT INTO settlement.instruction (instruction_id, file_id, batch, ordinal, payee_id, payee_code,"
+            " payee_name, payee_iban, payable_account_id, amount_minor, end_to_end_id, uetr, execution_date)"
             " SELECT (SELECT max(obligation_id) FROM settlement.obligation),"
-            " (SELECT max(file_id) FROM settlement.payment_file), 1, payee_id, payee_code, payee_name, payee_iban,"
+            " (SELECT max(file_id) FROM settlement.payment_file), 1, 1, payee_id, payee_code, payee_name, payee_iban,"
             " payable_account_id, 700, 'TWIN-1', NULL, execution_date FROM settlement.instruction WHERE payee_id = 1"
         )
         twin = owner.execute("SELECT max(file_id) FROM settlement.payment_file").fetchone()

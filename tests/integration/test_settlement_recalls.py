@@ -203,9 +203,7 @@ def test_the_database_refuses_a_false_recall(world: World) -> None:
 def test_bytes_that_say_something_else_do_not_pass_the_gate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = asked_back(world)
     plain = render
-    monkeypatch.setattr(
-        "settlement.recalling.render", lambda file, payments: plain(file, payments).replace(b"DUPL", b"FRAD")
-    )
+    monkeypatch.setattr("settlement.recalling.render", lambda *given: plain(*given).replace(b"DUPL", b"FRAD"))
     with pytest.raises(ProposalRefusedError, match="nothing was approved"):
         approve_recall(world.bob, file_id, now=moment())
     assert world.one("SELECT count(*) FROM settlement.recall_file") == 0

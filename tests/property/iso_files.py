@@ -28,6 +28,7 @@ from settlement.iso20022 import (
     ReversalFile,
     Scheme,
     SequenceType,
+    Totals,
 )
 from settlement.iso20022.charset import LATIN_RANGES, SEPA_CHARACTERS
 
@@ -86,8 +87,23 @@ def _uetrs(version: MessageVersion) -> st.SearchStrategy[str | None]:
 def files(draw: st.DrawFn, version: MessageVersion) -> tuple[Any, list[Any]]:
     """A file of this message and version, and its payments."""
     charset = draw(st.sampled_from(Charset))
-    maker = {"pain.001": _transfers, "pain.008": _debits, "pain.007": _reversals, "camt.055": _cancellations}
-    return draw(maker[version.family](version, charset))
+    return draw(_MAKERS[version.family](version, charset))
+
+
+@st.composite
+def grouped_files(draw: st.DrawFn, version: MessageVersion) -> tuple[Any, list[Any], Totals]:
+    """A file of one to three groups, its payments in their order, and its totals."""
+    file, payments = draw(files(version))
+    first = file.groups[0]
+    shared = {"currency": first.currency}
+    if hasattr(first, "message_id"):
+        shared |= {"message_id": first.message_id, "message_name": first.message_name}
+    groups, inside = [first], [payments]
+    for other, its_payments in draw(st.lists(_MAKERS[version.family](version, file.charset), max_size=2)):
+        groups.append(replace(other.groups[0], **shared))
+        inside.append([replace(payment, currency=first.currency) for payment in its_payments])
+    totals = Totals.of_groups(inside)
+    return replace(file, groups=tuple(groups)), [payment for some in inside for payment in some], totals
 
 
 @st.composite
@@ -120,7 +136,7 @@ def _transfers(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
         initiating_party_id=draw(st.none() | IDS),
-        group=group,
+        groups=(group,),
         charset=charset,
     )
     payment = st.builds(
@@ -176,7 +192,7 @@ def _debits(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
         initiating_party_id=draw(st.none() | IDS),
-        group=group,
+        groups=(group,),
         charset=charset,
     )
     amendment = st.builds(
@@ -225,7 +241,7 @@ def _reversals(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         msg_id=draw(IDS),
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
-        group=draw(_original("pain.008.001.08")),
+        groups=(draw(_original("pain.008.001.08")),),
         batch_booking=draw(st.booleans()),
         charset=charset,
     )
@@ -237,7 +253,7 @@ def _reversals(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         uetr=_uetrs(version),
         original_amount_minor=AMOUNTS,
         amount_minor=AMOUNTS,
-        currency=st.just(file.group.currency),
+        currency=st.just(file.groups[0].currency),
         reason=CODES_OF_FOUR,
     )
     return file, draw(st.lists(payment, min_size=1, max_size=6))
@@ -253,7 +269,7 @@ def _cancellations(
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
         bank_bic=draw(BICS),
-        group=draw(_original("pain.001.001.09")),
+        groups=(draw(_original("pain.001.001.09")),),
         charset=charset,
     )
     payment = st.builds(
@@ -263,9 +279,12 @@ def _cancellations(
         end_to_end_id=IDS,
         uetr=_uetrs(version),
         amount_minor=AMOUNTS,
-        currency=st.just(file.group.currency),
+        currency=st.just(file.groups[0].currency),
         execution_date=DATES,
         reason=CODES_OF_FOUR,
         text=st.none() | texts(charset, 105),
     )
     return file, draw(st.lists(payment, min_size=1, max_size=6))
+
+
+_MAKERS = {"pain.001": _transfers, "pain.008": _debits, "pain.007": _reversals, "camt.055": _cancellations}

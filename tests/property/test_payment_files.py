@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from iso_files import files
+from iso_files import files, grouped_files
 
 from settlement.business_days import Calendar
 from settlement.iso20022 import (
@@ -38,10 +39,13 @@ VERSIONS = pytest.mark.parametrize("version", MessageVersion)
 def test_the_fast_writer_is_the_model_byte_for_byte_and_reads_back(
     version: MessageVersion, data: st.DataObject
 ) -> None:
-    file, payments = data.draw(files(version))
-    content = render(file, payments)
-    assert content == render_model(file, payments)
-    assert gate_file(content, file, payments, Totals.of(payments)) == []
+    file, payments, totals = data.draw(grouped_files(version))
+    content = render(file, payments, totals)
+    assert content == render_model(file, payments, totals)
+    assert gate_file(content, file, payments, totals) == []
+    assert [of_group.count for of_group in totals.by_group] == [
+        inside.count(PAYMENT_ENDS[version.family]) for inside in _group_texts(version, content)
+    ]
 
 
 @VERSIONS
@@ -49,8 +53,8 @@ def test_the_fast_writer_is_the_model_byte_for_byte_and_reads_back(
 @given(st.data())
 def test_no_changed_character_of_a_file_passes_the_gate(version: MessageVersion, data: st.DataObject) -> None:
     """One letter or digit between tags, anywhere in the file, becomes another."""
-    file, payments = data.draw(files(version))
-    content = render(file, payments)
+    file, payments, totals = data.draw(grouped_files(version))
+    content = render(file, payments, totals)
     spots = [m.start() for m in re.finditer(rb"(?<=[>A-Za-z0-9])[A-Za-z0-9](?=[^<>&;]*<)", content)]
     spots = [spot for spot in spots if content.rfind(b">", 0, spot) > content.rfind(b"<", 0, spot)]
     assume(spots)
@@ -58,7 +62,36 @@ def test_no_changed_character_of_a_file_passes_the_gate(version: MessageVersion,
     other = data.draw(st.sampled_from([c for c in b"A7z" if c != content[spot]]))
     changed = content[:spot] + bytes([other]) + content[spot + 1 :]
     assume(not _same_meaning(content, changed))
-    assert gate_file(changed, file, payments, Totals.of(payments)) != []
+    assert gate_file(changed, file, payments, totals) != []
+
+
+@VERSIONS
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_a_payment_that_stands_in_another_group_does_not_pass_the_gate(
+    version: MessageVersion, data: st.DataObject
+) -> None:
+    """The same payments in the same order, and the file's own totals right: only where a group ends is another."""
+    file, payments, totals = data.draw(grouped_files(version))
+    sizes = [of_group.count for of_group in totals.by_group]
+    assume(len(sizes) > 1 and sizes[0] > 1)
+    remaining = iter(payments)
+    moved = Totals.of_groups([list(islice(remaining, n)) for n in (sizes[0] - 1, sizes[1] + 1, *sizes[2:])])
+    assert gate_file(render(file, payments, moved), file, payments, totals) != []
+
+
+PAYMENT_ENDS = {
+    "pain.001": b"</CdtTrfTxInf>",
+    "pain.008": b"</DrctDbtTxInf>",
+    "pain.007": b"</TxInf>",
+    "camt.055": b"</TxInf>",
+}
+
+
+def _group_texts(version: MessageVersion, content: bytes) -> list[bytes]:
+    """What stands inside each group, found without our reader."""
+    name = {"pain.007": b"OrgnlPmtInfAndRvsl", "camt.055": b"OrgnlPmtInfAndCxl"}.get(version.family, b"PmtInf")
+    return re.findall(b"<" + name + b">(.*?)</" + name + b">", content, re.DOTALL)
 
 
 @settings(max_examples=300, deadline=None)

@@ -83,7 +83,7 @@ def file_of(profile: UsualProfile) -> tuple[PaymentFile, list[CreditTransfer]]:
         msg_id=message_id(key()),
         created_at=CREATED,
         initiating_party_name="Marktplatz GmbH",
-        group=group,
+        groups=(group,),
         message_version=bank.message,
         charset=bank.charset,
     )
@@ -130,7 +130,7 @@ def other_file(version: MessageVersion) -> tuple[Any, list[Any]]:
         "message_version": version,
     }
     if version.family == "pain.008":
-        return CollectionFile(group=_collection(), **header), [
+        return CollectionFile(groups=(_collection(),), **header), [
             _direct_debit(n, reference, code)
             for n, (reference, code) in enumerate(zip(references, uetrs, strict=True), 1)
         ]
@@ -141,7 +141,7 @@ def other_file(version: MessageVersion) -> tuple[Any, list[Any]]:
         currency="EUR",
     )
     if version.family == "pain.007":
-        return ReversalFile(group=original, **header), [
+        return ReversalFile(groups=(original,), **header), [
             Reversal(
                 reversal_id=f"REV-{reference}"[:35],
                 instruction_id=reference,
@@ -154,7 +154,7 @@ def other_file(version: MessageVersion) -> tuple[Any, list[Any]]:
             )
             for n, (reference, code) in enumerate(zip(references, uetrs, strict=True), 1)
         ]
-    return CancellationFile(group=original, bank_bic="NORDDEFFXXX", **header), [
+    return CancellationFile(groups=(original,), bank_bic="NORDDEFFXXX", **header), [
         Cancellation(
             cancellation_id=f"CXL-{reference}"[:35],
             instruction_id=reference,

@@ -104,7 +104,7 @@ def payment_file(profile: Profile) -> PaymentFile:
         created_at=dt.datetime(2026, 11, 2, 18, 0, tzinfo=dt.UTC),
         initiating_party_name="Marktplatz GmbH",
         initiating_party_id="HRB-12345",
-        group=group,
+        groups=(group,),
         charset=profile.charset,
     )
 

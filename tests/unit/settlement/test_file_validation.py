@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,16 @@ from xsdata.formats.dataclass.serializers import XmlSerializer
 
 from nostro.cli.app import app
 from settlement import Calendar, read_setup, usual_profiles
-from settlement.iso20022 import FileLimits, MessageVersion, Rail, Totals, check_business_rules, gate_file, render
+from settlement.iso20022 import (
+    FileLimits,
+    MessageVersion,
+    Rail,
+    SequenceType,
+    Totals,
+    check_business_rules,
+    gate_file,
+    render,
+)
 from settlement.iso20022.iso_objects import document_class
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,21 +55,40 @@ def _made(case: Case) -> tuple[Any, list[Any], FileLimits]:
     return *file_of(profile), limits_of(bank_of(profile))
 
 
+def _in_groups(file: Any, payments: list[Any]) -> tuple[Any, Totals]:
+    """The same payments in three groups, as a bank takes them that allows several."""
+    (group,) = file.groups
+    name = group.payment_information_id
+    groups = [replace(group, payment_information_id=f"{name}-B{n}") for n in (1, 2, 3)]
+    if hasattr(group, "sequence_type"):
+        groups[1] = replace(groups[1], sequence_type=SequenceType.FRST)
+    totals = Totals.of_groups([payments[:7], payments[7:8], payments[8:]])
+    return replace(file, groups=tuple(groups)), totals
+
+
 @pytest.mark.parametrize("case", [*PROFILES, *OTHERS], ids=str)
 def test_it_passes_our_own_gates(case: Case) -> None:
     file, payments, limits = _made(case)
     assert check_business_rules(file, payments, limits) == []
     assert gate_file(render(file, payments), file, payments, Totals.of(payments)) == []
+    several, totals = _in_groups(file, payments)
+    assert check_business_rules(several, payments, limits, totals) == []
+    assert gate_file(render(several, payments, totals), several, payments, totals) == []
 
 
 @pytest.mark.parametrize("case", [*PROFILES, *OTHERS], ids=str)
 def test_pyiso20022_reads_it_whole_and_writes_the_same(case: Case) -> None:
     """Nothing is unknown to the classes, nothing mandatory is missing, and nothing is lost on the way."""
     file, payments, _ = _made(case)
-    content = render(file, payments)
+    several, totals = _in_groups(file, payments)
+    for content in (render(file, payments), render(several, payments, totals)):
+        _read_and_written(file.message_version, content)
+
+
+def _read_and_written(version: MessageVersion, content: bytes) -> None:
     config = ParserConfig(class_factory=_complete, fail_on_unknown_properties=True)
-    document = XmlParser(config=config).from_bytes(content, document_class(file.message_version))
-    again = XmlSerializer().render(document, ns_map={None: file.message_version.namespace})
+    document = XmlParser(config=config).from_bytes(content, document_class(version))
+    again = XmlSerializer().render(document, ns_map={None: version.namespace})
     assert again.encode() == content
 
 
@@ -88,7 +116,11 @@ def test_the_page_shows_who_accepts_which_file(shared: Path, tmp_path: Path) -> 
         path = tmp_path / f"{case}.xml"
         path.write_bytes(render(file, payments))
         version = file.message_version.value
-        command = [xmllint, "--noout", "--schema", str(shared / "xsd" / f"{version}.xsd"), str(path)]
+        several, totals = _in_groups(file, payments)
+        path_of_several = tmp_path / f"{case}-several.xml"
+        path_of_several.write_bytes(render(several, payments, totals))
+        schema = str(shared / "xsd" / f"{version}.xsd")
+        command = [xmllint, "--noout", "--schema", schema, str(path), str(path_of_several)]
         checked = subprocess.run(command, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
         name = _KINDS[case.family] if isinstance(case, MessageVersion) else f"`{case}`"
@@ -132,6 +164,19 @@ def test_cbpr_validate_would_say_what_is_wrong(tmp_path: Path) -> None:
     path.write_bytes(render(file, payments).replace(b"NL91ABNA0417164300", b"NL92ABNA0417164300"))
     with pytest.raises(AssertionError, match="VAL-IBAN"):
         _cbpr(cbpr, path)
+
+
+def test_of_a_file_of_several_groups_cbpr_validate_says_r8_alone(tmp_path: Path) -> None:
+    cbpr = Path(sys.executable).with_name("cbpr-validate")
+    if not cbpr.exists():
+        pytest.skip("cbpr-validate is not installed")
+    file, payments, _ = _made("sepa-sct")
+    several, totals = _in_groups(file, payments)
+    path = tmp_path / "several.xml"
+    path.write_bytes(render(several, payments, totals))
+    with pytest.raises(AssertionError) as refused:
+        _cbpr(cbpr, path)
+    assert set(re.findall(r"\b(R\d+|VAL-[A-Z]+)\b", str(refused.value))) == {"R8"}
 
 
 def test_the_register_on_the_command_line() -> None:

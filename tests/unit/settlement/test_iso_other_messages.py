@@ -107,7 +107,7 @@ _group_rules: list[tuple[MessageVersion, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("version", "rule", "values"), _group_rules)
 def test_each_broken_group_is_found(version: MessageVersion, rule: str, values: dict[str, Any]) -> None:
     file, payments = other_file(version)
-    file = replace(file, group=replace(file.group, **values))
+    file = replace(file, groups=(replace(file.groups[0], **values),))
     assert rule in {finding.rule for finding in check_business_rules(file, payments, _limits(version))}
 
 

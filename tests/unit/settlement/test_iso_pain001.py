@@ -86,8 +86,8 @@ def test_pyiso20022_reads_the_same_payments(profile: Profile) -> None:
         assert (level.nb_of_txs, level.ctrl_sum) == (str(len(transfers)), total)
         assert -level.ctrl_sum.as_tuple().exponent == exponent
     assert message.grp_hdr.msg_id == file.msg_id
-    assert group.reqd_exctn_dt.dt.to_date() == file.group.execution_date
-    assert group.dbtr_acct.id.iban == file.group.debtor_iban
+    assert group.reqd_exctn_dt.dt.to_date() == file.groups[0].execution_date
+    assert group.dbtr_acct.id.iban == file.groups[0].debtor_iban
     assert group.btch_bookg is profile.batch_booking
     assert [_as_ours(payment, exponent) for payment in group.cdt_trf_tx_inf] == transfers
 

@@ -83,7 +83,7 @@ def test_each_broken_payment_is_found_by_its_rule_and_place(rule: str, values: d
 
 def _group(**values: object) -> PaymentFile:
     file = payment_file(SEPA)
-    return replace(file, group=replace(file.group, **values))  # type: ignore[arg-type]
+    return replace(file, groups=(replace(file.groups[0], **values),))  # type: ignore[arg-type]
 
 
 _file_rules: list[tuple[str, PaymentFile]] = [
@@ -137,7 +137,7 @@ def test_domestic_needs_a_creditor_bic_and_no_sepa_terms() -> None:
     transfers = changed(transfers, 2, creditor_bic="BANKCZ")
     findings = check_business_rules(file, transfers, limits(DOMESTIC))
     assert [f.rule for f in findings] == ["bic", "bic"]
-    wrong = replace(file, group=replace(file.group, service_level="SEPA"))
+    wrong = replace(file, groups=(replace(file.groups[0], service_level="SEPA"),))
     assert [f.rule for f in check_business_rules(wrong, credit_transfers(DOMESTIC), limits(DOMESTIC))] == [
         "service-level"
     ]
