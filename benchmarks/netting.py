@@ -54,14 +54,14 @@ bank_accounts:
 """
 _POST = """
 SELECT new_count FROM ledger.post_counted(%(book)s, NULL,
-    (SELECT array_agg('sale-' || n ORDER BY n) FROM generate_series(%(from)s, %(to)s) n),
+    (SELECT array_agg('sale-' || n ORDER BY n) FROM generate_series(%(from)s::int, %(to)s::int) n),
     array_fill(%(day)s::date, ARRAY[%(count)s]), NULL, NULL, NULL,
-    (SELECT array_agg(e ORDER BY e, k) FROM generate_series(1, %(count)s) e, generate_series(1, 2) k),
+    (SELECT array_agg(e ORDER BY e, k) FROM generate_series(1, %(count)s::int) e, generate_series(1, 2) k),
     (SELECT array_agg(CASE k WHEN 1 THEN %(income)s
                       ELSE (%(accounts)s::int[])[(1 + (n::bigint * 7919) %% %(payees)s)::int] END ORDER BY n, k)
-       FROM generate_series(%(from)s, %(to)s) n, generate_series(1, 2) k),
+       FROM generate_series(%(from)s::int, %(to)s::int) n, generate_series(1, 2) k),
     (SELECT array_agg((CASE k WHEN 1 THEN 1 ELSE -1 END) * (100 + n %% 5000)::bigint ORDER BY n, k)
-       FROM generate_series(%(from)s, %(to)s) n, generate_series(1, 2) k))
+       FROM generate_series(%(from)s::int, %(to)s::int) n, generate_series(1, 2) k))
 """
 _OPEN_RUN = """
 SELECT run_id FROM settlement.open_run(%s, %s, %s, %s, %s,
