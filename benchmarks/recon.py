@@ -182,16 +182,21 @@ _WORK: Final[dict[str, Callable[[Path, Path, int], Turn]]] = {"ours": _ours, "ex
 def main(arguments: list[str]) -> None:
     """One turn in this process; prints its figures as JSON."""
     name, inputs, out, memory_limit_gb = arguments
+    print(json.dumps(turn(name, Path(inputs), Path(out), int(memory_limit_gb))))
+
+
+def turn(name: str, inputs: Path, out: Path, memory_limit_gb: int) -> Turn:
+    """The figures of one turn, done here and now."""
     started, processor = time.perf_counter(), time.process_time()
-    found = _WORK[name](Path(inputs), Path(out), int(memory_limit_gb))
+    found = _WORK[name](inputs, out, memory_limit_gb)
     found |= {
         "wall_s": time.perf_counter() - started,
         "cpu_s": time.process_time() - processor,
         "peak_mb": peak_rss_mb(),
     }
     if name == "ours":
-        found["verify_s"], found["faults"] = _verified(Path(inputs), Path(out), int(memory_limit_gb))
-    print(json.dumps(found))
+        found["verify_s"], found["faults"] = _verified(inputs, out, memory_limit_gb)
+    return found
 
 
 def _verified(inputs: Path, out: Path, memory_limit_gb: int) -> tuple[float, int]:

@@ -202,8 +202,8 @@ def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
 
     declare_rules(engine)
     files = SetFiles(out)
-    with _beside(job.threads) as beside:
-        try:
+    try:
+        with _beside(job.threads) as beside:
             counted = beside(lambda: exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts))
             engine.first_pass()
             first = beside(lambda: files.first(engine))
@@ -217,8 +217,8 @@ def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
             engine.run("batch_results")
             _refuse_residual(engine)
             written = files.late(engine)
-        finally:
-            files.close()
+    finally:
+        files.close()
     digests = merged_digests(early, engine.rows("batch_digest"))
     digests.write_parquet(out / "digests.parquet")
     engine.rows("batch_links").write_parquet(out / "links.parquet")

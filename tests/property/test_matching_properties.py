@@ -72,9 +72,11 @@ def outcome(items: pl.DataFrame, threads: int = 1) -> tuple[Cascade, Classificat
     return cascade, found
 
 
-@settings(max_examples=8, deadline=None)
-@given(items=worlds())
-def test_nothing_is_lost_and_every_set_is_zero(items: pl.DataFrame) -> None:
+@settings(max_examples=6, deadline=None)
+@given(items=worlds(), seed=st.integers(0, 10_000), threads=st.sampled_from([1, 2]))
+def test_nothing_is_lost_every_set_is_zero_and_order_never_matters(
+    items: pl.DataFrame, seed: int, threads: int
+) -> None:
     cascade, found = outcome(items)
     legs = cascade.sets.join(items, on="item_id", how="left", validate="1:1")
     sums = legs.group_by("set_ordinal", "currency").agg(pl.col("amount_minor").sum())
@@ -89,12 +91,6 @@ def test_nothing_is_lost_and_every_set_is_zero(items: pl.DataFrame) -> None:
     flying = found.open_items.filter(pl.col("code") == "TIMING").join(items, on="item_id")["amount_minor"].sum()
     assert total + flying == items["amount_minor"].sum()
     assert all(sum(leg.amount_minor for leg in b.proposal.legs) == 0 for b in found.breaks)
-
-
-@settings(max_examples=5, deadline=None)
-@given(items=worlds(), seed=st.integers(0, 10_000), threads=st.sampled_from([1, 2]))
-def test_order_of_rows_and_threads_never_change_the_result(items: pl.DataFrame, seed: int, threads: int) -> None:
-    cascade, found = outcome(items)
     again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed), threads)
     assert again.sets.equals(cascade.sets)
     assert found_again.breaks == found.breaks
@@ -115,10 +111,9 @@ def test_a_thousand_payments_shuffled() -> None:
     items = frame(*rows)
     cascade, found = outcome(items)
     assert cascade.sets.height == 2 * sum(1 for n in range(1, 1001) if n % 3 or n % 5)
-    for seed, threads in ((0, 1), (1, 2)):
-        again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed), threads)
-        assert again.sets.equals(cascade.sets)
-        assert found_again.breaks == found.breaks
+    again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=1), 2)
+    assert again.sets.equals(cascade.sets)
+    assert found_again.breaks == found.breaks
 
 
 @given(edges=st.lists(st.tuples(st.integers(0, 8), st.integers(20, 28)), max_size=15), seed=st.integers(0, 99))
