@@ -16,8 +16,8 @@ from recon.errors import FileRefusedError, ReconCheckError
 from recon.matching import (
     BatchResult,
     Tolerances,
-    batch,
     clear,
+    crosscheck,
     reconcile_parquet,
     replay_batch,
     replay_update,
@@ -208,7 +208,7 @@ def test_late_lines_touch_their_accounts_only_and_give_what_a_full_run_gives(inp
 def test_a_run_that_fails_while_something_goes_on_beside_it_leaves_nothing(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    monkeypatch.setattr(batch, "exact_keys", lambda *_, **__: -1)
+    monkeypatch.setattr(crosscheck, "exact_keys", lambda *_, **__: -1)
     for side in ("bank", "ledger"):
         shutil.copyfile(inputs / f"{side}.parquet", tmp_path / f"{side}.parquet")
     with pytest.raises(ReconCheckError, match="two engines count the exact keys differently"):
