@@ -15,7 +15,7 @@ from pathlib import Path
 from ledger import Connection, format_amount
 from recon.accounts import BankAccount
 from recon.errors import ReconCheckError
-from recon.verifier import Proof, prove_account
+from recon.verifier import Proof, Source, prove_account
 
 FORMAT = "nostro-certificate/1"
 _BLOCKING = ("STATEMENT_IMBALANCE", "STATEMENT_GAP", "STATEMENT_REVISED")
@@ -35,9 +35,12 @@ class SignOff:
     is_expected: bool = True
 
 
-def certify(conn: Connection, *, run_id: int, business_date: dt.date, account: BankAccount) -> SignOff:
+def certify(
+    conn: Connection, *, run_id: int, business_date: dt.date, account: BankAccount, full: bool = True
+) -> SignOff:
     """Prove one bank account's day and record the certificate, in the caller's transaction.
 
+    `full`: from every posting of the accounts, else from their balances (`recon.verifier.prove_account`).
     Raises `ReconCheckError` when the statement is proven and the residual is not 0.
     """
     statement_id, reason = _statement_of(conn, run_id, account, business_date)
@@ -50,6 +53,7 @@ def certify(conn: Connection, *, run_id: int, business_date: dt.date, account: B
         bank_account_id=account.bank_account_id,
         statement_id=statement_id,
         business_date=business_date,
+        source=Source.POSTINGS if full else Source.BALANCE,
     )
     if proof.residual_minor != 0:
         raise ReconCheckError(_fault(account, business_date, proof))

@@ -2,7 +2,8 @@
 
 Lives here: the order of the steps and the one transaction around them. Must not live here: any rule.
 
-The same inputs are the same run: a second call finds it and writes an attempt row, nothing else.
+The same inputs are the same run: a second call finds it and writes an attempt row, nothing else. A run reads what was
+open in the run before and what is new since; a full run reads the whole ledger besides, and must see the same.
 """
 
 from __future__ import annotations
@@ -22,35 +23,44 @@ from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Break, taxonomy_d
 from recon.certificate import certify, write_certificates
 from recon.codes import BreakCode
 from recon.deciding import DECIDED_SCHEMA, Decisions, Members, Remembered, RunInputs, decide
-from recon.errors import NoRunError
+from recon.errors import NoRunError, ReconCheckError
 from recon.explain import explain_statement
 from recon.item_rows import row_hashes
 from recon.matching import ITEM_SCHEMA, Tolerances, rules_sha256
 from recon.matching.items import LINE, RECEIPT
-from recon.material import code_sha256, keep
+from recon.material import code_sha256, keep, pack
 from recon.report import RunReport, run_report
 from recon.staging import fetch, stage
+from recon.verifier_run import verify_run
 
 _FETCHED = {name: kind for name, kind in ITEM_SCHEMA.items() if name not in {"day", "age_days"}} | {
     "is_cleared_later": pl.Boolean()
 }
 
 
-def reconcile(conn: Connection, *, book_id: int, business_date: dt.date, home: Path, threads: int = 2) -> RunReport:
+def reconcile(
+    conn: Connection, *, book_id: int, business_date: dt.date, home: Path, threads: int = 2, full: bool = False
+) -> RunReport:
     """Reconcile every bank account of the book as of a day and certify what can be certified.
 
-    Raises `ReconCheckError` when a proof does not hold (nothing is published then), `ExclusiveLegError` when
-    another run published at the same time (run again).
+    `full`: read the whole ledger too, and refuse the run unless it is what the run before and the news come to; a run
+    that was published already is verified whole instead. Raises `ReconCheckError` when a proof does not hold (nothing
+    is published then), `ExclusiveLegError` when another run published at the same time (run again).
     """
     _refuse_before_opening(conn, book_id, business_date)
     with transaction(conn):
         conn.execute("SELECT recon.post_routine(%s, %s)", (book_id, business_date))
+        conn.execute("SELECT recon.take_in(%s)", (book_id,))
+        if full:
+            _refuse_other_cash(conn, book_id, business_date)
         rules = rules_sha256(taxonomy_digest_parts())
         digest = _input_sha256(conn, book_id, business_date, rules)
         run_id = _known_run(conn, book_id, business_date, digest)
         is_new = run_id is None
         if run_id is None:
-            run_id = _publish(conn, book_id, business_date, digest, rules, threads)
+            run_id = _publish(conn, book_id, business_date, digest, rules, threads=threads, full=full)
+        elif full:
+            _refuse_faults(conn, book_id, run_id)
         conn.execute("SELECT recon.log_run(%s, %s)", (run_id, is_new))
         report = run_report(conn, book_id=book_id, business_date=business_date, is_new=is_new)
     # Only now: a certificate on disk is one that is committed.
@@ -88,34 +98,89 @@ def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: s
     return None if row is None else int(str(row[0]))
 
 
-def _publish(conn: Connection, book_id: int, business_date: dt.date, digest: str, rules: str, threads: int) -> int:
+def _refuse_other_cash(conn: Connection, book_id: int, business_date: dt.date) -> None:
+    """Raises `ReconCheckError` unless what was taken in of bank accounts and cash in transit is what the ledger has."""
+    row = conn.execute(
+        "SELECT a.code FROM recon.cash_at(%(book)s, %(date)s) c"
+        " FULL JOIN recon.cash_at_full(%(book)s, %(date)s) f USING (account_id)"
+        " JOIN ledger.account a USING (account_id)"
+        " WHERE (c.posting_count, c.net_minor, c.digest) IS DISTINCT FROM (f.posting_count, f.net_minor, f.digest)"
+        " ORDER BY a.code LIMIT 1",
+        {"book": book_id, "date": business_date},
+    ).fetchone()
+    if row is not None:
+        raise ReconCheckError(
+            f"what was taken in of {row[0]} by {business_date} is not what the ledger has; nothing was published."
+        )
+
+
+def _refuse_faults(conn: Connection, book_id: int, run_id: int) -> None:
+    faults = verify_run(conn, book_id=book_id, run_id=run_id).faults
+    if faults:
+        first = faults[0]
+        raise ReconCheckError(
+            f"run {run_id} has {len(faults)} faults, first: {first.kind} {first.place}: {first.message};"
+            f" all of them: `nostro recon verify {run_id}`."
+        )
+
+
+def _publish(
+    conn: Connection, book_id: int, business_date: dt.date, digest: str, rules: str, *, threads: int, full: bool
+) -> int:
     accounts = bank_accounts(conn, book_id)
     inputs = read_inputs(conn, book_id, business_date, accounts)
+    if full:
+        _refuse_other_inputs(inputs, read_inputs(conn, book_id, business_date, accounts, full=True))
     look_up = Remembered(cleared_before(conn, book_id, business_date))
     found = decide(inputs, look_up, threads=threads)
     breaks = [*found.breaks, *_statement_breaks(conn, book_id, business_date, accounts)]
     _stage(conn, inputs, found, breaks)
+    before = None if full else run_before(conn, book_id, business_date)
     row = conn.execute(
-        "SELECT recon.publish_run(%s, %s, %s, %s, %s, %s)",
-        (book_id, business_date, digest, rules, *found.exact_keys),
+        "SELECT recon.publish_run(%s, %s, %s, %s, %s, %s, %s)",
+        (book_id, business_date, digest, rules, *found.exact_keys, before),
     ).fetchone()
     assert row is not None
     run_id = int(str(row[0]))
     keep(conn, run_id=run_id, inputs=inputs, cleared_before=look_up.found)
     conn.execute("SELECT recon.mark_files(%s)", (book_id,))
     for account in accounts:
-        certify(conn, run_id=run_id, business_date=business_date, account=account)
+        certify(conn, run_id=run_id, business_date=business_date, account=account, full=full or before is None)
     conn.execute("SELECT recon.note_late_changes(%s)", (run_id,))
     conn.execute("SELECT recon.follow_breaks(%s)", (run_id,))
     return run_id
 
 
+def _refuse_other_inputs(some: RunInputs, whole: RunInputs) -> None:
+    """Raises `ReconCheckError` unless both are the same, byte for byte."""
+    nothing = pl.DataFrame(schema=CLEARED_LINE_SCHEMA)
+    if pack(some, nothing) != pack(whole, nothing):
+        odd = pl.concat([some.items, some.later]).join(pl.concat([whole.items, whole.later]), on="item_id", how="anti")
+        missing = whole.items.height + whole.later.height - some.items.height - some.later.height + odd.height
+        raise ReconCheckError(
+            f"the whole ledger has other open items than the run before and the news come to: {missing} are missing,"
+            f" {odd.height} too many, or their details differ; nothing was published."
+        )
+
+
+def run_before(conn: Connection, book_id: int, business_date: dt.date) -> int | None:
+    """The run that a run for this day goes on from; none: it reads everything."""
+    row = conn.execute("SELECT recon.run_before(%s, %s)", (book_id, business_date)).fetchone()
+    return None if row is None or row[0] is None else int(str(row[0]))
+
+
 def read_inputs(
-    conn: Connection, book_id: int, business_date: dt.date, accounts: Sequence[BankAccount] | None = None
+    conn: Connection,
+    book_id: int,
+    business_date: dt.date,
+    accounts: Sequence[BankAccount] | None = None,
+    *,
+    full: bool = False,
 ) -> RunInputs:
-    """Everything that a run for this day would decide from, as the books are now."""
+    """Everything that a run for this day would decide from, as the books are now; `full`: from the whole ledger."""
     allowed = tolerances(conn, book_id)
-    items, later = open_items(conn, book_id, business_date, accounts or bank_accounts(conn, book_id), allowed)
+    before = None if full else run_before(conn, book_id, business_date)
+    items, later = open_items(conn, book_id, business_date, accounts or bank_accounts(conn, book_id), allowed, before)
     return RunInputs(
         items=items,
         later=later,
@@ -158,11 +223,12 @@ def open_items(
     business_date: dt.date,
     accounts: Sequence[BankAccount],
     allowed: Tolerances,
+    before: int | None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What is open on T as of the day (`ITEM_SCHEMA`): what may be matched, and what a later day's set took."""
     columns = ", ".join(_FETCHED)
-    query = sql.SQL("SELECT " + columns + " FROM recon.transit_items({}, {})")
-    frame = fetch(conn, query, (book_id, business_date), _FETCHED)
+    query = sql.SQL("SELECT " + columns + " FROM recon.transit_items({}, {}, {})")
+    frame = fetch(conn, query, (book_id, business_date, before), _FETCHED)
     ages = _ages(frame, accounts, business_date)
     frame = (
         frame.join(ages, on=["account", "date"], how="left", validate="m:1")

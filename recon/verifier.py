@@ -13,12 +13,21 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import Enum
 
 from lxml import etree
 
 from ledger import Connection
 from recon.errors import ReconCheckError
 from recon.verifier_texts import RawStatement, read_raw_bai2, read_raw_mt940
+
+
+class Source(Enum):
+    """Where an account's balance on a day is taken from."""
+
+    POSTINGS = "every posting up to the day"
+    KNOWN_POSTINGS = "every posting up to the day that the run could know, whatever came since"
+    BALANCE = "the ledger's balance of now, less what counts after the day: no history is read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +146,9 @@ def prove_account(
     bank_account_id: int,
     statement_id: int,
     business_date: dt.date,
-    is_known_to_run: bool = False,
+    source: Source,
 ) -> Proof:
-    """Recompute a bank account's day from raw bytes and raw postings; with `is_known_to_run` from those only that
-    the run could know, whatever came since.
+    """Recompute a bank account's day from raw bytes and from what the ledger says of its two accounts.
 
     Raises `ReconCheckError` when a set that the run cleared does not add up to zero, or an open item is not on
     this account's cash in transit. The residual is the caller's to judge.
@@ -160,9 +168,12 @@ def prove_account(
     else:
         reader = {"mt940": read_raw_mt940, "bai2": read_raw_bai2}.get(str(head[6]), read_raw_statement)
         raw = reader(zlib.decompress(head[0]), ordinal=_int(head[1]), exponent=_int(head[2]))
-    unknown_to = run_id if is_known_to_run else None
-    nostro = _balance(conn, _int(head[3]), bank_account_id, business_date, unknown_to)
-    transit = _balance(conn, _int(head[4]), bank_account_id, business_date, unknown_to)
+    parameters: dict[str, object] = {
+        "bank_account": bank_account_id,
+        "date": business_date,
+        "run": run_id if source is Source.KNOWN_POSTINGS else None,
+    }
+    nostro, transit = (_balance(conn, source, parameters | {"account": head[at]}) for at in (3, 4))
     open_row = conn.execute(
         "SELECT coalesce(sum(p.amount_minor), 0)::bigint, count(*), count(*) FILTER (WHERE p.account_id <> %s)"
         " FROM recon.open_item o JOIN ledger.posting p USING (posting_id)"
@@ -210,10 +221,20 @@ SELECT coalesce(sum(p.amount_minor), 0)::bigint
                JOIN recon.statement_line l USING (statement_id)
                LEFT JOIN recon.routine_posting r ON r.line_posting_id = l.t_posting_id,
                     unnest(ARRAY[l.n_posting_id, l.t_posting_id, r.posting_id]) AS u (posting_id)
-              WHERE b.bank_account_id = %s AND u.posting_id IS NOT NULL
+              WHERE b.bank_account_id = %(bank_account)s AND u.posting_id IS NOT NULL
               GROUP BY u.posting_id) d USING (posting_id)
- WHERE p.account_id = %s AND coalesce(d.closing_date, p.effective_date) <= %s
-   AND p.batch_id NOT IN (SELECT batch_id FROM recon.run_unknown_batch WHERE run_id = %s)
+ WHERE p.account_id = %(account)s AND coalesce(d.closing_date, p.effective_date) <= %(date)s
+   AND p.batch_id NOT IN (SELECT batch_id FROM recon.run_unknown_batch WHERE run_id = %(run)s)
+"""
+
+# From the other end: what the account stands at, less what counts later.
+_BALANCE_LESS_LATER = """
+SELECT (a.posted_minor
+        - coalesce((SELECT sum(d.net_minor) FROM recon.cash_day d
+                     WHERE d.account_id = a.account_id AND d.as_of_date > %(date)s), 0)
+        - coalesce((SELECT sum(u.amount_minor) FROM recon.untaken(a.book_id) u
+                     WHERE u.account_id = a.account_id AND u.as_of_date > %(date)s), 0))::bigint
+  FROM ledger.account_balance a WHERE a.account_id = %(account)s
 """
 
 # Sets never change, so each is checked by the certificates of the run that published it.
@@ -229,10 +250,9 @@ SELECT count(*), min(x.match_set_id) FILTER (WHERE x.total <> 0)
 """
 
 
-def _balance(
-    conn: Connection, account_id: int, bank_account_id: int, business_date: dt.date, unknown_to: int | None
-) -> int:
-    row = conn.execute(_BALANCE, (bank_account_id, account_id, business_date, unknown_to)).fetchone()
+def _balance(conn: Connection, source: Source, parameters: dict[str, object]) -> int:
+    query = _BALANCE_LESS_LATER if source is Source.BALANCE else _BALANCE
+    row = conn.execute(query, parameters).fetchone()
     assert row is not None
     return _int(row[0])
 

@@ -24,7 +24,7 @@ from ledger import Connection, transaction
 from recon.errors import NoRunError, ReconCheckError
 from recon.item_rows import row_hashes
 from recon.staging import fetch
-from recon.verifier import Proof, prove_account
+from recon.verifier import Proof, Source, prove_account
 from recon.verifier_rules import Fault, declare, run_checks
 
 _INT, _TEXT, _YES, _DAY = pl.Int64(), pl.String(), pl.Boolean(), pl.Date()
@@ -171,7 +171,7 @@ def _certificate(
             bank_account_id=bank_account_id,
             statement_id=statement_id,
             business_date=day,
-            is_known_to_run=True,
+            source=Source.KNOWN_POSTINGS,
         )
     except ReconCheckError as error:
         return [*found, Fault("certificate", place, str(error))]

@@ -131,12 +131,22 @@ def statement_chain_complete(session: Session, day: dt.date) -> Verdict:
     return Verdict(False, f"no booked statement of {day} for {', '.join(missing)}; ask the bank for it.", counts)
 
 
+FULL_ON = 5  # Friday's run, ISO weekday: the week ends with one that reads the whole ledger
+
+
 def reconcile(session: Session, day: dt.date) -> Report:
     """Clear cash in transit as of a day; the same inputs are the same run. A proof that fails raises.
 
+    Once a week the run reads the whole ledger besides, and must see the same as from the run before and the news.
     Breaks that an approved policy covers get their entries; the next day's run clears those.
     """
-    run = recon.reconcile(session.conn, book_id=session.book_id, business_date=day, home=session.home)
+    run = recon.reconcile(
+        session.conn,
+        book_id=session.book_id,
+        business_date=day,
+        home=session.home,
+        full=day.isoweekday() == FULL_ON,
+    )
     routine = recon.post_routine_breaks(session.conn, book_id=session.book_id)
     rows = tuple((r.rule, r.version, r.set_count, r.leg_count, "policy" if r.is_routine else "") for r in run.rules)
     return Report(

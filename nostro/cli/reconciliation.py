@@ -174,17 +174,22 @@ def run_command(
     day: Annotated[str, typer.Option("--date", callback=date_text, help="Business date to reconcile through.")],
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the matching engine.")] = os.cpu_count()
     or 2,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read the whole ledger too; refused unless that gives the same.")
+    ] = False,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
     """Clear cash in transit, name every break, certify every proven bank day. The same inputs: the same run.
+
+    It reads what was open in the run before and what is new since.
 
     Example: `nostro recon run --date 2026-11-02`
     """
     wanted = parse_date(day)
     assert isinstance(wanted, date)
     with session(book=book) as s, progress("reconciling", quiet=as_json):
-        report = reconcile(s.conn, book_id=s.book_id, business_date=wanted, home=s.home, threads=threads)
+        report = reconcile(s.conn, book_id=s.book_id, business_date=wanted, home=s.home, threads=threads, full=full)
     emit(report, lambda: _print_lines(report.render()), as_json=as_json)
 
 

@@ -234,6 +234,8 @@ CREATE TABLE recon.run (
     xid               xid8   NOT NULL DEFAULT pg_current_xact_id(),
     system_identifier bigint NOT NULL,
     high_batch_id     bigint NOT NULL,
+    step_id           bigint,
+    run_before        bigint REFERENCES recon.run,
     recorded_at       timestamptz NOT NULL DEFAULT now(),
     recorded_by       text   NOT NULL DEFAULT session_user,
     CONSTRAINT run_once UNIQUE (book_id, business_date, input_sha256),
@@ -242,6 +244,8 @@ CREATE TABLE recon.run (
 COMMENT ON TABLE recon.run IS 'One reconciliation of a book and day; the same inputs are the same run.';
 COMMENT ON CONSTRAINT run_engines_agree ON recon.run IS
     'Keys that one line and one expectation carry, counted by DuckDB and again by Polars: equal, or nothing is published.';
+COMMENT ON COLUMN recon.run.step_id IS 'The last step of recon.cash_step when the run was published.';
+COMMENT ON COLUMN recon.run.run_before IS 'The run whose open items this one went on from; none: it read all of the ledger''s cash in transit.';
 COMMENT ON COLUMN recon.run.snapshot IS
     'What was committed when the run was published; with xid, system_identifier and high_batch_id: the postings that it could know.';
 

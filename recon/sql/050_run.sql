@@ -28,18 +28,14 @@ SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     SELECT concat_ws(E'\n',
         p_book_id, p_date,
-        (SELECT string_agg(concat_ws(' ', b.code, t.n, t.total, t.digest), E'\n' ORDER BY b.code)
+        (SELECT string_agg(concat_ws(' ', b.code, t.posting_count, t.net_minor, t.digest, last.content_sha256), E'\n' ORDER BY b.code)
            FROM settlement.bank_account b
-           LEFT JOIN (SELECT p.account_id, count(*) AS n, sum(p.amount_minor) AS total,
-                             sum(hashint8extended(p.posting_id, p.amount_minor)::numeric) AS digest
-                        FROM recon.account_cash_posting p
-                       WHERE p.as_of_date <= p_date
-                         AND p.account_id = ANY (ARRAY(SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id))
-                       GROUP BY p.account_id) t ON t.account_id = b.transit_account_id
+           LEFT JOIN recon.cash_at(p_book_id, p_date) t ON t.account_id = b.transit_account_id
+           LEFT JOIN LATERAL (  -- the chain of statements is what its last one says
+                SELECT s.content_sha256 FROM recon.statement_booking k JOIN recon.statement s USING (statement_id)
+                 WHERE k.bank_account_id = b.bank_account_id AND k.closing_date <= p_date
+                 ORDER BY k.closing_date DESC, k.statement_id DESC LIMIT 1) last ON true
           WHERE b.book_id = p_book_id),
-        (SELECT string_agg(s.content_sha256, E'\n' ORDER BY s.statement_id)
-           FROM recon.statement_booking k JOIN recon.statement s USING (statement_id)
-          WHERE s.book_id = p_book_id AND k.closing_date <= p_date),
         (SELECT string_agg(concat_ws(' ', f.code, f.account, f.item_ref), E'\n' ORDER BY f.code, f.account, f.item_ref)
            FROM recon.findings_at(p_book_id, p_date) f),
         (SELECT string_agg(concat_ws(' ', u.posting_id, u.generation), E'\n' ORDER BY u.posting_id, u.generation)
@@ -48,9 +44,9 @@ SET plan_cache_mode = force_custom_plan AS $$
            FROM settlement.setup_current c WHERE c.book_id = p_book_id))
 $$;
 
--- The T postings that are open on a day, with everything the passes look at. Postings that a later day's set
--- cleared are open on this day, but not to be matched again.
-CREATE FUNCTION recon.transit_items(p_book_id int, p_date date)
+-- The T postings that are open on a day, with everything the passes look at; given the run before, read from what may
+-- have changed since. Postings that a later day's set cleared are open on this day, but not to be matched again.
+CREATE FUNCTION recon.transit_items(p_book_id int, p_date date, p_run_before bigint)
 RETURNS TABLE (
     item_id bigint, kind text, account text, currency text, amount_minor bigint, date date, sla_days int, reference text,
     end_to_end_id text, uetr text, payment_information_id text, msg_id text, servicer_ref text, structured_ref text,
@@ -67,30 +63,25 @@ SET plan_cache_mode = force_custom_plan AS $$
          WHERE b.book_id = p_book_id),
     open_posting AS MATERIALIZED (
         SELECT p.posting_id, p.account_id, p.amount_minor, p.effective_date, p.entry_id, m.posting_id IS NOT NULL AS is_cleared_later
-          FROM ledger.account_posting p
-          LEFT JOIN recon.live_leg m ON m.book_id = p.book_id AND m.posting_id = p.posting_id
-         WHERE p.account_id = ANY (ARRAY(SELECT transit_account_id FROM account))
-           AND (m.posting_id IS NULL OR m.as_of_date > p_date)),
-    instruction AS MATERIALIZED (
-        SELECT i.transit_posting_id, i.reject_posting_id, i.end_to_end_id, i.uetr, i.payment_information_id, i.msg_id,
-               i.payee_iban, i.payee_name, i.execution_date
-          FROM settlement.instruction_current i
-         WHERE i.book_id = p_book_id AND i.transit_posting_id IS NOT NULL)
+          FROM recon.touched(p_book_id, p_date, p_run_before) t
+          LEFT JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = t.posting_id
+          JOIN ledger.posting p ON p.posting_id = t.posting_id
+         WHERE m.posting_id IS NULL OR m.as_of_date > p_date)
     SELECT p.posting_id,
-           CASE WHEN l.t_posting_id IS NOT NULL THEN 'LINE' WHEN i.transit_posting_id IS NOT NULL THEN 'INSTRUCTION'
+           CASE WHEN l.t_posting_id IS NOT NULL THEN 'LINE' WHEN g.transit_posting_id IS NOT NULL THEN 'INSTRUCTION'
                 WHEN e.t_posting_id IS NOT NULL THEN 'RECEIPT' WHEN r.posting_id IS NOT NULL THEN 'ROUTINE'
-                WHEN j.reject_posting_id IS NOT NULL THEN 'REJECT' ELSE 'OTHER' END,
+                WHEN o.transit_posting_id IS NOT NULL THEN 'REJECT' ELSE 'OTHER' END,
            a.code, a.currency, p.amount_minor,
            coalesce(l.booking_date, i.execution_date, e.payout_date, p.effective_date), a.sla_days,
            CASE WHEN l.t_posting_id IS NOT NULL
                 THEN coalesce(l.account_servicer_ref, l.entry_ref, concat_ws('/', s.stmt_id, l.line_ordinal, l.detail_ordinal))
                 ELSE coalesce(i.end_to_end_id, e.payout_id, rl.account_servicer_ref, j.end_to_end_id, t.reference, n.idempotency_key) END,
            coalesce(l.end_to_end_id, i.end_to_end_id, e.payout_id, j.end_to_end_id),
-           coalesce(l.uetr, i.uetr), coalesce(l.payment_information_id, i.payment_information_id), coalesce(l.msg_id, i.msg_id),
+           coalesce(l.uetr, i.uetr), coalesce(l.payment_information_id, b.payment_information_id), coalesce(l.msg_id, f.msg_id),
            l.account_servicer_ref, l.structured_ref, l.remittance,
            coalesce(l.party_account, i.payee_iban, q.iban), coalesce(l.party_name, i.payee_name, q.name),
            l.bank_tx_code, l.return_reason, coalesce(l.is_reversal, false), l.charges_minor, CASE WHEN l.detail_ordinal = 0 THEN l.batch_count END,
-           coalesce(r.line_posting_id, j.transit_posting_id), r.rule,
+           coalesce(r.line_posting_id, og.transit_posting_id), r.rule,
            CASE WHEN l.t_posting_id IS NOT NULL THEN concat_ws('/', s.stmt_id, l.line_ordinal, l.detail_ordinal) END,
            l.value_date, l.instructed_amount_minor, l.instructed_currency, NULL::bigint, e.fees_minor, NULL::bigint,
            e.chargebacks_minor, CASE WHEN l.return_reason IS NOT NULL OR l.is_reversal THEN l.end_to_end_id END,
@@ -99,16 +90,19 @@ SET plan_cache_mode = force_custom_plan AS $$
       JOIN account a ON a.transit_account_id = p.account_id
       LEFT JOIN recon.statement_line l ON l.t_posting_id = p.posting_id
       LEFT JOIN recon.statement s ON s.statement_id = l.statement_id
-      LEFT JOIN instruction i ON i.transit_posting_id = p.posting_id
-      LEFT JOIN instruction j ON j.reject_posting_id = p.posting_id
+      LEFT JOIN settlement.clearing_group g ON g.transit_posting_id = p.posting_id
+      LEFT JOIN settlement.instruction i ON i.instruction_id = g.group_id
+      LEFT JOIN settlement.payment_file f ON f.file_id = i.file_id
+      LEFT JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
+      LEFT JOIN settlement.reopening o ON o.transit_posting_id = p.posting_id AND o.kind IN ('reject', 'cancel')
+      LEFT JOIN settlement.instruction j ON j.instruction_id = o.instruction_id
+      LEFT JOIN settlement.clearing_group og ON og.group_id = o.instruction_id
       LEFT JOIN recon.expected_receipt e ON e.t_posting_id = p.posting_id
       LEFT JOIN settlement.acquirer q ON q.book_id = p_book_id AND q.code = e.acquirer
       LEFT JOIN recon.routine_posting r ON r.posting_id = p.posting_id
       LEFT JOIN recon.statement_line rl ON rl.t_posting_id = r.line_posting_id
-      LEFT JOIN recon.statement rs ON rs.statement_id = rl.statement_id
       LEFT JOIN ledger.entry n ON n.entry_id = p.entry_id
       LEFT JOIN ledger.entry_text t ON t.entry_id = p.entry_id
-     WHERE coalesce(s.closing_date, rs.closing_date, p.effective_date) <= p_date
      ORDER BY p.posting_id
 $$;
 
@@ -165,9 +159,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Publishes sets, breaks and open items from this transaction's staged rows, all or nothing, and proves that
--- nothing is left out: every T posting of the day is in exactly one live set or is one open item.
+-- nothing is left out: every T posting of the day is in exactly one live set or is one open item. With the run before,
+-- it looks at those only whose place may have changed since; that run proved the rest.
 CREATE FUNCTION recon.publish_run(
-    p_book_id int, p_date date, p_input_sha256 text, p_rules_sha256 text, p_exact_keys int, p_exact_keys_again int) RETURNS bigint
+    p_book_id int, p_date date, p_input_sha256 text, p_rules_sha256 text, p_exact_keys int, p_exact_keys_again int, p_run_before bigint)
+RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -176,9 +172,10 @@ DECLARE
 BEGIN
     PERFORM ledger.require_book(p_book_id);
     INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, exact_keys, exact_keys_again, system_identifier,
-                           high_batch_id, item_count)
+                           high_batch_id, step_id, run_before, item_count)
     SELECT p_book_id, p_date, p_input_sha256, p_rules_sha256, p_exact_keys, p_exact_keys_again,
            (SELECT c.system_identifier FROM pg_control_system() c), (SELECT coalesce(max(b.batch_id), 0) FROM ledger.batch b),
+           (SELECT max(t.step_id) FROM recon.cash_step t WHERE t.book_id = p_book_id), p_run_before,
            (SELECT count(*) FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id())
            + (SELECT count(*) FROM recon.stage_open o WHERE o.xid = pg_current_xact_id())
     RETURNING run_id INTO v_run;
@@ -220,17 +217,15 @@ BEGIN
       LEFT JOIN settlement.bank_account_root b ON b.transit_account_id = p.account_id AND b.book_id = p_book_id
      ORDER BY s.posting_id;
 
-    SELECT b.code, t.posting_id, t.places INTO v_bad
-      FROM (SELECT p.account_id, p.posting_id, count(m.posting_id) + count(o.posting_id) AS places
-              FROM recon.account_cash_posting p
-              LEFT JOIN recon.live_leg m ON m.book_id = p.book_id AND m.posting_id = p.posting_id AND m.as_of_date <= p_date
-              LEFT JOIN recon.open_item o ON o.run_id = v_run AND o.posting_id = p.posting_id
-             WHERE p.as_of_date <= p_date
-               AND p.account_id = ANY (ARRAY(SELECT a.transit_account_id FROM settlement.bank_account_root a WHERE a.book_id = p_book_id))
-             GROUP BY p.account_id, p.posting_id
+    SELECT b.code, c.posting_id, c.places INTO v_bad
+      FROM (SELECT t.account_id, t.posting_id, count(m.posting_id) + count(o.posting_id) AS places
+              FROM recon.touched(p_book_id, p_date, p_run_before) t
+              LEFT JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = t.posting_id AND m.as_of_date <= p_date
+              LEFT JOIN recon.open_item o ON o.run_id = v_run AND o.posting_id = t.posting_id
+             GROUP BY t.account_id, t.posting_id
             HAVING count(m.posting_id) + count(o.posting_id) <> 1
-             LIMIT 1) t
-      JOIN settlement.bank_account_root b ON b.transit_account_id = t.account_id;
+             LIMIT 1) c
+      JOIN settlement.bank_account_root b ON b.transit_account_id = c.account_id;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'run_conserves',
             MESSAGE = format('Posting %s on cash in transit of %s is in %s places of the run for %s; it must be in one set or be one open item.',

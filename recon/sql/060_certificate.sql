@@ -24,23 +24,12 @@ BEGIN
                                    lines_minor, closing_minor, nostro_minor, transit_minor, open_minor, body)
     SELECT p_bank_account_id, v_run.business_date, v_sha256, v_run.book_id, p_run_id, p_statement_id, p_opening_minor,
            p_lines_minor, p_closing_minor,
-           coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = v_account.nostro_account_id), 0),
-           coalesce(sum(p.amount_minor) FILTER (WHERE p.account_id = v_account.transit_account_id), 0),
+           coalesce(sum(p.net_minor) FILTER (WHERE p.account_id = v_account.nostro_account_id), 0),
+           coalesce(sum(p.net_minor) FILTER (WHERE p.account_id = v_account.transit_account_id), 0),
            (SELECT coalesce(sum(o.amount_minor), 0) FROM recon.open_item o
              WHERE o.run_id = p_run_id AND o.bank_account_id = p_bank_account_id),
            p_body
-      FROM (SELECT p.account_id, p.amount_minor,
-                   coalesce(s.closing_date, a.closing_date, p.effective_date) AS as_of_date
-              FROM ledger.account_posting p
-              LEFT JOIN (SELECT u.posting_id, k.closing_date
-                           FROM recon.statement_booking k JOIN recon.statement_line l USING (statement_id),
-                                unnest(ARRAY[l.n_posting_id, l.t_posting_id]) u (posting_id)
-                          WHERE k.bank_account_id = p_bank_account_id) s USING (posting_id)
-              LEFT JOIN (SELECT r.posting_id, k.closing_date FROM recon.routine_posting r
-                           JOIN recon.statement_line l ON l.t_posting_id = r.line_posting_id
-                           JOIN recon.statement_booking k USING (statement_id)) a USING (posting_id)
-             WHERE p.account_id = ANY (ARRAY[v_account.nostro_account_id, v_account.transit_account_id])) p
-     WHERE p.as_of_date <= v_run.business_date
+      FROM recon.cash_at(v_run.book_id, v_run.business_date) p
         ON CONFLICT ON CONSTRAINT certificate_once DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;

@@ -341,7 +341,7 @@ def test_half_a_set_cannot_be_unmatched(world: World, bank: BankBook) -> None:
 
 def test_a_run_that_leaves_something_out_is_refused(world: World, bank: BankBook) -> None:
     cleared(world, bank)
-    error = refused(world.app, "SELECT recon.publish_run(1, '2026-11-02', 'x', 'x', 0, 0)")
+    error = refused(world.app, "SELECT recon.publish_run(1, '2026-11-02', 'x', 'x', 0, 0, NULL)")
     assert isinstance(error, ReconCheckError)
     assert error.constraint == "run_conserves"
 

@@ -15,6 +15,7 @@ def upgrade() -> None:
         "020_rules.sql",
         "030_ingest.sql",
         "040_routine.sql",
+        "048_known_cash.sql",
         "050_run.sql",
         "060_certificate.sql",
         "070_views.sql",
