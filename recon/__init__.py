@@ -5,6 +5,7 @@ check_files                     read and prove without booking
 lines_to_parquet                statement lines as Parquet, without booking
 reconcile                       clear, classify, publish, certify: one business day
 trace, bank_entries             from a posting to the bank statement and back
+intraday_report                 what banks announced during the day, and what the booked statement has replaced
 run_report, breaks_list, break_show, break_explain
 assign_break, note_break, resolve_break, reopen_break          the life of a break
 propose, approve_proposal, end_proposal, post_routine_breaks    what closes it, with a second person or by policy
@@ -81,6 +82,7 @@ from recon.errors import (
     TraceUnknownError,
 )
 from recon.ingest import FileResult, IngestReport, StatementResult, arrived_files, ingest_files
+from recon.intraday import Announced, Intraday, IntradayEntry, IntradayPosition, intraday_report
 from recon.lineage import BankEntry, Trace, TraceStep, bank_entries, trace
 from recon.lines import WrittenLines, lines_to_parquet
 from recon.material import Replay, RunRow, break_counterfactuals, list_runs, replay
@@ -119,6 +121,7 @@ __all__ = [
     "TEMPLATES",
     "AdjustmentError",
     "AgeBucket",
+    "Announced",
     "AuditSample",
     "BankEntry",
     "BoardRow",
@@ -151,6 +154,9 @@ __all__ = [
     "ImportedDecisions",
     "InFlight",
     "IngestReport",
+    "Intraday",
+    "IntradayEntry",
+    "IntradayPosition",
     "NoRunError",
     "OpenItemRow",
     "Plan",
@@ -206,6 +212,7 @@ __all__ = [
     "export_days",
     "import_decisions",
     "ingest_files",
+    "intraday_report",
     "lines_to_parquet",
     "list_runs",
     "note_break",

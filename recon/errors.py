@@ -161,6 +161,7 @@ register_constraint_errors(
         "audit_review_value": SignOffError,
         "run_once": ExclusiveLegError,
         "run_conserves": ReconCheckError,
+        "intraday_kind": FileRefusedError,
         "open_item_one_code": ReconCheckError,
         "certificate_residual": ReconCheckError,
         "certificate_statement": ReconCheckError,

@@ -30,7 +30,7 @@ from recon.formats import (
     read_statement_file,
     unpacked,
 )
-from recon.model import ProofReason, ProofState, Statement, StatementFile
+from recon.model import INTRADAY, ProofReason, ProofState, Statement, StatementFile
 from recon.pages import join_pages, waits_for_pages
 from recon.records import (
     Delivery,
@@ -38,6 +38,7 @@ from recon.records import (
     add_statement,
     closing_date_of,
     keep,
+    keep_intraday,
     log,
     quarantine,
     set_outcome,
@@ -308,6 +309,8 @@ def _record(delivery: Delivery, file_id: int, statement: Statement, account: Ban
     proof, fault = _own_proof(statement, account)
     statement_id = add_statement(delivery, file_id, kind, statement, account, proof)
     if not statement.is_end_of_day:
+        if kind in INTRADAY:
+            keep_intraday(delivery, file_id, statement_id, statement)
         return StatementResult(statement.id, account.code, closing, "informative", statement.row_count)
     if any(booked for _, booked in known):
         message = f"statement {statement.id} is booked and came again with other content; nothing of it is booked"

@@ -17,7 +17,8 @@ import polars as pl
 
 # Kinds of statements that may book; reports and notifications inform.
 END_OF_DAY: Final = frozenset({"camt.053", "mt940", "bai2"})
-OF_A_BANK: Final = END_OF_DAY | {"camt.052", "camt.054", "mt942", "bai2.intraday"}
+INTRADAY: Final = frozenset({"camt.052", "mt942", "bai2.intraday"})
+OF_A_BANK: Final = END_OF_DAY | INTRADAY | {"camt.054"}
 
 
 class EntryStatus(StrEnum):

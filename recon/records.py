@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ledger import Connection, transaction
 from recon.accounts import BankAccount
 from recon.model import ProofState, Statement, StatementFile
+from recon.staging import stage
 
 
 @dataclass(slots=True)
@@ -102,6 +103,13 @@ def add_statement(
     ).fetchone()
     assert row is not None
     return int(str(row[0]))
+
+
+def keep_intraday(delivery: Delivery, file_id: int, statement_id: int, statement: Statement) -> None:
+    """Keep the lines of an intraday report; they post nothing."""
+    lines = delivery.read[file_id].lines_of(statement)
+    stage(delivery.conn, "stage_line", lines.drop("statement_ordinal"))
+    delivery.conn.execute("SELECT recon.keep_intraday(%s)", (statement_id,))
 
 
 def add_finding(

@@ -23,6 +23,9 @@ CREATE TABLE statement (book VARCHAR, bank_account VARCHAR, currency VARCHAR, ki
 CREATE TABLE statement_line (bank_account VARCHAR, stmt_id VARCHAR, line_ordinal INTEGER, detail_ordinal INTEGER, booking_date DATE,
     amount_minor BIGINT, currency VARCHAR, account_servicer_ref VARCHAR, end_to_end_id VARCHAR, file_name VARCHAR, source_line INTEGER,
     n_posting_id BIGINT, t_posting_id BIGINT);
+CREATE TABLE intraday_entry (book VARCHAR, bank_account VARCHAR, entry_date DATE, status VARCHAR, amount_minor BIGINT, currency VARCHAR,
+    account_servicer_ref VARCHAR, end_to_end_id VARCHAR, party_name VARCHAR, kind VARCHAR, report VARCHAR, state VARCHAR,
+    replaced_by VARCHAR, replaced_by_line INTEGER);
 CREATE TABLE cleared_leg (match_set_id BIGINT, business_date DATE, rule VARCHAR, rule_version INTEGER, is_routine BOOLEAN,
     posting_id BIGINT, amount_minor BIGINT);
 CREATE TABLE run (book VARCHAR, run_id BIGINT, business_date DATE, item_count INTEGER, input_sha256 VARCHAR);

@@ -40,6 +40,12 @@ SELECT l.bank_account, l.stmt_id, l.line_ordinal, l.detail_ordinal, l.booking_da
        l.end_to_end_id, l.file_name, l.source_line, l.n_posting_id, l.t_posting_id
   FROM recon.lineage l ORDER BY l.bank_account, l.stmt_id, l.line_ordinal, l.detail_ordinal, l.t_posting_id
 
+-- table: intraday_entry
+SELECT k.name AS book, e.bank_account, e.entry_date, e.status, e.amount_minor, e.currency, e.account_servicer_ref, e.end_to_end_id,
+       e.party_name, e.kind, e.report, e.state, e.replaced_by, e.replaced_by_line
+  FROM recon.intraday_entry e JOIN ledger.book k USING (book_id)
+ ORDER BY e.bank_account, e.entry_date, e.statement_id, e.line_ordinal, e.detail_ordinal
+
 -- table: cleared_leg
 SELECT c.match_set_id, r.business_date, c.rule, c.rule_version, c.is_routine, c.posting_id, c.amount_minor
   FROM recon.cleared_set c JOIN recon.run r USING (run_id) ORDER BY c.posting_id

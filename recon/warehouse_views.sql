@@ -64,6 +64,10 @@ CREATE VIEW statement_status AS
 SELECT * FROM statement ORDER BY book, bank_account, kind, closing_date, stmt_id, file_sha256;
 COMMENT ON VIEW statement_status IS 'Every statement: proven, booked, and what is wrong with it.';
 
+CREATE VIEW intraday AS
+SELECT * FROM intraday_entry ORDER BY ALL;
+COMMENT ON VIEW intraday IS 'What banks announced during the day, each entry once: announced, replaced by a booked line, or missing in the statement.';
+
 CREATE VIEW trial_balance AS
 SELECT a.book, a.account, a.type, a.currency, money(a.normal_side * coalesce(sum(p.amount_minor), 0), a.exponent) AS balance,
        coalesce(sum(p.amount_minor), 0)::BIGINT AS posted_minor

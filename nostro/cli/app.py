@@ -21,6 +21,7 @@ from nostro.cli import (
     exports,
     fx,
     history,
+    intraday,
     payees,
     recon_runs,
     reconciliation,
@@ -60,6 +61,7 @@ breaks.register(app)
 break_rules.register(app)
 sign_off.register(app)
 recon_runs.register(app)
+intraday.register(app)
 exports.register(app)
 events.register(app)
 fx.register(app)

@@ -143,7 +143,8 @@ $$;
 
 -- The run that a run for this day goes on from: the last of the last day up to it. None: everything is read.
 CREATE FUNCTION recon.run_before(p_book_id int, p_date date) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
     SELECT r.run_id FROM recon.run r WHERE r.book_id = p_book_id AND r.business_date <= p_date
      ORDER BY r.business_date DESC, r.run_id DESC LIMIT 1
 $$;

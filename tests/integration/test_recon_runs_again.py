@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import recon.matching.rules
@@ -22,6 +23,7 @@ from recon import (
     run_diff,
     unmatch_set,
 )
+from recon.matching import SET_SCHEMA, Cascade
 from tests.recon_world import ACCOUNT, BankBook, Line
 from tests.settlement_world import DAY, PayeeRow, World, make_world
 
@@ -138,6 +140,29 @@ def test_other_rules_are_the_cause(world: World, bank: BankBook, monkeypatch: py
     assert not diff.is_same_rules
     assert {change.cause for change in diff.changes} == {Cause.RULE}
     assert replay(world.app, book_id=world.book_id, run_id=first.run_id).differences != ()
+
+
+def test_other_code_is_the_cause(world: World, bank: BankBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older program with the same rules published run A: it could not clear."""
+    e2e = paid(world)
+    bank.ingest(bank.statement([Line(amount_minor=-10_000, ref="B1", end_to_end_id=e2e["P1"])]))
+
+    def clears_nothing(items: pl.DataFrame, **_: object) -> Cascade:
+        return Cascade(pl.DataFrame(schema=SET_SCHEMA), items, (0, 0))
+
+    with monkeypatch.context() as old:
+        old.setattr("recon.deciding.clear", clears_nothing)
+        for module in ("recon.runs", "recon.material"):
+            old.setattr(f"{module}.code_sha256", lambda: "0" * 64)
+        first = bank.reconcile()
+    second = bank.reconcile()
+    diff = run_diff(world.app, book_id=world.book_id, run_a=first.run_id, run_b=second.run_id)
+    assert (diff.is_same_rules, diff.is_same_code) == (True, False)
+    assert {(change.reference, change.cause) for change in diff.changes} == {
+        ("B1", Cause.CODE),
+        (e2e["P1"], Cause.CODE),
+    }
+    assert all("cleared by exact-end-to-end" in change.after for change in diff.changes)
 
 
 def test_what_would_close_a_break_is_proved_by_the_rules(world: World, bank: BankBook) -> None:

@@ -32,6 +32,7 @@ REVISIONS = (
     "0041",
     "0047",
     "0048",
+    "0049",
 )
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,
