@@ -26,7 +26,6 @@ from recon.errors import ReconCheckError
 from recon.matching.cascade import declare_rules, load_sets, refuse_other_count, run_rules
 from recon.matching.coding import code_groups, taxonomy_digest_parts
 from recon.matching.engine import Engine
-from recon.matching.first_sets import SetFiles, merged_digests
 from recon.matching.items import Tolerances
 from recon.matching.rules import MARGIN, RULES, declared_rules, rules_sha256
 
@@ -198,7 +197,8 @@ def _signed(manifest: Mapping[str, Any]) -> str:
 
 def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
     """The steps. What no later step waits for goes on beside them, when there is a second thread for it."""
-    from recon.matching.crosscheck import exact_keys  # loads numpy, which most commands do not need
+    from recon.matching.crosscheck import exact_keys  # these load numpy and pyarrow, which most commands do not need
+    from recon.matching.first_sets import SetFiles, merged_digests
 
     declare_rules(engine)
     files = SetFiles(out)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
 from recon.errors import FileRefusedError
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
@@ -25,6 +24,7 @@ from recon.matching.rules import rule_sql
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
 GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
 
