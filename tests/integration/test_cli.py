@@ -66,6 +66,7 @@ ELSEWHERE = (
                 "recon batch",  # files only, no books
                 "recon diff",
                 "recon identity",
+                "recon intraday",  # tests/integration/test_recon_intraday.py
                 "recon late",  # files only, no books
                 "recon replay",
                 "recon rerun",

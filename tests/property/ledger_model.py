@@ -131,6 +131,8 @@ class Model:
             faults.update(trial._faults(key, entry, approver))
             if len(entry.legs) < 2 and faults:  # a row too few is seen before its key is
                 faults.add("entry_posting_count")
+            if any(amount == 0 for _, amount in entry.legs) and faults:  # and so is a row of nothing
+                faults.add("posting_amount_not_zero")
             trial.entries.setdefault(key, entry)
         refuse(*faults, *trial._limits())
         new = [key not in self.entries and key not in [k for k, _ in batch[:n]] for n, (key, _) in enumerate(batch)]
