@@ -40,6 +40,7 @@ OTHER_CALLERS = (1, 8, 256)
 CLIENTS_MAX = 180  # of pgbench: each takes a connection of the server's 200; callers of the batcher do not
 _SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 _DAY = date(2026, 11, 2)
+_RATE_MAX = 40_000  # entries a second that no machine of this size posts one by one
 _HOT, _FUNDING = "liabilities:bench:hot", "assets:bench:funding"
 _REFERENCE = "nostro_bench_tpcb"
 
@@ -159,12 +160,12 @@ class _Ours:
     def coroutines(self, callers: int, seconds: float, *, hot: bool) -> Load:
         """So many coroutines post single entries for so long."""
         waits_s: list[float] = []
+        ready = self._entries(seconds, hot)
         with Batcher(self._database.app) as batcher:
 
             async def call(end_s: float) -> None:
-                pick = random.Random(uuid.uuid4().int)
                 while time.perf_counter() < end_s:
-                    one = self._entry(pick, hot)
+                    one = ready.pop()
                     start = time.perf_counter()
                     posted = await batcher.post_async(one, book_id=self._book)
                     waits_s.append(time.perf_counter() - start)
@@ -183,14 +184,15 @@ class _Ours:
         stop, gate = threading.Event(), threading.Barrier(callers + 1)
         waits_s: list[list[float]] = [[] for _ in range(callers)]
         failures: list[BaseException] = []
+        ready = self._entries(seconds, hot)
         with Batcher(self._database.app) as batcher:
 
             def call(number: int) -> None:
-                pick, waited_s = random.Random(uuid.uuid4().int), waits_s[number]
+                waited_s = waits_s[number]
                 gate.wait()
                 try:
                     while not stop.is_set():
-                        one = self._entry(pick, hot)
+                        one = ready.pop()
                         start = time.perf_counter()
                         posted = batcher.post(one, book_id=self._book)
                         waited_s.append(time.perf_counter() - start)
@@ -212,6 +214,11 @@ class _Ours:
                 raise failures[0]
             mean_batch = batcher.entries / batcher.batches
         return Load.of([wait for mine in waits_s for wait in mine], elapsed_s, mean_batch)
+
+    def _entries(self, seconds: float, hot: bool) -> list[NewEntry]:
+        """More than can be posted in that time, made before the clock starts: callers have theirs ready."""
+        pick = random.Random(uuid.uuid4().int)
+        return [self._entry(pick, hot) for _ in range(round(seconds * _RATE_MAX))]
 
     def _entry(self, pick: random.Random, hot: bool) -> NewEntry:
         amount = pick.randrange(1, 1_000)

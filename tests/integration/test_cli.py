@@ -66,7 +66,6 @@ ELSEWHERE = (
                 "recon batch",  # files only, no books
                 "recon diff",
                 "recon identity",
-                "recon intraday",  # tests/integration/test_recon_intraday.py
                 "recon late",  # files only, no books
                 "recon replay",
                 "recon rerun",
@@ -229,6 +228,7 @@ def tell_everything(program: Program) -> Story:
     tell("close-period", TUESDAY, "--as", "bob", turn="override")
     tell("export", "duckdb")
     tell("export", "days", "--to", story.program.home / "days")
+    tell("recon", "intraday")
     tell("verify")
     tell("doctor")
     return story
