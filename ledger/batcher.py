@@ -76,7 +76,7 @@ class Batcher:
         connections: int = 2,
         max_batch: int = 256,
         max_waiting: int = 10_000,
-        linger_s: float = 0.001,
+        linger_s: float = 0.0,
         patience_s: float = 30.0,
     ) -> None:
         if min(connections, max_batch, max_waiting) < 1 or linger_s < 0 or patience_s < 0:
