@@ -22,10 +22,10 @@ from nostro.database import Database
 
 BATCH_SIZES = (1, 100, 8_190, 50_000)
 CONNECTIONS = (1, 2)
-BEST = Shape(BATCH_SIZES[-1], 2)  # while one connection waits for its flush or a balance row, the other works
+HEADLINE = Shape(BATCH_SIZES[-1], 2)  # while one connection waits for its flush or a balance row, the other works
 MANY = 8  # connections that meet on a hot account
 GROWTH_STEP = 1_000_000
-_SHARE = 4  # other shapes than the best take a quarter of the entries
+_SHARE = 4  # other shapes take a quarter of the entries
 _SLOW_BATCHES = 400  # a batch of one or a hundred is bound by the disk's flush; so many tell its rate
 _PIECE = 100_000  # entries that are made in memory at a time
 _REFERENCE = (
@@ -46,8 +46,8 @@ def shapes() -> tuple[Shape, ...]:
     hot = [Shape(100, MANY, Spread.ONE_HOT, hot_mode=mode) for mode in AccountMode]
     sizes = [Shape(batch, connections) for batch in reversed(BATCH_SIZES) for connections in CONNECTIONS]
     return (
-        BEST,
-        *(shape for shape in sizes if shape != BEST),
+        HEADLINE,
+        *(shape for shape in sizes if shape != HEADLINE),
         Shape(large, 3),
         Shape(large, 2, keys=Keys.TIME_ORDERED),
         Shape(large, 2, Spread.ZIPF),
@@ -60,8 +60,8 @@ def shapes() -> tuple[Shape, ...]:
 def run(*, entries: int, repeats: int, advance: Advance = _quiet) -> BenchResult:
     """Measure on a throw-away embedded server with the settings of a real deployment.
 
-    ``entries`` a turn of the best shape (a quarter for others, fewer for the smallest batches), ``repeats`` turns of
-    each shape, three at least. All in one book, which grows: so the best shape comes first.
+    ``entries`` a turn of the headline shape (a quarter for others, fewer for the smallest batches), ``repeats`` turns
+    of each shape, three at least. All in one book, which grows: so the headline comes first.
     """
     with throw_away(wal_files=max(4, min(64, entries // 12_000))) as database:
         return run_on(database, entries=entries, repeats=repeats, advance=advance)
@@ -76,7 +76,7 @@ def run_on(database: Database, *, entries: int, repeats: int, advance: Advance =
     load.post(Shape(BATCH_SIZES[-1], 1), min(entries, 20_000))  # warm: plans, first pages of every table
     load.copy(min(entries, 20_000))
     for done, shape in enumerate(measured):
-        size = entries if shape == BEST else max(entries // _SHARE, 1)
+        size = entries if shape == HEADLINE else max(entries // _SHARE, 1)
         for number in range(rounds):
             reference.append(load.copy(size))
             rates[shape].append(load.post(shape, min(size, shape.batch * shape.connections * _SLOW_BATCHES)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from benchmarks.posting import BEST, run_on, shapes
+from benchmarks.posting import HEADLINE, run_on, shapes
 from ledger import verify
 from nostro.database import Database
 from tests.ledger_books import fresh_database
@@ -25,7 +25,7 @@ def test_a_small_round_of_every_shape(template: Database) -> None:
     assert {shape.name for shape in shapes()} <= set(said)
     assert {"bytes_per_entry", "wal_bytes_per_entry", "time_ordered_bytes_per_entry", "best_batch"} <= set(said)
     assert result.ratio > 0
-    sizes = {shape: 200 if shape == BEST else 50 for shape in shapes()}
+    sizes = {shape: 200 if shape == HEADLINE else 50 for shape in shapes()}
     shared = sum(size // shape.connections * shape.connections for shape, size in sizes.items())  # even shares
     assert int(str(row[1])) == 200 + 3 * shared + 2 * 50
     assert {"fsync", "synchronous_commit"} <= set(dict(result.settings))  # the answer says how durable it was

@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -142,3 +144,16 @@ def test_json_carries_every_value_exactly() -> None:
         "nested": {"at": "2026-11-02T12:00:00+00:00"},
         "nothing": None,
     }
+
+
+def test_a_command_starts_without_the_slow_libraries() -> None:
+    """ADR 0013. Loaded for nothing, each costs every command more than most of them take."""
+    slow = {"asyncssh", "holidays", "numpy", "pandera", "pyarrow", "rapidfuzz", "scipy", "sqlalchemy"}
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, nostro.cli; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "nostro.cli.app" in told.stdout.split()
+    assert slow & set(told.stdout.split()) == set()
