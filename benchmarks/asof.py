@@ -165,17 +165,18 @@ def _buffers(conn: Connection, ids: list[int], middle: int) -> list[tuple[str, i
     found: dict[str, int] = {}
     dates = [_FIRST + timedelta(days=days) for days in (20, 100, 181, 250, 364)]
     accounts = {"hot": ids[:1], "scattered": ids[1:2], "uniform": ids[2 :: ACCOUNTS // 5]}
-    for whose in _WHOSE:
-        for account in accounts[whose]:
-            for seq, known in ((None, ""), (middle, "_known_then")):
-                for day in dates:
-                    for kind, query, cut in (
-                        ("balance", BALANCE, (account, day, seq)),
-                        ("page", PAGE_QUERY, (account, day, seq, PAGE)),
-                    ):
-                        conn.execute(query.encode(), cut)
-                        name = f"{kind}_{whose}{known}"
-                        found[name] = max(found.get(name, 0), _read(conn, query, cut))
+    asked = [
+        (f"{kind}_{whose}{known}", query, (account, day, seq, *limit))
+        for whose in _WHOSE
+        for account in accounts[whose]
+        for seq, known in ((None, ""), (middle, "_known_then"))
+        for day in dates
+        for kind, query, limit in (("balance", BALANCE, ()), ("page", PAGE_QUERY, (PAGE,)))
+    ]
+    for _, query, cut in asked:  # so that the session knows the catalogue, and has planned whatever they need
+        conn.execute(query.encode(), cut)
+    for name, query, cut in asked:
+        found[name] = max(found.get(name, 0), _read(conn, query, cut))
     conn.rollback()
     return sorted(found.items())
 

@@ -24,7 +24,7 @@ _EXPLAIN = b"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) "
 
 # The values that the functions' variables have, found as they find them; p_seq NULL: all that is known.
 _RUNS = """
-SELECT coalesce(max(high_batch_id), 0), max(high_date), (array_agg(level ORDER BY last_seq))[1],
+SELECT coalesce(max(high_batch_id), 0), (array_agg(level ORDER BY last_seq))[1],
        (array_agg(last_seq ORDER BY last_seq DESC) FILTER (WHERE low_date <= %(day)s AND high_date > %(day)s))[1],
        (array_agg(level ORDER BY last_seq DESC) FILTER (WHERE low_date <= %(day)s AND high_date > %(day)s))[1],
        count(*)
@@ -34,9 +34,8 @@ _CEILING = (
     "SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= %(seq)s::bigint ORDER BY last_seq LIMIT 1"
 )
 _LAST_DAY = """
-SELECT coalesce(greatest(%(high_date)s::date, max(effective_date)), 'infinity') FROM ledger.account_posting
- WHERE account_id = %(account)s AND batch_id > %(high)s::bigint AND posting_id >= (%(high)s::bigint + 1) << 20
-   AND batch_id < coalesce(%(ceiling)s::bigint, 8796093022207)
+SELECT furthest_date FROM ledger.rollup_run
+ WHERE account_id = %(account)s AND level = 0 AND last_seq >= %(seq)s::bigint ORDER BY last_seq LIMIT 1
 """
 _TYPES = {
     "p_account_id": "int", "p_from": "date", "p_to": "date", "p_limit": "int", "p_known_seq": "bigint",
@@ -83,10 +82,9 @@ def _question(conn: Connection, kind: str, account: int, day: date, seq: int | N
     known = "" if seq is None else f", known at sequence {seq:,}"
     runs = conn.execute(_RUNS.encode(), {"account": account, "day": day, "seq": seq}).fetchone()
     assert runs is not None
-    high, high_date, level, run_seq, run_level, count = runs
+    high, level, run_seq, run_level, count = runs
     ceiling = (conn.execute(_CEILING.encode(), {"seq": seq}).fetchone() or (None,))[0]
-    cut = {"account": account, "high": high, "high_date": high_date, "ceiling": ceiling}
-    last = None if seq is None else (conn.execute(_LAST_DAY.encode(), cut).fetchone() or (None,))[0]
+    last = (conn.execute(_LAST_DAY.encode(), {"account": account, "seq": seq}).fetchone() or (None,))[0]
     values = {
         "p_account_id": account, "p_from": day, "p_to": "infinity", "p_limit": limit, "p_known_seq": seq,
         "v_as_of": day, "v_high": high, "v_ceiling": ceiling, "v_level": level, "v_done": 0,

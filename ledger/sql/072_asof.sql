@@ -43,11 +43,12 @@ CREATE TABLE ledger.rollup_run (
     posting_count bigint   NOT NULL,
     low_date      date     NOT NULL,
     high_date     date     NOT NULL,
+    furthest_date date     NOT NULL,
     net_minor     numeric  NOT NULL,
     PRIMARY KEY (account_id, level, last_seq)
 );
 COMMENT ON TABLE ledger.rollup_run IS
-    'Postings of an account in a range of knowledge order: (last run of this level, last_seq]. Level 0 from postings, each next from eight of the one below.';
+    'Postings of an account in a range of knowledge order: (last run of this level, last_seq]. Level 0 from postings, each next from eight of the one below. furthest_date: the latest day of this run and of all before it.';
 
 CREATE TABLE ledger.rollup (
     account_id     int      NOT NULL,
@@ -108,9 +109,9 @@ BEGIN
       INTO v_look, v_overtaken FROM day WHERE hashint8(posting_id) & 15 = 0 OR posting_id < p_high_batch << 20;
 
     WITH due AS MATERIALIZED (
-        SELECT l.account_id, coalesce(r.run_no + 1, 0) AS run_no, coalesce(r.high_batch_id, 0) AS high_batch_id
+        SELECT l.account_id, coalesce(r.run_no + 1, 0) AS run_no, coalesce(r.high_batch_id, 0) AS high_batch_id, r.furthest_date
           FROM unnest(v_look) AS l (account_id)
-          LEFT JOIN LATERAL (SELECT r.run_no, r.high_batch_id FROM ledger.rollup_run r WHERE r.account_id = l.account_id AND r.level = 0
+          LEFT JOIN LATERAL (SELECT r.run_no, r.high_batch_id, r.furthest_date FROM ledger.rollup_run r WHERE r.account_id = l.account_id AND r.level = 0
                               ORDER BY r.last_seq DESC LIMIT 1) r ON true
          CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
                SELECT FROM ledger.account_posting p WHERE p.account_id = l.account_id AND p.batch_id > coalesce(r.high_batch_id, 0)
@@ -133,9 +134,10 @@ BEGIN
     day AS MATERIALIZED (
         SELECT account_id, run_no, effective_date, count(*) AS n, sum(amount_minor) AS net FROM new GROUP BY 1, 2, 3),
     run AS (
-        INSERT INTO ledger.rollup_run (account_id, level, last_seq, run_no, high_batch_id, posting_count, low_date, high_date, net_minor)
-        SELECT account_id, 0, p_through_seq, run_no, v_high, sum(n), min(effective_date), max(effective_date), sum(net)
-          FROM day GROUP BY account_id, run_no ORDER BY account_id
+        INSERT INTO ledger.rollup_run (account_id, level, last_seq, run_no, high_batch_id, posting_count, low_date, high_date, furthest_date, net_minor)
+        SELECT account_id, 0, p_through_seq, run_no, v_high, sum(n), min(effective_date), max(effective_date),
+               greatest(max(effective_date), min(d.furthest_date)), sum(net)
+          FROM day JOIN due d USING (account_id, run_no) GROUP BY account_id, run_no ORDER BY account_id
         RETURNING account_id, run_no),
     through AS (
         INSERT INTO ledger.rollup (account_id, level, last_seq, effective_date, posting_count, net_minor)
@@ -145,7 +147,7 @@ BEGIN
 
     WHILE v_full IS NOT NULL LOOP  -- accounts whose eighth run of the level this was
         WITH part AS MATERIALIZED (
-            SELECT f.account_id, coalesce(u.run_no + 1, 0) AS run_no, r.last_seq
+            SELECT f.account_id, coalesce(u.run_no + 1, 0) AS run_no, r.last_seq, r.furthest_date
               FROM unnest(v_full) AS f (account_id)
               LEFT JOIN LATERAL (SELECT u.last_seq, u.run_no FROM ledger.rollup_run u
                                   WHERE u.account_id = f.account_id AND u.level = v_level + 1 ORDER BY u.last_seq DESC LIMIT 1) u ON true
@@ -158,8 +160,9 @@ BEGIN
                     WINDOW w AS (PARTITION BY p.account_id, p.last_seq ORDER BY r.effective_date)) g
              GROUP BY 1, 2, 3),
         run AS (
-            INSERT INTO ledger.rollup_run (account_id, level, last_seq, run_no, high_batch_id, posting_count, low_date, high_date, net_minor)
-            SELECT account_id, v_level + 1, p_through_seq, run_no, v_high, sum(n), min(effective_date), max(effective_date), sum(net)
+            INSERT INTO ledger.rollup_run (account_id, level, last_seq, run_no, high_batch_id, posting_count, low_date, high_date, furthest_date, net_minor)
+            SELECT account_id, v_level + 1, p_through_seq, run_no, v_high, sum(n), min(effective_date), max(effective_date),
+                   (SELECT max(p.furthest_date) FROM part p WHERE p.account_id = day.account_id), sum(net)
               FROM day GROUP BY account_id, run_no ORDER BY account_id
             RETURNING account_id, run_no),
         through AS (
@@ -279,34 +282,23 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- A page of an account's postings in effective order: from a date on, after a posting of that date (NULL: all of it).
--- As known at a point, it looks no further than the last day known then.
+-- As known at a point, it looks no further than the account's postings reach in the first run that holds all known then.
 CREATE FUNCTION ledger.statement_page(p_account_id int, p_from date, p_after_posting_id bigint, p_to date, p_known_seq bigint, p_limit int)
 RETURNS TABLE (posting_id bigint, effective_date date, amount_minor bigint, idempotency_key text, description text, reference text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     v_tail bigint[] := ledger.tail_batches(p_known_seq);
     v_after bigint := coalesce(p_after_posting_id, -1);
     v_upto bigint := coalesce(p_known_seq, 9223372036854775807);
-    v_ceiling bigint; v_high bigint; v_last date := p_to; v_known bigint; v_seen bigint;
+    v_ceiling bigint; v_last date := p_to;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM ledger.account x WHERE x.account_id = p_account_id));
     IF p_known_seq IS NOT NULL THEN
         v_ceiling := (SELECT high_batch_id + 1 FROM ledger.rollup_step WHERE last_seq >= p_known_seq ORDER BY last_seq LIMIT 1);
-        -- Most pages are full within the next few postings. Only where most are not known then is it worth asking how far
-        -- the known ones reach, so that a page past their end does not read every later posting.
-        SELECT count(*) FILTER (WHERE n.step_seq <= v_upto AND n.posting_id < coalesce(v_ceiling << 20, 9223372036854775807)), count(*)
-          INTO v_known, v_seen
-          FROM (SELECT d.step_seq, d.posting_id FROM ledger.posting_day d
-                 WHERE d.account_id = p_account_id AND (d.effective_date, d.posting_id) > (p_from, v_after) AND d.effective_date <= p_to
-                 ORDER BY d.effective_date, d.posting_id LIMIT 3 * p_limit) n;
-        IF v_known < p_limit AND v_seen = 3 * p_limit THEN
-            SELECT max(high_date), coalesce(max(high_batch_id), 0) INTO v_last, v_high FROM ledger.live_runs(p_account_id, p_known_seq);
-            v_last := least(p_to, greatest(v_last, (SELECT max(p.effective_date) FROM ledger.account_posting p
-                WHERE p.account_id = p_account_id AND p.batch_id > v_high AND p.posting_id >= (v_high + 1) << 20
-                  AND p.batch_id < coalesce(v_ceiling, 8796093022207) AND p.posting_id < coalesce(v_ceiling, 8796093022207) << 20)));
-        END IF;
+        v_last := least(p_to, (SELECT r.furthest_date FROM ledger.rollup_run r
+            WHERE r.account_id = p_account_id AND r.level = 0 AND r.last_seq >= p_known_seq ORDER BY r.last_seq LIMIT 1));
     END IF;
     RETURN QUERY
     WITH page AS MATERIALIZED (
@@ -385,10 +377,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         UNION ALL
         SELECT r.account_id, format('level %s through %s', r.level, r.last_seq), 'the run is not what its days and its step say'
           FROM run r
-          LEFT JOIN (SELECT account_id, level, last_seq, sum(n) AS n, sum(net) AS net, min(effective_date) AS low, max(effective_date) AS high
+          LEFT JOIN (SELECT account_id, level, last_seq, sum(n) AS n, sum(net) AS net, min(effective_date) AS low, max(effective_date) AS high,
+                            max(max(effective_date)) OVER (PARTITION BY account_id, level ORDER BY last_seq) AS furthest
                        FROM held GROUP BY 1, 2, 3) h USING (account_id, level, last_seq)
           LEFT JOIN ledger.rollup_step t USING (last_seq)
-         WHERE (r.posting_count, r.net_minor, r.low_date, r.high_date, r.high_batch_id) IS DISTINCT FROM (h.n, h.net, h.low, h.high, t.high_batch_id)
+         WHERE (r.posting_count, r.net_minor, r.low_date, r.high_date, r.furthest_date, r.high_batch_id) IS DISTINCT FROM (h.n, h.net, h.low, h.high, h.furthest, t.high_batch_id)
         UNION ALL
         SELECT account_id, format('%s', effective_date),
                format('%s postings by day, %s in the books, or not the same', coalesce(d.n, 0), coalesce(f.n, 0))

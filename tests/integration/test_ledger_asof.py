@@ -222,7 +222,12 @@ def test_what_is_derived_is_compared_with_the_postings(history: tuple[Connection
             "posting_count = posting_count + 1",
             "effective_date = effective_date - 99",
         ),
-        "rollup_run": ("net_minor = net_minor + 1", "high_date = high_date + 1", "high_batch_id = 0"),
+        "rollup_run": (
+            "net_minor = net_minor + 1",
+            "high_date = high_date + 1",
+            "furthest_date = furthest_date + 1",
+            "high_batch_id = 0",
+        ),
         "rollup_step": ("high_batch_id = high_batch_id - 1",),
     }
     with books.db.owner() as owner:
