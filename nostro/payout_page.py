@@ -35,6 +35,7 @@ _GROUP = 4  # signs of an IBAN written together
 _STATES = {
     "reconciled": "paid; the bank's statement shows it",
     "executed": "executed by the bank",
+    "returning": "paid; the receiving bank announced that it sends it back",
     "rejected": "rejected by the bank; the amount is owed again",
     "returned": "came back from the receiving bank; the amount is owed again",
     "partly_returned": "paid; a part came back from the receiving bank and is owed again",

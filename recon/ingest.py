@@ -230,8 +230,10 @@ def _tell_settlement(
     """What a notification or an intraday report says of our own payments; it posts nothing."""
     lines: list[BookedLine] = []
     for statement, account in placed:
-        booked = parsed.lines_of(statement).filter((pl.col("status") == "BOOK") & ~pl.col("is_reversal"))
-        named = booked.select("end_to_end_id", "uetr", "payment_information_id", "amount_minor").iter_rows()
+        is_told = ~pl.col("is_reversal") | pl.col("return_reason").is_not_null()
+        booked = parsed.lines_of(statement).filter((pl.col("status") == "BOOK") & is_told)
+        columns = ("end_to_end_id", "uetr", "payment_information_id", "amount_minor", "return_reason")
+        named = booked.select(columns).iter_rows()
         lines += [
             BookedLine(
                 bank_account_id=account.bank_account_id,
@@ -239,8 +241,9 @@ def _tell_settlement(
                 uetr=uetr,
                 payment_information_id=batch,
                 amount_minor=-amount,
+                return_reason=reason,
             )
-            for e2e, uetr, batch, amount in named
+            for e2e, uetr, batch, amount, reason in named
             if e2e or uetr or batch
         ]
     if lines:

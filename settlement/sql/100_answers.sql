@@ -243,7 +243,8 @@ BEGIN
             UNION ALL
             SELECT NULL, f.code, f.reason, NULL, NULL, NULL, f.n
               FROM unnest(p_file_codes, p_file_reasons) WITH ORDINALITY AS f (code, reason, n)) g
-     WHERE p_kind <> 'status' OR EXISTS (SELECT FROM settlement.status_code c WHERE c.code = g.code AND c.noted)
+     WHERE CASE p_kind WHEN 'status' THEN EXISTS (SELECT FROM settlement.status_code c WHERE c.code = g.code AND c.noted)
+                       WHEN 'return' THEN g.code = 'RTRN' ELSE true END
      ORDER BY g.instruction_id, g.code, g.date DESC NULLS LAST, g.n;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
@@ -277,8 +278,8 @@ $$;
 
 -- Takes in one answer of a bank: keeps its bytes, applies it, keeps what could not be applied.
 -- The same bytes again change nothing. p_findings are the reader's (an unreadable file has nothing else).
--- p_kind: a status report moves payments; a return (pacs.004) or an answer to a recall (camt.029) is only noted,
--- because a statement is what proves cash.
+-- p_kind: an answer to a recall (camt.029) is only noted; everything else moves payments. A return on its way (RTRN, of a
+-- pacs.004, camt.054 or camt.052) is noted and proves that the payment was executed; a statement is what books it.
 CREATE FUNCTION settlement.receive_answer(
     p_book_id int, p_bank text, p_kind text, p_name text, p_content bytea, p_effective date, p_original_msg_id text,
     p_covering_status text, p_covering_reason text, p_file_codes text[], p_file_reasons text[],
@@ -293,6 +294,7 @@ DECLARE
     v_file   record;
     v_done   record;
     v_batch  record;
+    v_moves  record;
     v_state  text;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
@@ -346,20 +348,23 @@ BEGIN
              WHERE v_file.is_named
                 OR EXISTS (SELECT FROM settlement.payment_batch b
                             WHERE b.file_id = v_file.file_id AND b.payment_information_id = l.id);
-            IF p_kind IN ('pacs.004', 'camt.029') THEN
-                PERFORM settlement.note_answers(CASE p_kind WHEN 'pacs.004' THEN 'return' ELSE 'recall' END,
-                            v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids, v_done.uetrs,
-                            v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
-                IF p_kind = 'camt.029' THEN
-                    PERFORM settlement.answer_recall(v_file.file_id, message_id, v_batch.ids, v_batch.statuses, v_batch.reasons,
-                                cardinality(p_end_to_end_ids) = 0 AND v_file.is_named, p_covering_status, p_covering_reason);
-                END IF;
+            IF p_kind = 'camt.029' THEN
+                PERFORM settlement.note_answers('recall', v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids,
+                            v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
+                PERFORM settlement.answer_recall(v_file.file_id, message_id, v_batch.ids, v_batch.statuses, v_batch.reasons,
+                            cardinality(p_end_to_end_ids) = 0 AND v_file.is_named, p_covering_status, p_covering_reason);
                 CONTINUE;
             END IF;
+            -- What comes back was executed: that much moves the payment, and tells where a file is that was in doubt.
+            PERFORM settlement.note_answers('return', v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids,
+                        v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
+            SELECT coalesce(array_agg(CASE l.status WHEN 'RTRN' THEN 'ACSC' ELSE l.status END ORDER BY l.n), '{}') AS statuses,
+                   coalesce(array_agg(CASE WHEN l.status IS DISTINCT FROM 'RTRN' THEN l.reason END ORDER BY l.n), '{}') AS reasons
+              INTO v_moves FROM unnest(v_done.statuses, v_done.reasons) WITH ORDINALITY AS l (status, reason, n);
             SELECT receive_answer.changed + a.changed, receive_answer.rejected + a.rejected INTO changed, rejected
               FROM settlement.apply_statuses(v_file.file_id, message_id, p_effective,
                        CASE WHEN v_file.is_named THEN p_covering_status END, p_covering_reason, v_batch.ids, v_batch.statuses,
-                       v_batch.reasons, v_done.end_to_end_ids, v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts) a;
+                       v_batch.reasons, v_done.end_to_end_ids, v_done.uetrs, v_moves.statuses, v_moves.reasons, v_done.texts) a;
             PERFORM settlement.note_answers('status', v_file.file_id, message_id, p_file_codes, p_file_reasons,
                         v_done.end_to_end_ids, v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts,
                         v_done.dates, v_done.amounts);

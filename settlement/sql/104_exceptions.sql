@@ -146,6 +146,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION settlement.decide_dispute IS 'What an approver found out about a disputed payment.';
 
+-- What a bank said is coming back (pacs.004, camt.054, camt.052), whichever said it last, until a statement books it.
+CREATE VIEW settlement.return_announced AS
+SELECT DISTINCT ON (n.instruction_id) n.instruction_id, m.recorded_at AS announced_at, n.reason_code, n.amount_minor, n.message_id
+  FROM settlement.answer_note n
+  JOIN settlement.message_received m USING (message_id)
+ WHERE n.kind = 'return'
+   AND NOT EXISTS (SELECT FROM settlement.reopening r
+                    WHERE r.instruction_id = n.instruction_id AND r.amount_minor >= coalesce(n.amount_minor, 0))
+ ORDER BY n.instruction_id, n.note_id DESC;
+COMMENT ON VIEW settlement.return_announced IS 'Payments of which a bank announced a return that no statement has booked yet.';
+GRANT SELECT ON settlement.return_announced TO :app, :analyst;
+
 -- Everything that waits for a person on a day, most pressing first.
 -- held: came back, open again, not to be paid. disputed: executed and rejected. names: see doubtful_name.
 -- noted: the bank asks something. returning: a return was announced. recall: asked back, refused or not answered.
@@ -186,13 +198,9 @@ BEGIN
            AND f.state NOT IN ('executed', 'rejected', 'reconciled')
            AND (n.code = 'BLCK' OR coalesce(e.state, 'new') NOT IN ('executed', 'rejected', 'returned'))
          UNION ALL
-        SELECT 'returning', settlement.policy_of('return', n.reason_code), n.instruction_id, NULL, m.recorded_at::date,
+        SELECT 'returning', settlement.policy_of('return', n.reason_code), n.instruction_id, NULL, n.announced_at::date,
                n.reason_code, 'A return is announced; the statement will book it.', n.amount_minor
-          FROM settlement.answer_note n
-          JOIN settlement.message_received m USING (message_id)
-         WHERE n.kind = 'return'
-           AND NOT EXISTS (SELECT FROM settlement.reopening r
-                            WHERE r.instruction_id = n.instruction_id AND r.amount_minor >= coalesce(n.amount_minor, 0))
+          FROM settlement.return_announced n
          UNION ALL
         SELECT 'recall', 'human', q.instruction_id, NULL, q.requested_at::date, n.code,
                coalesce(o.meaning, CASE WHEN n.code IS NULL THEN 'Asked back; the bank has not answered.'

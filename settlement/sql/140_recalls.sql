@@ -144,9 +144,10 @@ CREATE VIEW settlement.payout AS
 SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.payee_name, i.payee_iban,
        b.code AS bank_account, c.code AS currency, c.exponent, r.business_date, i.execution_date,
        o.owed_minor, i.amount_minor, o.owed_minor - i.amount_minor AS remainder_minor,
-       CASE WHEN i.reopened_by IS NULL AND i.state NOT IN ('rejected', 'returned', 'cancelled', 'disputed')
-                 AND (SELECT q.state FROM settlement.recall q WHERE q.instruction_id = i.instruction_id) IN ('sent', 'accepted')
-            THEN 'recalled' ELSE i.state END AS state,
+       CASE WHEN i.reopened_by IS NOT NULL OR i.state IN ('rejected', 'returned', 'cancelled', 'disputed') THEN i.state
+            WHEN EXISTS (SELECT FROM settlement.return_announced a WHERE a.instruction_id = i.instruction_id) THEN 'returning'
+            WHEN (SELECT q.state FROM settlement.recall q WHERE q.instruction_id = i.instruction_id) IN ('sent', 'accepted') THEN 'recalled'
+            ELSE i.state END AS state,
        i.reason_code, i.msg_id, i.payment_information_id, i.file_id
   FROM settlement.instruction_current i
   JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
@@ -155,7 +156,7 @@ SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.pa
   JOIN ledger.currency c ON c.currency_id = i.currency_id
  WHERE i.transit_posting_id IS NOT NULL;
 COMMENT ON VIEW settlement.payout IS
-    'What each payee was paid by sealed instructions, and where each payment stands. recalled: the bank has our recall and has not said no.';
+    'What each payee was paid by sealed instructions, and where each payment stands. recalled: the bank has our recall and has not said no; returning: it announced that the money comes back.';
 
 -- Whether a payment in this state may be at the bank and can be asked back.
 CREATE FUNCTION settlement.is_recallable(p_state text) RETURNS boolean
