@@ -15,18 +15,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
 import psycopg
 import pytest
-import typer
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ledger import Connection
 from nostro.cli import main
-from nostro.cli.app import app
+from nostro.cli.app import program
 from nostro.database import Database, locate
 from nostro.settings import Settings
 from tests.support import table_hashes
@@ -179,9 +179,10 @@ def run_together(count: int, *words: str) -> list[Outcome]:
     return [Outcome(status, out, err) for status, out, err in json.loads(ended.stdout)]
 
 
+@cache
 def commands() -> dict[str, str]:
     """Every command of the program ("settle approve") with its help text."""
-    return dict(_walk(typer.main.get_command(app), ()))
+    return dict(_walk(program(), ()))
 
 
 def _walk(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,6 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
-import typer
 
 from ledger.errors import (
     CheckFailedError,
@@ -25,7 +24,7 @@ from ledger.errors import (
     UnavailableError,
 )
 from nostro.cli import main
-from nostro.cli.app import app
+from nostro.cli.app import program
 from nostro.cli.common import exit_status, plain
 from tests.cli_program import commands
 
@@ -58,7 +57,7 @@ def test_every_command_is_in_the_reference_with_the_words_of_its_help() -> None:
 def test_every_help_has_one_example_that_is_right_usage(command: str) -> None:
     words = shlex.split(example_of(commands()[command]).replace("E2E…", "E2E-1"))
     assert " ".join(words[1:]).startswith(command)
-    group = typer.main.get_command(app)
+    group = program()
     context = group.make_context("nostro", [*words[1:]], resilient_parsing=False)
     rest = words[1:]
     while (inner := getattr(group, "commands", None)) is not None:
