@@ -113,9 +113,11 @@ def run_on(database: Database, *, entries: int, repeats: int, advance: Advance =
 def run_growth(*, entries: int, advance: Advance = _quiet) -> BenchResult:
     """Fill one book up to ``entries`` with time-ordered keys, and compare each million with COPY beside it.
 
-    The reference table grows too. A million is posted in ten pieces, each beside its COPY; its ratio is their median,
-    so that one hiccup of the machine is not taken for the books' growth. `flat_within` is 1 − smallest ÷ largest of
-    these ratios, `flat_within_totals` the same of whole millions' times, hiccups included.
+    The reference table grows too. A million is posted in ten pieces, each between two COPYs of as many rows, whose
+    mean time it is compared with; the million's ratio is the median of its ten, so that one hiccup of the machine is
+    not taken for the books' growth. `flat_within` is 1 − smallest ÷ largest of the millions' ratios,
+    `flat_within_quarters` the same of the medians of the four quarters of the way, `flat_within_totals` of whole
+    millions' times, hiccups included.
     """
     shape = Shape(BATCH_SIZES[-1], 2, keys=Keys.TIME_ORDERED)
     step = min(GROWTH_STEP, entries)
@@ -129,15 +131,20 @@ def run_growth(*, entries: int, advance: Advance = _quiet) -> BenchResult:
             size = min(step, entries - start)
             pieces = [min(_PIECE, size - done) for done in range(0, size, _PIECE)]
             posted, copied = [], []
+            before = pieces[0] / load.copy(pieces[0])
             for done, piece in enumerate(pieces):
                 posted.append(piece / load.post(shape, piece))
-                copied.append(piece / load.copy(piece))
+                after = piece / load.copy(piece)
+                copied.append((before + after) / 2)
+                before = after
                 advance(start + sum(pieces[: done + 1]), entries)
             rates.append(size / sum(posted))
             copies.append(size / sum(copied))
             totals.append(sum(copied) / sum(posted))
             ratios.append(statistics.median(c / p for c, p in zip(copied, posted, strict=True)))
         settings = load.settings()
+    parts, many = min(4, len(ratios)), len(ratios)
+    quarters = [statistics.median(ratios[part * many // parts : (part + 1) * many // parts]) for part in range(parts)]
     slices = [(f"million_{n}_per_s", round(rate)) for n, rate in enumerate(rates, start=1)]
     slices += [(f"million_{n}_ratio", round(ratio, 4)) for n, ratio in enumerate(ratios, start=1)]  # type: ignore[misc]
     return BenchResult(
@@ -151,6 +158,7 @@ def run_growth(*, entries: int, advance: Advance = _quiet) -> BenchResult:
         others=(
             *slices,
             ("flat_within", round(1 - min(ratios) / max(ratios), 3)),
+            ("flat_within_quarters", round(1 - min(quarters) / max(quarters), 3)),
             ("flat_within_totals", round(1 - min(totals) / max(totals), 3)),
         ),
         settings=settings,
