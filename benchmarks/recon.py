@@ -187,7 +187,7 @@ def main(arguments: list[str]) -> None:
 
 def turn(name: str, inputs: Path, out: Path, memory_limit_gb: int) -> Turn:
     """The figures of one turn, done here and now; libraries are loaded before the clock starts."""
-    for module in ("crosscheck", "first_sets", "search"):
+    for module in ("crosscheck", "search"):
         import_module(f"recon.matching.{module}")
     started, processor = time.perf_counter(), time.process_time()
     found = _WORK[name](inputs, out, memory_limit_gb)

@@ -197,35 +197,44 @@ def _signed(manifest: Mapping[str, Any]) -> str:
 
 def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
     """The steps. What no later step waits for goes on beside them, when there is a second thread for it."""
-    from recon.matching.crosscheck import exact_keys  # these load numpy and pyarrow, which most commands do not need
-    from recon.matching.first_sets import SetFiles, merged_digests
+    from recon.matching.crosscheck import exact_keys  # loads numpy, which most commands do not need
 
     declare_rules(engine)
-    files = SetFiles(out)
-    try:
-        with _beside(job.threads) as beside:
-            counted = beside(lambda: exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts))
-            engine.first_pass()
-            first = beside(lambda: files.first(engine))
-            legs = run_rules(engine)
-            engine.run("batch_context")
-            engine.keep_rest()
-            groups = code_groups(engine)
-            _load_results(engine, legs, groups)
-            refuse_other_count(engine, counted())
-            early = first()
-            engine.run("batch_results")
-            _refuse_residual(engine)
-            written = files.late(engine)
-    finally:
-        files.close()
-    digests = merged_digests(early, engine.rows("batch_digest"))
+    with _beside(job.threads) as beside:
+        counted = beside(lambda: exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts))
+        engine.first_pass()
+        first = beside(lambda: _first_digests(engine.beside()))
+        legs = run_rules(engine)
+        engine.run("batch_context")
+        engine.keep_rest()
+        groups = code_groups(engine)
+        _load_results(engine, legs, groups)
+        refuse_other_count(engine, counted())
+        early = first()
+        engine.run("batch_results")
+        _refuse_residual(engine)
+        digests = merged_digests(early, engine.rows("batch_digest"))
+        written = _write(engine, out, beside)
     digests.write_parquet(out / "digests.parquet")
     engine.rows("batch_links").write_parquet(out / "links.parquet")
-    written |= {
-        name: engine.write(f"batch_write_{name}", out / f"{name}.parquet") for name in ("breaks", "certificate")
-    }
     return _result(engine, written, result_digest(digests))
+
+
+def _first_digests(engine: Engine) -> pl.DataFrame:
+    """What came in by account, the sets of the first pass as views, and their digests (`batch_first_digest.sql`)."""
+    engine.run("batch_first")
+    return engine.rows("batch_first_digest")
+
+
+def _write(engine: Engine, out: Path, beside: Callable[[Callable[[], int]], Callable[[], int]]) -> dict[str, int]:
+    """Write the four files of rows, the proofs beside the matches. Returns the rows of each."""
+
+    def write(name: str) -> int:
+        return engine.beside().write(f"batch_write_{name}", out / f"{name}.parquet")
+
+    proofs = beside(lambda: write("proofs"))
+    written = {name: write(name) for name in ("matches", "breaks", "certificate")}
+    return written | {"proofs": proofs()}
 
 
 @contextmanager
@@ -288,6 +297,20 @@ def _result(engine: Engine, written: dict[str, int], digest: str) -> BatchResult
         codes=codes,
         search_exhausted=dict(sorted(engine.exhausted.items())),
         result_sha256=digest,
+    )
+
+
+def merged_digests(*parts: pl.DataFrame) -> pl.DataFrame:
+    """Digests by part and account (`batch_digest.sql`), added up."""
+    found: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for part, account, rows, total, parity in pl.concat(parts).iter_rows():
+        before = found.get((part, account), (0, 0, 0))
+        found[part, account] = (before[0] + rows, before[1] + int(total), before[2] ^ int(parity))
+    text = pl.String()
+    return pl.DataFrame(
+        [(*key, rows, str(total), str(parity)) for key, (rows, total, parity) in sorted(found.items())],
+        schema={"part": text, "account": text, "rows": pl.Int64(), "total": text, "parity": text},
+        orient="row",
     )
 
 

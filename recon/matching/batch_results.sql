@@ -1,6 +1,6 @@
 -- What the later passes of a batch run found, one row a leg, a set, an open item, and the certificate over all of it.
--- `leg` holds the sets of the later passes (frames of the cascade); `exact_pair` those of the first, which are written
--- apart (batch_first_*.sql); `coded` the open items' codes.
+-- `leg` holds the sets of the later passes (frames of the cascade); `exact_pair` those of the first
+-- (batch_first.sql); `coded` the open items' codes.
 CREATE VIEW late_match AS
 SELECT g.set_ordinal, r.code AS rule, r.version AS rule_version, g.item_id, i.amount_minor, i.row_hash, i.account
 FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id);
@@ -32,9 +32,10 @@ LEFT JOIN (SELECT c.break_id, count(*) AS items, sum(o.amount_minor) AS residual
 -- what cleared is even between the sides but for what is explained.
 CREATE TABLE certificate AS
 WITH cleared AS (
-    SELECT account, currency, sum(line_minor) AS bank_minor, count(*) AS bank_items, -sum(line_minor) AS ledger_minor,
-           count(*) AS ledger_items, 0 AS explained_minor
-    FROM exact_pair GROUP BY account, currency
+    SELECT w.account, w.currency, f.minor AS bank_minor, f.items AS bank_items, -f.minor AS ledger_minor,
+           f.items AS ledger_items, 0 AS explained_minor
+    FROM (SELECT place, sum(line_minor) AS minor, count(*) AS items FROM exact_pair GROUP BY place) f
+    JOIN place w USING (place)
     UNION ALL
     SELECT i.account, i.currency,
            coalesce(sum(i.amount_minor) FILTER (WHERE i.kind IN ('LINE', 'PENDING')), 0),
@@ -54,9 +55,9 @@ open AS (
     FROM break_item GROUP BY account, currency
 ),
 total AS (
-    SELECT account, currency, sum(i.bank_minor)::BIGINT AS bank_minor, sum(i.bank_items)::BIGINT AS bank_items,
-           sum(i.ledger_minor)::BIGINT AS ledger_minor, sum(i.ledger_items)::BIGINT AS ledger_items
-    FROM input_sum i GROUP BY account, currency
+    SELECT account, currency, bank_minor::BIGINT AS bank_minor, bank_items, ledger_minor::BIGINT AS ledger_minor,
+           ledger_items
+    FROM place
 ),
 taken AS (
     SELECT account, currency, sum(bank_minor)::BIGINT AS bank_cleared_minor,

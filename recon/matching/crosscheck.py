@@ -33,13 +33,9 @@ def exact_keys_of(items: pl.LazyFrame) -> int:
 
 def _counted(banks: pl.LazyFrame, books: pl.LazyFrame) -> int:
     answers = books.select(pl.col("corrects_id").drop_nulls().unique()).collect()["corrects_id"]
-    lines = _once(_hashes(banks, pl.col("kind") == "LINE", pl.col("amount_minor"), answers))
     is_expected = pl.col("kind").is_in(["INSTRUCTION", "RECEIPT"])
-    expected = _once(_hashes(books, is_expected, -pl.col("amount_minor"), answers))
-    if len(lines) == 0 or len(expected) == 0:
-        return 0
-    places = np.minimum(np.searchsorted(lines, expected), len(lines) - 1)
-    return int((lines[places] == expected).sum())
+    lines = _hashes(banks, pl.col("kind") == "LINE", pl.col("amount_minor"), answers)
+    return _in_both(lines, _hashes(books, is_expected, -pl.col("amount_minor"), answers))
 
 
 def _hashes(rows: pl.LazyFrame, of_kind: pl.Expr, amount: pl.Expr, answers: pl.Series) -> Hashes:
@@ -53,11 +49,17 @@ def _hashes(rows: pl.LazyFrame, of_kind: pl.Expr, amount: pl.Expr, answers: pl.S
     return found
 
 
-def _once(hashes: Hashes) -> Hashes:
-    """Sorted hashes that occur exactly once."""
-    ordered: Hashes = np.sort(hashes)
-    if len(ordered) == 0:
-        return ordered
-    differs = np.concatenate([[True], ordered[1:] != ordered[:-1], [True]])
-    once: Hashes = ordered[differs[:-1] & differs[1:]]
-    return once
+def _in_both(lines: Hashes, expected: Hashes) -> int:
+    """How many keys either array has exactly once. The side is the lowest bit, so that one sort answers it."""
+    side = np.uint64(1)
+    keys = np.empty(len(lines) + len(expected), dtype=np.uint64)
+    if len(keys) < 2:
+        return 0
+    np.bitwise_or(lines, side, out=keys[: len(lines)])
+    np.bitwise_and(expected, ~side, out=keys[len(lines) :])
+    keys.sort()
+    starts = np.empty(len(keys) + 1, dtype=bool)  # where another key begins; the end counts as one
+    starts[0] = starts[-1] = True
+    np.greater(keys[1:] ^ keys[:-1], side, out=starts[1:-1])
+    pairs = starts[:-2] & ~starts[1:-1] & starts[2:]  # two rows with one key
+    return int((pairs & (keys[1:] != keys[:-1])).sum())

@@ -135,18 +135,20 @@ class Engine:
         pairs = _frame(self._db.sql("SELECT line_id, expected_id FROM exact_pair").to_arrow_table())
         repeated = [_repeated(pairs[side].to_numpy()) for side in ("line_id", "expected_id")]
         doubtful = pl.DataFrame({"item_id": np.concatenate(repeated)}, schema={"item_id": pl.Int64()})
-        self._db.register("doubtful", doubtful.to_arrow())
-        self._db.execute(
-            "DELETE FROM exact_pair WHERE line_id IN (SELECT item_id FROM doubtful)"
-            " OR expected_id IN (SELECT item_id FROM doubtful)"
-        )
-        self._db.unregister("doubtful")
+        if doubtful.height:
+            self._db.register("doubtful", doubtful.to_arrow())
+            self._db.execute(
+                "DELETE FROM exact_pair WHERE line_id IN (SELECT item_id FROM doubtful)"
+                " OR expected_id IN (SELECT item_id FROM doubtful)"
+            )
+            self._db.unregister("doubtful")
         self.exact_key_count = self.count("exact_pair")
         self._db.execute("DELETE FROM exact_pair WHERE NOT agrees")
 
     def _load_rest(self) -> None:
-        self.at_once("residual_bank", "residual_ledger")
         self.run("residual")
+        self.at_once("residual_bank", "residual_ledger")
+        self.run("residual_item")
         self.run("views")
         self.at_once("views_keys", "views_known")
         self.run("views_named")
@@ -271,6 +273,10 @@ def _repeated(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return ids
     low, high = int(ids.min()), int(ids.max())
     if high - low < 8 * len(ids) + 1024:
+        seen = np.zeros(high - low + 1, dtype=bool)
+        seen[ids - low] = True
+        if int(seen.sum()) == len(ids):
+            return ids[:0]
         counts = np.bincount(ids - low)
         return (np.flatnonzero(counts > 1) + low).astype(np.int64)
     found, counts = np.unique(ids, return_counts=True)

@@ -1,26 +1,25 @@
 -- Rivals of every set that a later pass found: items that could stand in for a member, being on the same side of the same
 -- account, of the same amount, and sharing the member's value of the rule's key (no key: within the window), that no
--- rule up to this one took. A set of the first pass has none: its key and amount are its own.
+-- rule up to this one took. A set of the first pass has none: its key and amount are its own. Who has company is found
+-- by a hash; the columns themselves are compared among these.
 CREATE TABLE rival AS
-WITH placed AS (
-    SELECT i.item_id, i.kind = 'LINE' AS is_line, i.account, i.currency, i.amount_minor, i.day, i.end_to_end_id, i.uetr,
-           i.servicer_ref, i.payment_information_id, i.corrects_id, g.set_ordinal,
-           coalesce(g.position, 1000000) AS position, r.key
-    FROM item i
-    LEFT JOIN leg g USING (item_id)
-    LEFT JOIN rule r ON r.position = g.position
+WITH placed AS MATERIALIZED (
+    SELECT i.item_id, hash(i.account, i.currency, i.amount_minor, i.kind = 'LINE') AS spot, g.set_ordinal,
+           coalesce(g.position, 1000000) AS position
+    FROM item i LEFT JOIN leg g USING (item_id)
     WHERE i.kind IN ('LINE', 'INSTRUCTION', 'RECEIPT')
 ),
-crowded AS (
-    SELECT p.* FROM placed p
-    JOIN (SELECT account, currency, amount_minor, is_line FROM placed
-          GROUP BY ALL HAVING count(*) > 1 AND max(position) > min(position)) c
-    USING (account, currency, amount_minor, is_line)
+crowded AS MATERIALIZED (
+    SELECT p.spot, p.set_ordinal, p.position, r.key, i.kind = 'LINE' AS is_line, i.*
+    FROM placed p
+    JOIN (SELECT spot FROM placed GROUP BY spot HAVING max(position) > min(position)) USING (spot)
+    JOIN item i USING (item_id)
+    LEFT JOIN rule r ON r.position = p.position
 )
 SELECT m.set_ordinal, count(DISTINCT o.item_id)::INTEGER AS rivals
 FROM crowded m
-JOIN crowded o ON o.account = m.account AND o.currency = m.currency AND o.amount_minor = m.amount_minor
-              AND o.is_line = m.is_line AND o.position > m.position
+JOIN crowded o ON o.spot = m.spot AND o.account = m.account AND o.currency = m.currency
+              AND o.amount_minor = m.amount_minor AND o.is_line = m.is_line AND o.position > m.position
 CROSS JOIN parameter p
 WHERE m.set_ordinal IS NOT NULL
   AND CASE m.key WHEN 'end_to_end_id' THEN o.end_to_end_id = m.end_to_end_id

@@ -85,6 +85,7 @@ SHARED: tuple[str, ...] = (
     "residual",
     "residual_bank",
     "residual_ledger",
+    "residual_item",
     "views",
     "views_keys",
     "views_known",

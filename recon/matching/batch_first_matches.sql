@@ -1,1 +1,0 @@
-SELECT set_ordinal, rule, rule_version, item_id, amount_minor, row_hash FROM first_match
