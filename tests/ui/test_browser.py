@@ -1,6 +1,6 @@
 """A real browser looks at `nostro up`: the graph of each group, a nightly run, the checks, the break table.
 
-The screenshots stay in the test's folder; NOSTRO_SCREENSHOTS names another one to keep them.
+NOSTRO_SCREENSHOTS names a folder to keep the screenshots in.
 """
 
 from __future__ import annotations
