@@ -104,7 +104,7 @@ from ledger.holds import (
     void_holds,
 )
 from ledger.hot import AccountMode, HotAccount, ModeOf, fold_deferred, hot_accounts, set_account_modes
-from ledger.importing import ImportReport, import_journal
+from ledger.importing import ImportReport, JournalRow, import_journal, import_rows
 from ledger.journal import (
     EntryOutcome,
     EntryStatus,
@@ -172,6 +172,7 @@ __all__ = [
     "IdempotencyConflictError",
     "ImportReport",
     "JournalFileError",
+    "JournalRow",
     "Knowledge",
     "ModeOf",
     "Money",
@@ -238,6 +239,7 @@ __all__ = [
     "hot_accounts",
     "import_journal",
     "import_rates",
+    "import_rows",
     "knowledge_at",
     "list_holds",
     "list_seals",

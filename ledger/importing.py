@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -40,6 +40,20 @@ class ImportReport:
     accounts_opened: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRow:
+    """A posting as a journal file has it: texts, debit positive, and the line it comes from."""
+
+    line: int
+    entry_key: str
+    effective_date: str
+    account: str
+    amount: str
+    currency: str
+    description: str = ""
+    reference: str = ""
+
+
 def import_journal(
     conn: Connection, *, book_id: int, path: Path, on_progress: Callable[[int, int], None] | None = None
 ) -> ImportReport:
@@ -50,16 +64,50 @@ def import_journal(
     if not path.is_file():
         raise JournalFileError(f"{path} is not a file; give the path of a .csv, .csv.gz or .parquet journal.", ())
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    raw = _read(path)
+    return _import(conn, book_id, path.name, sha256, _read(path), on_progress)
+
+
+def import_rows(
+    conn: Connection,
+    *,
+    book_id: int,
+    name: str,
+    content: bytes,
+    rows: Sequence[JournalRow],
+    faults: Sequence[tuple[int, str]] = (),
+) -> ImportReport:
+    """Post what was composed from a file (`name`, `content`) as a journal of these rows, in one transaction.
+
+    `faults`: lines that nothing could be composed from, and why. Raises `JournalFileError` with them and with every
+    fault of the rows, by their lines; nothing is changed then.
+    """
+    raw = pl.DataFrame(
+        [tuple(getattr(row, column) for column in (*COLUMNS, "line")) for row in rows],
+        schema=dict.fromkeys(COLUMNS, pl.String) | {"line": pl.Int64},
+        orient="row",
+    )
+    return _import(conn, book_id, name, hashlib.sha256(content).hexdigest(), raw, None, faults)
+
+
+def _import(
+    conn: Connection,
+    book_id: int,
+    name: str,
+    sha256: str,
+    raw: pl.DataFrame,
+    on_progress: Callable[[int, int], None] | None,
+    composing: Sequence[tuple[int, str]] = (),
+) -> ImportReport:
     with transaction(conn):
         rows, faults = _typed(raw, currencies(conn))
+        faults += composing
         faults += _entry_faults(rows)
         opened, accounts, account_faults = _resolve_accounts(conn, book_id, rows)
         rows = rows.join(accounts, on="account", how="left", maintain_order="left")
         faults += account_faults + _period_faults(conn, book_id, rows) + _conflict_faults(conn, book_id, rows)
         if faults:
-            raise _refusal(path, faults)
-        source_id = _source(conn, book_id, path, sha256)
+            raise _refusal(name, faults)
+        source_id = _source(conn, book_id, name, sha256)
         batches = _batches(rows)
         total, new = rows["entry"].n_unique(), 0
         done = 0
@@ -72,10 +120,10 @@ def import_journal(
     return ImportReport(sha256=sha256, entries=total, new_entries=new, postings=rows.height, accounts_opened=opened)
 
 
-def _refusal(path: Path, faults: list[tuple[int, str]]) -> JournalFileError:
+def _refusal(name: str, faults: list[tuple[int, str]]) -> JournalFileError:
     lines = tuple(f"line {line}: {text}" for line, text in sorted(faults))
     count = f"{len(lines)} fault{'s' if len(lines) > 1 else ''}"
-    return JournalFileError(f"{path.name} was refused whole: {count}; correct the file and import it again.", lines)
+    return JournalFileError(f"{name} was refused whole: {count}; correct the file and import it again.", lines)
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -383,8 +431,8 @@ def _conflict_faults(conn: Connection, book_id: int, rows: pl.DataFrame) -> list
     return faults
 
 
-def _source(conn: Connection, book_id: int, path: Path, sha256: str) -> int:
-    row = conn.execute("SELECT ledger.record_source(%s, 'journal', %s, %s)", (book_id, path.name, sha256)).fetchone()
+def _source(conn: Connection, book_id: int, name: str, sha256: str) -> int:
+    row = conn.execute("SELECT ledger.record_source(%s, 'journal', %s, %s)", (book_id, name, sha256)).fetchone()
     assert row is not None
     return int(str(row[0]))
 

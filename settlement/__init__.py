@@ -69,11 +69,21 @@ from settlement.sending import SendState, require_reconciled, send_state
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
+from settlement.split_files import (
+    SPLIT_COLUMNS,
+    SplitLeg,
+    SplitRow,
+    composed_splits,
+    import_splits,
+    read_splits,
+    split_row,
+)
 from settlement.splitting import Commission, Share, largest_remainder, split_entry
 from settlement.transmission import release, resolve_interrupted, resolve_unknown
 from settlement.transport import FolderTransport, NotDeliveredError, Transport
 
 __all__ = [
+    "SPLIT_COLUMNS",
     "Approval",
     "ApprovalLimitError",
     "Bank",
@@ -116,6 +126,8 @@ __all__ = [
     "SetupError",
     "SetupReport",
     "Share",
+    "SplitLeg",
+    "SplitRow",
     "StepResult",
     "Transport",
     "UsualProfile",
@@ -127,6 +139,7 @@ __all__ = [
     "approve_recall",
     "cancel",
     "change_payee",
+    "composed_splits",
     "decide_dispute",
     "decide_names",
     "end_lost",
@@ -136,6 +149,7 @@ __all__ = [
     "hold_item",
     "hold_payee",
     "hold_run",
+    "import_splits",
     "is_answer",
     "largest_remainder",
     "lost_sends",
@@ -149,6 +163,7 @@ __all__ = [
     "propose",
     "read_pain002",
     "read_setup",
+    "read_splits",
     "recalls",
     "receive",
     "reject",
@@ -169,6 +184,7 @@ __all__ = [
     "send_state",
     "sign_sends",
     "split_entry",
+    "split_row",
     "take_notice",
     "usual_profiles",
     "verify_clearing",

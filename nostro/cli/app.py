@@ -31,6 +31,7 @@ from nostro.cli import (
     seals,
     settle,
     sign_off,
+    splits,
 )
 from nostro.cli.common import (
     EXIT_INTERNAL,
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 books.register(app)
 history.register(app)
+splits.register(app)
 deployment.register(app)
 settle.register(app)
 payees.register(app)

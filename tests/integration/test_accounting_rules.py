@@ -11,9 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import parse_amount_minor, post_batch, verify
+from ledger import JournalFileError, parse_amount_minor, post_batch, verify
 from nostro.database import Database
-from settlement import Commission, Share, cancel, largest_remainder, seal, split_entry
+from settlement import (
+    Commission,
+    Share,
+    cancel,
+    import_splits,
+    largest_remainder,
+    read_splits,
+    seal,
+    split_entry,
+)
 from tests.integration.test_accounting import DOCUMENT
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
 
@@ -121,3 +130,69 @@ def test_parts_sum_to_the_whole_and_are_within_a_cent_of_their_share(amount: int
 def test_weights_that_split_nothing_are_refused(weights: list[int]) -> None:
     with pytest.raises(ValueError):
         largest_remainder(100, weights)
+
+
+HEADER = (
+    "entry_key,effective_date,received,amount,currency,payee,weight,commission,commission_account,fees,receivable\n"
+)
+
+
+def split_file(world: World, *lines: str, header: str = HEADER) -> tuple[int, int]:
+    """Import a file of splits; sales in it, and new ones."""
+    content = (header + "\n".join(lines) + "\n").encode()
+    rows = read_splits("splits.csv", content)
+    report = import_splits(world.app, book_id=world.book_id, name="splits.csv", content=content, rows=rows)
+    return report.entries, report.new_entries
+
+
+def test_a_file_of_splits_posts_the_documented_entries_once(world: World) -> None:
+    blocks, money = documented(), "assets:receivable:cardia:eur,100.00,EUR"
+    lines = [
+        f"split-1,{DAY},{money},SHOP,1,10%,income:fees:eur,,",
+        "split-1,,,,,MAKER,1,,,,",
+        "split-1,,,,,COURIER,1,,,,",
+    ]
+    gross = "10,income:fees:eur,gross,assets:receivable:fees:eur"
+    lines += [f"split-2,{DAY},{money},SHOP,1,{gross}", "split-2,,,,,MAKER,1,,,,", f"split-2,{DAY},,,,COURIER,1,{gross}"]
+    assert split_file(world, *lines) == (2, 2)
+    for name, key in (("split", "split-1"), ("split-gross", "split-2")):
+        assert booked(world, key) == blocks[name]
+    assert split_file(world, *lines) == (2, 0), "again changes nothing"
+    # A refund gives shares and commission back; the source of every entry is the file.
+    assert split_file(world, f"back-1,{DAY},{money.replace('100', '-100')},SHOP,1,10,income:fees:eur,,") == (1, 1)
+    assert booked(world, "back-1")[2] == [
+        ("assets:receivable:cardia:eur", -100_00),
+        ("liabilities:payable:SHOP", 90_00),
+        ("income:fees:eur", 10_00),
+    ]
+    assert world.one("SELECT count(DISTINCT name) FROM ledger.source WHERE name = 'splits.csv'") == 1
+
+
+def test_a_faulty_file_of_splits_is_refused_whole_with_every_line(world: World) -> None:
+    sound = f"{DAY},assets:receivable:cardia:eur,1.00,EUR"
+    with pytest.raises(JournalFileError) as refused:
+        split_file(
+            world,
+            f"a,{sound},SHOP,1,,,,",
+            f"b,{sound},NOBODY,x,,,,",
+            f"c,{sound},SHOP,1,10,,both,",
+            "c,2026-11-09,,,,MAKER,1,,,,",
+            f"d,{sound},SHOP,0,,,,",
+            f"e,{sound.replace('1.00', '1.001')},SHOP,1,,,,",
+            f"f,{sound},SHOP,1,12.345,income:fees:eur,,",
+            f",{sound},SHOP,1,,,,",
+            f"g,{sound},assets:nowhere:x,1,,,,",
+            f"h,{sound.replace('2026-11-02', 'today')},SHOP,1,,,,",
+            f"i,{sound},SHOP,1,10,income:fees:eur,gross,",
+        )
+    assert [int(fault.split(":")[0].removeprefix("line ")) for fault in refused.value.faults] == [
+        *(3, 3, 4, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+    ]
+    assert world.one("SELECT count(*) FROM ledger.entry WHERE idempotency_key = 'a'") == 0
+    for content, why in (
+        (b"a,b\n1,2\n", "wrong columns"),
+        (HEADER.encode() + b"x\n", "line 2 has another number of fields"),
+        (b"\xff", "not UTF-8"),
+    ):
+        with pytest.raises(JournalFileError, match=why):
+            read_splits("splits.csv", content)

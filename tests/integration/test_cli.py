@@ -169,6 +169,16 @@ def write_adjustment(folder: Path) -> Path:
     return path
 
 
+def write_splits(folder: Path) -> Path:
+    path = folder / "splits.csv"
+    path.write_text(
+        "entry_key,effective_date,received,amount,currency,payee,weight,commission,commission_account\n"
+        f"shared-1,{TUESDAY},assets:receivable:cardia:eur,10.00,EUR,P000001,2,10,income:fees:eur\n"
+        "shared-1,,,,,P000002,1,,\n"
+    )
+    return path
+
+
 def tell_everything(program: Program) -> Story:
     """A week in the life of every command."""
     story, files = Story(program), program.files
@@ -221,6 +231,9 @@ def tell_everything(program: Program) -> Story:
     tell("statement", "income:fees:eur", "--as-of", TUESDAY)
     tell("account", "mode", "income:fees:eur", "deferred")
     tell("account", "hot")
+    tell("import", "splits", write_splits(files))
+    sale = ("split", "shared-2", "--date", TUESDAY, "--received", "assets:receivable:cardia:eur", "--amount", "-0.05")
+    tell(*sale, "--currency", "EUR", "--share", "P000001", "--share", "P000002")
     tell("trial-balance")
     tell("trial-balance", "--as-of", "2026-10-30", "--known-at", story.between_imports, turn="known")
     tell("close-period", MONDAY, "--as", "alice")
@@ -325,6 +338,21 @@ def test_balances_as_of_a_date_and_as_known_at_a_point(story: Story) -> None:
     assert {code: minor for code, minor in was.items() if minor}.items() <= october.items()
     totals = story["trial-balance"].json["trial_balance"]["totals_minor"]  # type: ignore[index]
     assert set(totals.values()) == {0} and set(totals) == {"EUR", "GBP", "CZK"}
+
+
+def test_sales_of_several_payees_are_owed_to_each(story: Story) -> None:
+    (file,) = story["import splits"].rows("files")
+    assert file["report"]["new_entries"] == 1 and file["report"]["postings"] == 4  # type: ignore[index]
+    legs = [(leg["account"], leg["amount_minor"]) for leg in story["split"].rows("postings")]
+    payable = "liabilities:payable:P00000"
+    assert legs == [("assets:receivable:cardia:eur", -5), (f"{payable}1", 3), (f"{payable}2", 2)]
+    with story.program.owner() as owner:
+        rows = owner.execute(
+            "SELECT a.code, p.amount_minor FROM ledger.entry e JOIN ledger.posting p USING (entry_id)"
+            " JOIN ledger.account a USING (account_id) WHERE e.idempotency_key = 'shared-1' ORDER BY p.posting_id"
+        ).fetchall()
+    owed = [("assets:receivable:cardia:eur", 1000), (f"{payable}1", -600), (f"{payable}2", -300)]
+    assert rows == [*owed, ("income:fees:eur", -100)]
 
 
 def test_statement_runs_to_the_balance(story: Story) -> None:

@@ -1,7 +1,7 @@
 """Nights of 2024 to 2032 for every usual profile, through the proposals that open runs: one run a business date.
 
-A night proposes at 18:30 on its bank's wall and again a minute later, as an alarm that rings twice does. In every run of
-the tests some nights of each profile, those on which clocks and calendars are at their worst first; every n-th night of
+A night proposes at 18:30 on its bank's wall and again a minute later, as an alarm that rings twice does. In every run
+of the tests two nights of each profile, of those on which clocks and calendars are at their worst; every n-th night of
 the nine years by ``NOSTRO_CALENDAR_EVERY=n``.
 """
 
