@@ -190,7 +190,7 @@ def _ambiguous(case: Case) -> tuple[str, Proposal]:
 def _batch_residual(case: Case) -> tuple[str, Proposal]:
     residual = case.residual_minor
     fits = [item for item in case.expected if item.amount_minor == residual]
-    named = f" {fits[0].reference} is exactly that amount." if len(fits) == 1 else ""
+    named = f" {fits[0].reference} is exactly that amount." if len(fits) == 1 else _left_batch(case)
     count = sum(line.batch_count or 0 for line in case.lines)
     counted = f" The bank counts {count} payments, we {len(case.expected)}." if count else ""
     side = "less" if residual < 0 else "more"
@@ -198,6 +198,16 @@ def _batch_residual(case: Case) -> tuple[str, Proposal]:
     return text, case.closing_entry(
         "Clear the batch, leave the difference in suspense until the bank names the payment."
     )
+
+
+def _left_batch(case: Case) -> str:
+    """The one batch of several that the line may have left out."""
+    totals: dict[str, int] = {}
+    for item in case.expected:
+        batch = item.payment_information_id or ""
+        totals[batch] = totals.get(batch, 0) + item.amount_minor
+    fits = [batch for batch, total in totals.items() if total == case.residual_minor]
+    return f" Batch {fits[0]} is exactly that amount." if len(fits) == 1 < len(totals) else ""
 
 
 def _returned(case: Case) -> tuple[str, Proposal]:

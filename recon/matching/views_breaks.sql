@@ -79,23 +79,42 @@ counted AS (
 )
 SELECT line_id, expected_id, code FROM counted WHERE of_line = 1 AND of_expected = 1;
 
--- Batch lines with the open members of the file they name.
+-- Batch lines with the open members of what they name: a batch, or, by MsgId alone, all of the file's batches that no line
+-- names itself.
 CREATE OR REPLACE VIEW batch_group AS
-WITH member AS (
+WITH batch_line AS (
+    SELECT * FROM line
+    WHERE end_to_end_id IS NULL AND uetr IS NULL AND coalesce(payment_information_id, msg_id) IS NOT NULL
+),
+batch AS (
     SELECT account, currency, payment_information_id, msg_id, count(*) AS members, min(item_id) AS group_id,
-           sum(amount_minor) AS amount_minor, max(day) AS last_day, min(day) AS first_day,
-           list(item_id) AS item_ids
+           sum(amount_minor) AS amount_minor, list(item_id) AS item_ids
     FROM expected
     WHERE kind = 'INSTRUCTION' AND payment_information_id IS NOT NULL
     GROUP BY ALL
+),
+file AS (
+    SELECT account, currency, msg_id, sum(members) AS members, min(group_id) AS group_id,
+           sum(amount_minor) AS amount_minor, flatten(list(item_ids)) AS item_ids
+    FROM batch
+    WHERE payment_information_id NOT IN (
+        SELECT payment_information_id FROM batch_line WHERE payment_information_id IS NOT NULL)
+    GROUP BY ALL
+),
+named AS (
+    SELECT m.group_id, m.members, m.amount_minor, m.item_ids, l.item_id, l.amount_minor AS line_minor, l.batch_count
+    FROM batch_line l
+    JOIN batch m ON m.account = l.account AND m.currency = l.currency
+                AND m.payment_information_id = l.payment_information_id
+    UNION ALL
+    SELECT m.group_id, m.members, m.amount_minor, m.item_ids, l.item_id, l.amount_minor, l.batch_count
+    FROM batch_line l
+    JOIN file m ON m.account = l.account AND m.currency = l.currency AND m.msg_id = l.msg_id
+    WHERE l.payment_information_id IS NULL
 )
-SELECT m.group_id, any_value(m.members) AS members, list_concat(any_value(m.item_ids), list(l.item_id)) AS item_ids,
-       count(*) AS lines, any_value(m.amount_minor) + sum(l.amount_minor) AS residual_minor,
-       bool_and(l.batch_count IS NULL OR l.batch_count = m.members) AS count_agrees
-FROM line l
-JOIN member m
-  ON m.account = l.account AND m.currency = l.currency
- AND (m.payment_information_id = l.payment_information_id
-      OR (l.payment_information_id IS NULL AND m.msg_id = l.msg_id))
-WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND sign(l.amount_minor) = -sign(m.amount_minor)
-GROUP BY m.group_id;
+SELECT group_id, any_value(members) AS members, list_concat(any_value(item_ids), list(item_id)) AS item_ids,
+       count(*) AS lines, any_value(amount_minor) + sum(line_minor) AS residual_minor,
+       bool_and(batch_count IS NULL OR batch_count = members) AS count_agrees
+FROM named
+WHERE sign(line_minor) = -sign(amount_minor)
+GROUP BY group_id;

@@ -71,6 +71,49 @@ def test_batch_line_with_another_count_clears_nothing():
     assert outcome.codes == {frozenset({1, 2, 3}): "BATCH_RESIDUAL"}
 
 
+def of_file(item_id: int, amount: int, batch: str):
+    return instruction(item_id, amount, payment_information_id=f"MSG-1-{batch}", party_account=f"DE00{item_id}")
+
+
+THREE = (of_file(1, 500, "B1"), of_file(2, 700, "B1"), of_file(3, 400, "B2"), of_file(4, 200, "B3"))
+B1, B2, B3, FILE = {1, 2}, {3}, {4}, {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ((1200,), [B1]),
+        ((200, 1200, 400), [B1, B2, B3]),
+        ((1800,), [FILE]),
+        ((600,), []),  # two batches of three: for a person
+        ((400, 400), []),  # two lines for one batch
+        ((1800, 400), []),  # one takes all, the other a part of it
+    ],
+)
+def test_a_line_that_names_only_the_file_is_the_batch_or_the_file_of_its_amount(
+    amounts: tuple[int, ...], expected: list[set[int]]
+):
+    lines = [line(11 + n, amount, msg_id="MSG-1") for n, amount in enumerate(amounts)]
+    outcome = reconcile_items(frame(*THREE, *lines))
+    cleared = [set(found) & FILE for found, rule in outcome.sets.items() if rule == "batch-sum"]
+    assert sorted(cleared, key=min) == expected and len(outcome.sets) == len(cleared)
+    if amounts == (600,):
+        assert set(outcome.codes.values()) == {"BATCH_RESIDUAL"}
+        assert "Batch MSG-1-B1 is exactly that amount." in outcome.breaks[0].explanation
+
+
+def test_a_batch_that_another_line_names_or_that_is_not_unique_is_left():
+    both = reconcile_items(
+        frame(*THREE, line(11, 400, msg_id="MSG-1"), line(12, 400, payment_information_id="MSG-1-B2", msg_id="MSG-1"))
+    )
+    assert both.sets == {frozenset({3, 12}): "batch-sum"}
+    twins = frame(of_file(1, 500, "B1"), of_file(2, 500, "B2"), line(11, 500, msg_id="MSG-1"))
+    assert reconcile_items(twins).sets == {}
+    counted = frame(of_file(1, 500, "B1"), of_file(2, 200, "B2"), of_file(3, 300, "B2"))
+    by_count = reconcile_items(pl.concat([counted, frame(line(11, 500, msg_id="MSG-1", batch_count=2))]))
+    assert by_count.sets == {frozenset({2, 3, 11}): "batch-sum"}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
