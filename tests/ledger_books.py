@@ -5,6 +5,7 @@ Lives here: what several ledger test files share. Must not live here: tests.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -258,3 +259,12 @@ def refused(books: Books, role: str, batch: RawBatch, error: type[NostroError], 
         )
     with books.db.app() as conn:
         assert verify(conn, book_id=books.book) == ()
+
+
+def wait_until(conn: Connection, statement: str, *parameters: object) -> None:
+    """Until that statement finds something."""
+    deadline = time.monotonic() + 20
+    while conn.execute(statement.encode(), parameters).fetchone() is None:
+        assert time.monotonic() < deadline, "it does not come about"
+        conn.rollback()
+        time.sleep(0.01)

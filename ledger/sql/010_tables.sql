@@ -92,7 +92,8 @@ CREATE TABLE ledger.source (
     kind      text NOT NULL,
     name      text NOT NULL,
     sha256    text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
-    UNIQUE (book_id, kind, sha256)
+    UNIQUE (book_id, kind, sha256),
+    UNIQUE (book_id, source_id)
 );
 COMMENT ON TABLE ledger.source IS 'Where entries came from: a file and its hash.';
 
@@ -102,14 +103,16 @@ CREATE TABLE ledger.batch (
     batch_id          bigint PRIMARY KEY,
     book_id           int    NOT NULL REFERENCES ledger.book,
     module            text,
-    source_id         bigint REFERENCES ledger.source,
+    source_id         bigint,
     entry_count       int    NOT NULL CHECK (entry_count > 0),
     posting_count     int    NOT NULL CHECK (posting_count >= 2 * entry_count),
     xid               xid8   NOT NULL DEFAULT pg_current_xact_id(),
     system_identifier bigint NOT NULL,
     recorded_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    recorded_by       name   NOT NULL DEFAULT session_user
+    recorded_by       name   NOT NULL DEFAULT session_user,
+    CONSTRAINT batch_source FOREIGN KEY (book_id, source_id) REFERENCES ledger.source (book_id, source_id)
 );
+COMMENT ON CONSTRAINT batch_source ON ledger.batch IS 'Entries come from a file of their own book.';
 COMMENT ON TABLE ledger.batch IS
     'One call that posted: entry and posting ids carry the batch in their upper bits, so facts about the '
     'commit (transaction, cluster, clock, login, source) are stored once, not once a row.';

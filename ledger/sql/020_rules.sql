@@ -235,7 +235,7 @@ $$;
 -- with a limit, then all, each by account, then the rows of hot accounts, so that no two batches can wait for each
 -- other in a ring: a merge join of the index with the accounts in order updates in that order. The CHECK on the table
 -- is the rule of the limits; looking before serves only the sentence. A row that is not of the book, the currency or
--- the module is not moved, and is missed in the count.
+-- the module is not moved, and is missed in the count; of another book's limits nothing is said.
 CREATE FUNCTION ledger.fold_into_balances(
     p_batch_id bigint, p_book_id int, p_module text, p_accounts int[], p_deltas numeric[], p_currencies int[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
@@ -244,14 +244,15 @@ DECLARE
     v_bad record; v_moved int;
     v_controls text[] := ARRAY(SELECT control FROM ledger.control WHERE p_module = ANY (modules));
 BEGIN
-    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
+    PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_accounts) AND b.book_id = p_book_id
+                                    AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
       ORDER BY b.account_id FOR NO KEY UPDATE;
     IF FOUND THEN
         SELECT a.code, b.floor_minor, b.ceiling_minor,
                coalesce(b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor, false) AS below INTO v_bad
           FROM unnest(p_accounts, p_deltas) AS d (account_id, delta)
           JOIN ledger.balance b USING (account_id) JOIN ledger.account a USING (account_id)
-         WHERE b.account_id = ANY (p_accounts) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
+         WHERE b.account_id = ANY (p_accounts) AND b.book_id = p_book_id AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
            AND (b.normal_side * (b.posted_minor + d.delta) - b.held_minor < b.floor_minor
                 OR b.normal_side * (b.posted_minor + d.delta) > b.ceiling_minor) ORDER BY d.account_id LIMIT 1;
         IF v_bad.below THEN

@@ -184,7 +184,8 @@ BEGIN
     -- Limited balances first, then keys, then the other balances, each in one order: so does everybody who posts, and
     -- two batches that share a key and a limited account cannot wait for each other in a ring.
     IF EXISTS (SELECT FROM ledger.balance b WHERE b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL) THEN
-        PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_leg_account) AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
+        PERFORM FROM ledger.balance b WHERE b.account_id = ANY (p_leg_account) AND b.book_id = p_book_id
+                                        AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL)
           ORDER BY b.account_id FOR NO KEY UPDATE;
     END IF;
 
@@ -234,7 +235,11 @@ BEGIN
             new_count := v_count;
             by_key := v_place IS NOT NULL;
             RETURN;
-        EXCEPTION WHEN unique_violation THEN NULL;  -- some key is taken: the careful way
+        EXCEPTION
+            WHEN unique_violation THEN NULL;  -- some key is taken: the careful way
+            WHEN numeric_value_out_of_range THEN
+                PERFORM ledger.raise_balance_range(p_book_id, p_leg_account, p_leg_amount);
+                RAISE;
         END;
     ELSIF (SELECT min(n) < 1 OR max(n) > v_count FROM unnest(p_leg_entry) AS l (n)) THEN
         PERFORM ledger.raise_batch_shape();
@@ -321,6 +326,22 @@ BEGIN
           FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)
          CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.book_id = p_book_id AND e.idempotency_key = k.key LIMIT 1) e
          ORDER BY k.n;
+    END IF;
+END $$;
+
+-- Says which balance these postings would take beyond 64 bits; a hot account's is looked at in all its places.
+CREATE FUNCTION ledger.raise_balance_range(p_book_id int, p_leg_account int[], p_leg_amount bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    v_code text := (
+        SELECT a.code FROM (SELECT l.account, sum(l.amount) AS delta FROM unnest(p_leg_account, p_leg_amount) AS l (account, amount) GROUP BY 1) d
+          JOIN ledger.account a ON a.account_id = d.account AND a.book_id = p_book_id JOIN ledger.balance b USING (account_id)
+         WHERE abs(b.posted_minor + ledger.hot_minor(a.account_id) + d.delta) > 9223372036854775807 ORDER BY a.account_id LIMIT 1);
+BEGIN
+    IF v_code IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range', CONSTRAINT = 'balance_range', SCHEMA = 'ledger', TABLE = 'balance',
+            MESSAGE = format('The balance of account %s would not fit in 64 bits of minor units.', v_code),
+            HINT = 'Keep it in several accounts, or in a currency with fewer decimals.';
     END IF;
 END $$;
 

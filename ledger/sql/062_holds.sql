@@ -217,6 +217,22 @@ BEGIN
         MESSAGE = format('Hold %s is %s already%s.', p_key, p_kind, coalesce(' by entry ' || p_entry_key, ''));
 END $$;
 
+-- Resolves the open ones among holds, those on accounts of p_limited or the others; gives the entries that post them.
+CREATE FUNCTION ledger.resolve_posted(
+    p_book_id int, p_at timestamptz, p_holds text[], p_posted bigint[], p_hold_entries int[], p_keys text[], p_limited int[], p_of_limited boolean)
+RETURNS int[]
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    WITH resolved AS (
+        INSERT INTO ledger.hold_resolution (hold_id, book_id, kind, held_minor, posted_minor, entry_key, at)
+        SELECT h.hold_id, p_book_id, 'posted', h.amount_minor, coalesce(g.posted, h.amount_minor), p_keys[g.entry_n], p_at
+          FROM unnest(p_holds, p_posted, p_hold_entries) AS g (key, posted, entry_n)
+          JOIN ledger.hold h ON h.book_id = p_book_id AND h.idempotency_key = g.key AND (h.account_id = ANY (p_limited)) = p_of_limited
+         WHERE NOT EXISTS (SELECT FROM ledger.hold_resolution r WHERE r.hold_id = h.hold_id)
+         ORDER BY h.hold_id
+        RETURNING entry_key)
+    SELECT coalesce(array_agg(DISTINCT k.n::int), '{}') FROM resolved JOIN unnest(p_keys) WITH ORDINALITY AS k (key, n) ON k.key = entry_key
+$$;
+
 -- Posts holds: hold p_holds[i] by entry p_keys[p_hold_entries[i]], p_posted[i] of it (NULL: all); the rest is
 -- released. The entries come as in post_internal. Again: the original entries.
 CREATE FUNCTION ledger.post_holds_internal(
@@ -230,7 +246,7 @@ DECLARE
     v_bad record;
     v_old text;
     v_entries bigint[]; v_firsts bigint[]; v_new boolean[];
-    v_fresh int[];
+    v_limited int[]; v_fresh int[];
 BEGIN
     IF (cardinality(p_posted) = cardinality(p_holds) AND cardinality(p_hold_entries) = cardinality(p_holds)
         AND (SELECT coalesce(min(n) >= 1 AND max(n) <= cardinality(p_keys), true) FROM unnest(p_hold_entries) AS g (n))) IS NOT TRUE THEN
@@ -248,21 +264,19 @@ BEGIN
     IF FOUND THEN
         PERFORM ledger.raise_resolved(v_bad.idempotency_key, v_bad.kind, v_bad.entry_key);
     END IF;
-    PERFORM ledger.lock_balances(ARRAY(SELECT account_id FROM ledger.hold WHERE book_id = p_book_id AND idempotency_key = ANY (p_holds)
-                                       UNION SELECT unnest(p_leg_account)));
-    WITH resolved AS (
-        INSERT INTO ledger.hold_resolution (hold_id, book_id, kind, held_minor, posted_minor, entry_key, at)
-        SELECT h.hold_id, p_book_id, 'posted', h.amount_minor, coalesce(g.posted, h.amount_minor), p_keys[g.entry_n], p_at
-          FROM unnest(p_holds, p_posted, p_hold_entries) AS g (key, posted, entry_n)
-          JOIN ledger.hold h ON h.book_id = p_book_id AND h.idempotency_key = g.key
-         WHERE NOT EXISTS (SELECT FROM ledger.hold_resolution r WHERE r.hold_id = h.hold_id)
-         ORDER BY h.hold_id
-        RETURNING entry_key)
-    SELECT array_agg(DISTINCT k.n) INTO v_fresh FROM resolved JOIN unnest(p_keys) WITH ORDINALITY AS k (key, n) ON k.key = entry_key;
+    -- In the order of everybody who posts (post_core): limited balances, keys, other balances. So holds on limited
+    -- accounts are released before the entries, which need the room, and holds on others after them.
+    v_limited := ARRAY(SELECT b.account_id FROM ledger.balance b
+                        WHERE b.account_id IN (SELECT h.account_id FROM ledger.hold h WHERE h.book_id = p_book_id AND h.idempotency_key = ANY (p_holds)
+                                               UNION SELECT unnest(p_leg_account))
+                          AND b.book_id = p_book_id AND (b.floor_minor IS NOT NULL OR b.ceiling_minor IS NOT NULL));
+    PERFORM ledger.lock_balances(v_limited);
+    v_fresh := ledger.resolve_posted(p_book_id, p_at, p_holds, p_posted, p_hold_entries, p_keys, v_limited, true);
     SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal),
            array_agg(p.is_new ORDER BY p.entry_ordinal) INTO v_entries, v_firsts, v_new
       FROM ledger.post_internal(p_book_id, p_module, p_source_id, p_keys, p_dates, p_descriptions, p_references, NULL, NULL,
                                 p_leg_entry, p_leg_account, p_leg_amount) p;
+    v_fresh := v_fresh || ledger.resolve_posted(p_book_id, p_at, p_holds, p_posted, p_hold_entries, p_keys, v_limited, false);
     SELECT p_keys[f.n] INTO v_old FROM unnest(v_fresh) AS f (n) WHERE NOT v_new[f.n] ORDER BY f.n LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'hold_posting', SCHEMA = 'ledger', TABLE = 'hold_resolution',

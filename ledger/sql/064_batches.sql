@@ -56,7 +56,8 @@ BEGIN
            array_agg(b.normal_side * b.posted_minor::numeric - b.held_minor - b.floor_minor ORDER BY b.account_id),
            array_agg(b.ceiling_minor - b.normal_side * b.posted_minor::numeric ORDER BY b.account_id)
       INTO v_accounts, v_sides, v_down, v_up
-      FROM (SELECT * FROM ledger.balance l WHERE l.account_id = ANY (p_leg_account) AND (l.floor_minor IS NOT NULL OR l.ceiling_minor IS NOT NULL)
+      FROM (SELECT * FROM ledger.balance l WHERE l.account_id = ANY (p_leg_account) AND l.book_id = p_book_id
+               AND (l.floor_minor IS NOT NULL OR l.ceiling_minor IS NOT NULL)
              ORDER BY l.account_id FOR NO KEY UPDATE) b;
     IF v_accounts IS NULL THEN RETURN; END IF;
     -- Where all that falls fits and all that rises fits, every order fits.

@@ -90,10 +90,12 @@ BEGIN
     SELECT f.code, o.code INTO v_foreign, v_own FROM ledger.book b JOIN ledger.currency o ON o.currency_id = b.functional_currency_id, ledger.currency f
      WHERE b.book_id = p_book_id AND f.currency_id = p_currency_id;
     v_code := format('equity:trading:%s-%s:', lower(v_foreign), lower(v_own));
-    v_ids := ledger.open_accounts(p_book_id,
-        ARRAY[v_code || 'position', v_code || 'cost', v_code || 'revaluation', 'income:fx-realised:' || lower(v_own), 'income:fx-unrealised:' || lower(v_own)],
-        ARRAY['equity', 'equity', 'equity', 'income', 'income'], ARRAY[v_foreign, v_own, v_own, v_own, v_own],
-        array_fill(false, ARRAY[5]), ARRAY['trading', 'trading', 'trading', NULL, NULL], array_fill(NULL::bigint, ARRAY[5]));
+    -- What all currencies share comes first: two that open theirs at once cannot wait for each other in a ring.
+    v_ids := ledger.open_accounts(p_book_id, ARRAY['income:fx-realised:' || lower(v_own), 'income:fx-unrealised:' || lower(v_own)],
+        ARRAY['income', 'income'], ARRAY[v_own, v_own], ARRAY[false, false], ARRAY[NULL, NULL]::text[], ARRAY[NULL, NULL]::bigint[]);
+    v_ids := ledger.open_accounts(p_book_id, ARRAY[v_code || 'position', v_code || 'cost', v_code || 'revaluation'],
+        ARRAY['equity', 'equity', 'equity'], ARRAY[v_foreign, v_own, v_own], ARRAY[false, false, false], ARRAY['trading', 'trading', 'trading'],
+        ARRAY[NULL, NULL, NULL]::bigint[]) || v_ids;
     INSERT INTO ledger.trading_pair VALUES (p_book_id, p_currency_id, v_ids[1], v_ids[2], v_ids[3], v_ids[4], v_ids[5]) ON CONFLICT DO NOTHING;
     SELECT * INTO v_pair FROM ledger.trading_pair WHERE book_id = p_book_id AND currency_id = p_currency_id;
     RETURN v_pair;

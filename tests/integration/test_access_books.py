@@ -9,6 +9,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import psycopg
@@ -279,6 +280,52 @@ def test_what_is_free_shows_nothing_of_another_book(world: World) -> None:
         ]
         assert mallory.execute("SELECT ledger.soft_closed_through(%s)", (world.busy,)).fetchone() == (None,)
         assert mallory.execute("SELECT ledger.soft_closed_through(%s)", (world.small,)).fetchone() != (None,)
+
+
+def test_posting_on_another_books_accounts_says_nothing_of_them(db: Database) -> None:
+    """Neither code, floor nor balance: what fits above the floor and what does not get one answer."""
+    ours, theirs = open_books(db), open_books(db)
+    with db.app() as app:
+        post_batch(app, book_id=theirs.book, entries=[entry("f", "assets:cash", "liabilities:wallet:W1", 500)])
+        row = app.execute("SELECT name FROM ledger.book WHERE book_id = %s", (ours.book,)).fetchone()
+    assert row is not None
+    add_user(db, "mallory", "preparer", [str(row[0])])
+    legs = [theirs["liabilities:wallet:W1"], ours["assets:cash"]]
+    calls = (
+        "post_batch(%s, NULL, %s, %s, NULL, NULL, NULL, %s, %s, %s)",
+        "post_batch(%s, NULL, %s, %s, NULL, NULL, NULL, %s, %s, %s, 'atomic')",
+        "post_batch(%s, NULL, %s, %s, NULL, NULL, NULL, %s, %s, %s, 'independent')",
+        "post_each(%s, %s, %s, NULL, NULL, %s, %s, %s)",
+        "post_counted(%s, NULL, %s, %s, NULL, NULL, NULL, %s, %s, %s)",
+    )
+    free = "SELECT count(*) FROM (SELECT FROM ledger.balance WHERE account_id = %s FOR UPDATE NOWAIT) b"
+    said: list[str] = []
+    with db.login("mallory") as conn, db.owner() as owner:
+        for call, amount in product(calls, (500, 501)):
+            query = (
+                f"SELECT r.message FROM ledger.{call} r" if "_each" in call or "'" in call else f"SELECT ledger.{call}"
+            )
+            try:
+                with translate_errors():
+                    given = (ours.book, ["k"], [DAY], [1, 1], legs, [amount, -amount])
+                    said += [str(text) for (text,) in conn.execute(query.encode(), given).fetchall()]
+                assert owner.execute(free, legs[:1]).fetchone() == (1,)  # no lock is kept on it either
+                owner.rollback()
+            except UnknownAccountError as error:
+                said.append(str(error).removesuffix(" Open the account first."))
+            conn.rollback()
+    words = {text.removeprefix("Entry k is refused, and its whole batch with it: ") for text in said}
+    assert (len(said), words) == (len(calls) * 2, {f"Account {legs[0]} does not exist in this book."})
+
+
+def test_a_file_of_another_book_is_not_cited(world: World) -> None:
+    with world.db.app() as app:
+        row = app.execute("SELECT min(source_id) FROM ledger.source WHERE book_id = %s", (world.busy,)).fetchone()
+    assert row is not None and row[0] is not None
+    with world.db.login("mallory") as conn, pytest.raises(RefusedError) as caught:
+        one = entry("cite", "assets:cash", "income:sales", 1)
+        post_batch(conn, book_id=world.small, entries=[one], source_id=int(str(row[0])))
+    assert caught.value.constraint == "batch_source"
 
 
 def test_a_restricted_login_works_in_its_book(world: World) -> None:

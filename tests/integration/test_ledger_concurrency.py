@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -29,7 +28,7 @@ from ledger import (
     verify,
 )
 from nostro.database import Database
-from tests.ledger_books import DAY, Books, entry, fresh_database, open_books
+from tests.ledger_books import DAY, Books, entry, fresh_database, open_books, wait_until
 
 T = TypeVar("T")
 WORKERS = 6
@@ -149,15 +148,6 @@ def test_one_key_and_one_limited_account_at_once_never_deadlock(books: Books) ->
         closing.rollback()
         assert [one.is_new for one in whole.result(timeout=30)] == [True, True]
         assert [one.status for one in each.result(timeout=30)] == [EntryStatus.REPLAYED]
-
-
-def wait_until(conn: Connection, statement: str, *parameters: object) -> None:
-    """Until that statement finds something."""
-    deadline = time.monotonic() + 20
-    while conn.execute(statement.encode(), parameters).fetchone() is None:
-        assert time.monotonic() < deadline, "it does not come about"
-        conn.rollback()
-        time.sleep(0.01)
 
 
 def test_a_wallet_drained_by_many_never_crosses_its_floor(books: Books) -> None:

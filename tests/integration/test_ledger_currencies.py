@@ -36,6 +36,7 @@ from ledger import (
     import_rates,
     parse_amount_minor,
     post_batch,
+    post_independent,
     publish,
     rates_on,
     seal,
@@ -111,8 +112,11 @@ def test_amounts_to_the_edge_of_64_bits_and_none_beyond(books: Books) -> None:
         post_batch(conn, book_id=books.book, entries=[move("all", INT64_MAX)])
         (row,) = balance(conn, book_id=books.book, account="assets:wallet:btc")
         assert row.text == largest
-        with pytest.raises(AmountError, match="64 bits"):
+        with pytest.raises(AmountError, match=r"account assets:wallet:btc would not fit in 64 bits"):
             post_batch(conn, book_id=books.book, entries=[move("one more", 1)])
+        each = post_independent(conn, book_id=books.book, entries=[move("back", -5), move("5", 5), move("6", 1)])
+        assert [one.constraint for one in each] == [None, None, "balance_range"]
+        assert isinstance(each[2].error, AmountError) and "assets:wallet:btc" in str(each[2].error)
         with pytest.raises(AmountError, match="64 bits"):
             post_batch(conn, book_id=books.book, entries=[move("too large", INT64_MAX + 1)])
         assert verify(conn, book_id=books.book) == ()

@@ -19,6 +19,7 @@ from ledger import (
     HoldPosting,
     HoldState,
     NewHold,
+    RefusedError,
     expire_due,
     list_holds,
     place_holds,
@@ -29,7 +30,7 @@ from ledger import (
     void_holds,
 )
 from nostro.database import Database
-from tests.ledger_books import Books, entry, fresh_database, open_books
+from tests.ledger_books import Books, entry, fresh_database, open_account, open_books, wait_until
 
 T = TypeVar("T")
 WALLET = "liabilities:wallet:W1"
@@ -195,3 +196,50 @@ def test_the_same_batch_of_holds_from_many_is_placed_once(books: Books) -> None:
 
     assert sum(together(books, work, 8)) == 100
     assert standing(books) == (1000, 900)
+
+
+def test_a_hold_and_an_entry_of_one_key_do_not_wait_for_each_other_in_a_ring(books: Books) -> None:
+    """The entry has the key and comes to the held account last; the hold's own entry wants both, the key first."""
+    cash, sales, payable = "assets:cash", "income:sales", "liabilities:payable:P1"
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+
+    def run(name: str, work: Callable[[Connection], T]) -> T:
+        with books.db.app() as conn:
+            conn.execute("SELECT set_config('application_name', %s, false)", (name,))
+            conn.commit()
+            return work(conn)
+
+    assert books[cash] < books[sales]  # balances are taken in this order
+    with books.db.app() as other, books.db.admin() as admin, ThreadPoolExecutor(2) as pool:
+        with other.transaction():
+            open_account(other, books.book, "expenses:fees", "expense")
+        place_holds(other, book_id=books.book, holds=[NewHold("h", sales, 5)])
+        with other.transaction():  # keeps cash, so that the entry stops between its two accounts
+            post_batch(other, book_id=books.book, entries=[entry("other", cash, payable, 1)])
+            plain = pool.submit(
+                run, "plain", lambda conn: post_batch(conn, book_id=books.book, entries=[entry("k", cash, sales, 5)])
+            )
+            wait_until(admin, waiting, "plain")
+            draw = HoldPosting("h", entry("k", sales, "expenses:fees", 5))
+            held = pool.submit(run, "held", lambda conn: post_holds(conn, book_id=books.book, postings=[draw], at=NOON))
+            wait_until(admin, waiting, "held")
+        assert [one.is_new for one in plain.result(timeout=30)] == [True]
+        with pytest.raises(RefusedError) as caught:
+            held.result(timeout=30)
+    assert caught.value.constraint in {"idempotency_conflict", "hold_posting"}
+
+
+def test_holds_of_limited_and_other_accounts_are_posted_by_one_batch(books: Books) -> None:
+    """The wallet's is released before its entry, which needs the room; the other's after it."""
+    with books.db.app() as conn:
+        sales = "income:sales"
+        place_holds(conn, book_id=books.book, holds=[NewHold("w", WALLET, 1000), NewHold("s", sales, 7)])
+        draws = [
+            HoldPosting("w", entry("pw", WALLET, "assets:cash", 1000)),
+            HoldPosting("s", entry("ps", sales, "assets:cash", 4), 4),
+        ]
+        assert [one.is_new for one in post_holds(conn, book_id=books.book, postings=draws, at=NOON)] == [True, True]
+        assert [one.is_new for one in post_holds(conn, book_id=books.book, postings=draws, at=NOON)] == [False, False]
+        ended = {hold.key: hold.posted_minor for hold in list_holds(conn, book_id=books.book, state=HoldState.POSTED)}
+    assert ended == {"w": 1000, "s": 4}
+    assert standing(books) == (0, 0)
