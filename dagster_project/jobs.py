@@ -16,16 +16,16 @@ nightly_settlement_job = dg.define_asset_job(
     partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "night"},
-    description="Journal files into the books, the books sealed, then payment files proposed for approval.",
+    description="Journal files into the books, due holds expired, the books sealed, then payment files proposed.",
 )
 
 sealing_job = dg.define_asset_job(
     "sealing_job",
-    selection=dg.AssetSelection.assets(ledger.seals),
+    selection=dg.AssetSelection.assets(ledger.expired_holds, ledger.seals),
     partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "sealing"},
-    description="What was booked since the night is sealed, and the seals are anchored.",
+    description="Holds that are due expire, what was booked since the night is sealed, and the seals are anchored.",
 )
 
 release_job = dg.define_asset_job(

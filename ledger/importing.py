@@ -348,12 +348,12 @@ def _open_by_rule(
 ) -> tuple[list[tuple[int, str]], list[tuple[str, int, str, None]]]:
     """Open each new account by the longest matching rule; (faults, rows code, id, currency, control)."""
     rules = conn.execute(
-        "SELECT r.pattern, r.type, c.code, r.settleable, r.floor_minor FROM ledger.account_rule r"
+        "SELECT r.pattern, r.type, c.code, r.settleable, r.floor_minor, r.ceiling_minor FROM ledger.account_rule r"
         " LEFT JOIN ledger.currency c USING (currency_id) WHERE book_id = %s ORDER BY length(pattern) DESC, pattern",
         (book_id,),
     ).fetchall()
     faults: list[tuple[int, str]] = []
-    chosen: list[tuple[str, str, str, bool, int | None]] = []
+    chosen: list[tuple[str, str, str, bool, int | None, int | None]] = []
     for row in new:
         code, line = str(row["account"]), int(str(row["line"]))
         rule = next((r for r in rules if _matches(str(r[0]), code)), None)
@@ -361,15 +361,15 @@ def _open_by_rule(
             faults.append((line, f"account '{code}' does not exist and no rule of the book opens it."))
         else:
             currency = str(rule[2] or row["currency"])
-            chosen.append((code, str(rule[1]), currency, bool(rule[3]), rule[4]))  # type: ignore[arg-type]
+            chosen.append((code, str(rule[1]), currency, bool(rule[3]), rule[4], rule[5]))  # type: ignore[arg-type]
     defined = currencies(conn)
     chosen = [c for c in chosen if c[2] in defined]
     if faults or not chosen:
         return faults, []
-    codes, types, kept_in, settleable, floors = (list(column) for column in zip(*chosen, strict=True))
+    codes, types, kept_in, settleable, floors, ceilings = (list(column) for column in zip(*chosen, strict=True))
     found = conn.execute(
-        "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s::text[], %s::bigint[])",
-        (book_id, codes, types, kept_in, settleable, [None] * len(codes), floors),
+        "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s::text[], %s::bigint[], %s::bigint[])",
+        (book_id, codes, types, kept_in, settleable, [None] * len(codes), floors, ceilings),
     ).fetchone()
     assert found is not None
     ids: list[int] = found[0]  # type: ignore[assignment]

@@ -39,6 +39,7 @@ class _Account:
     settleable: bool = False
     control: str | None = None
     floor_minor: int | None = None
+    ceiling_minor: int | None = None
 
 
 def apply_setup(conn: Connection, path: Path) -> SetupReport:
@@ -81,22 +82,24 @@ def _bool(conn: Connection, query: str, *values: object) -> bool:
     return row is not None and bool(row[0])
 
 
-def _floor(rule: AccountRule, currency: str | None) -> int | None:
-    if rule.floor is None:
+def _limit(limit: str | None, currency: str | None) -> int | None:
+    """A floor or ceiling in minor units; without a currency it can only be zero."""
+    if limit is None:
         return None
-    return minor(rule.floor, currency) if currency is not None else 0
+    return minor(limit, currency) if currency is not None else 0
 
 
 def _define_rules(conn: Connection, book_id: int, rules: Sequence[AccountRule]) -> None:
     conn.execute(
-        "SELECT ledger.define_account_rules(%s, %s, %s, %s, %s, %s::bigint[])",
+        "SELECT ledger.define_account_rules(%s, %s, %s, %s, %s, %s::bigint[], %s::bigint[])",
         (
             book_id,
             [rule.code for rule in rules],
             [rule.type.value for rule in rules],
             [rule.currency for rule in rules],
             [rule.settleable for rule in rules],
-            [_floor(rule, rule.currency) for rule in rules],
+            [_limit(rule.floor, rule.currency) for rule in rules],
+            [_limit(rule.ceiling, rule.currency) for rule in rules],
         ),
     )
 
@@ -105,7 +108,10 @@ def _accounts(checked: CheckedSetup) -> list[_Account]:
     """Every account the setup opens itself: controls, N and T, opening equity, bank costs, payees'."""
     setup = checked.setup
     accounts = [
-        _Account(rule.code, rule.type, rule.currency, rule.settleable, rule.control, _floor(rule, rule.currency))
+        _Account(
+            *(rule.code, rule.type, rule.currency, rule.settleable, rule.control),
+            *(_limit(rule.floor, rule.currency), _limit(rule.ceiling, rule.currency)),
+        )
         for rule in setup.accounts
         if (rule.control is not None or rule.mode is not None) and rule.currency is not None
     ]
@@ -123,8 +129,8 @@ def _accounts(checked: CheckedSetup) -> list[_Account]:
         accounts.append(_Account(f"expenses:acquirer-fees:{end}", AccountType.EXPENSE, code))
         accounts.append(_Account(f"income:interest:{end}", AccountType.INCOME, code))
     for payee, rule in zip(checked.payees, checked.payee_rules, strict=True):
-        floor = _floor(rule, payee.currency)
-        accounts.append(_Account(payee.account, rule.type, payee.currency, rule.settleable, None, floor))
+        limits = _limit(rule.floor, payee.currency), _limit(rule.ceiling, payee.currency)
+        accounts.append(_Account(payee.account, rule.type, payee.currency, rule.settleable, None, *limits))
         if payee.reserves:
             accounts.append(
                 _Account(payee.reserve_account, AccountType.LIABILITY, payee.currency, control="reserve", floor_minor=0)
@@ -134,7 +140,7 @@ def _accounts(checked: CheckedSetup) -> list[_Account]:
 
 def _open_accounts(conn: Connection, book_id: int, accounts: Sequence[_Account]) -> None:
     conn.execute(
-        "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s, %s::bigint[])",
+        "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s, %s::bigint[], %s::bigint[])",
         (
             book_id,
             [account.code for account in accounts],
@@ -143,6 +149,7 @@ def _open_accounts(conn: Connection, book_id: int, accounts: Sequence[_Account])
             [account.settleable for account in accounts],
             [account.control for account in accounts],
             [account.floor_minor for account in accounts],
+            [account.ceiling_minor for account in accounts],
         ),
     )
 

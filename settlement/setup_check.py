@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -246,6 +247,10 @@ def _rule_faults(rules: Sequence[AccountRule]) -> Iterator[str]:
             yield f"{place}: only a liability is settleable (it is what we owe a payee)."
         if rule.floor is not None:
             yield from _amount_faults(f"{place}.floor", rule.floor, rule.currency)
+        if rule.ceiling is not None:
+            yield from _amount_faults(f"{place}.ceiling", rule.ceiling, rule.currency)
+        if rule.floor is not None and rule.ceiling is not None and Decimal(rule.ceiling) < Decimal(rule.floor):
+            yield f"{place}: the ceiling is below the floor."
     yield from _repeats("accounts", rules, lambda r: r.code, "code")
 
 

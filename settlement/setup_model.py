@@ -184,6 +184,7 @@ class AccountRule(_Model):
     settleable: bool = False
     control: Annotated[str | None, Blank] = None
     floor: Annotated[SignedAmount | None, Blank] = None
+    ceiling: Annotated[SignedAmount | None, Blank] = None
     mode: AccountMode | None = None
     shards: Annotated[int, Field(ge=2, le=64)] = DEFAULT_SHARDS
 

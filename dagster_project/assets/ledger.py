@@ -1,4 +1,4 @@
-"""Group ledger: the day's journal files into the books, the trial balance after them, and the seals over both."""
+"""Group ledger: the day's journal files into the books, due holds, the trial balance, and the seals over all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ def journal_files(run: Run) -> display.Shown:
     }
 
 
-@step("ledger", deps=[journal_files])
+@step("ledger")
+def expired_holds(run: Run) -> display.Shown:
+    """Holds whose time is over expire, so that their money is free again; again changes nothing."""
+    with run.books.preparer() as session:
+        expired = room.expire_holds(session, run.now)
+    return display.numbers(expired=expired)
+
+
+@step("ledger", deps=[journal_files, expired_holds])
 def trial_balance(run: Run) -> display.Shown:
     """Debits and credits of every account through the day, and their sums, which are zero."""
     with run.books.preparer() as session:
@@ -69,5 +77,5 @@ def seals_hold(session: Session, day: dt.date) -> Verdict:
     return room.seals_hold(session)
 
 
-ASSETS = [journal_files, trial_balance, seals]
+ASSETS = [journal_files, expired_holds, trial_balance, seals]
 CHECKS = [debits_equal_credits, books_verify, seals_hold]

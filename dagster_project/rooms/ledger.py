@@ -75,6 +75,14 @@ def imported_table(files: Iterable[ImportedFile]) -> Table:
     return Table("journal files", ("file", "entries", "new", "postings", "sha256"), rows)
 
 
+def expire_holds(session: Session, now: dt.datetime) -> int:
+    """Expire every hold that is due at this business time; returns how many."""
+    expired = 0
+    while keys := ledger.expire_due(session.conn, book_id=session.book_id, now=now):
+        expired += len(keys)
+    return expired
+
+
 def trial_balance(session: Session, day: dt.date) -> TrialBalanceSummary:
     """Balances through a day, summed by the first two segments of the account code; publishes the knowledge order."""
     ledger.publish(session.conn)

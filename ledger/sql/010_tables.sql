@@ -57,7 +57,9 @@ CREATE TABLE ledger.account_rule (
     currency_id smallint REFERENCES ledger.currency,
     settleable  boolean NOT NULL DEFAULT false,
     floor_minor bigint,
-    PRIMARY KEY (book_id, pattern)
+    ceiling_minor bigint,
+    PRIMARY KEY (book_id, pattern),
+    CONSTRAINT account_limits CHECK (ceiling_minor >= floor_minor)
 );
 COMMENT ON TABLE ledger.account_rule IS 'Accounts that a journal may open: an exact code, or a prefix ending in *.';
 

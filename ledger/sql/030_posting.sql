@@ -62,26 +62,26 @@ BEGIN
 END $$;
 
 CREATE FUNCTION ledger.define_account_rules(
-    p_book_id int, p_patterns text[], p_types text[], p_currencies text[], p_settleable boolean[], p_floors bigint[])
+    p_book_id int, p_patterns text[], p_types text[], p_currencies text[], p_settleable boolean[], p_floors bigint[],
+    p_ceilings bigint[] DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE v_other text;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
     INSERT INTO ledger.account_rule
-    SELECT p_book_id, g.pattern, g.type, ledger.book_currency(g.currency), g.settleable, g.floor_minor
-      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
-     WHERE g.currency IS NOT NULL
-    UNION ALL
-    SELECT p_book_id, g.pattern, g.type, NULL, g.settleable, g.floor_minor
-      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
-     WHERE g.currency IS NULL
+    SELECT p_book_id, g.pattern, g.type, CASE WHEN g.currency IS NOT NULL THEN ledger.book_currency(g.currency) END, g.settleable,
+           g.floor_minor, g.ceiling_minor
+      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors, p_ceilings)
+           AS g (pattern, type, currency, settleable, floor_minor, ceiling_minor)
     ON CONFLICT DO NOTHING;
     SELECT g.pattern INTO v_other
-      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors) AS g (pattern, type, currency, settleable, floor_minor)
+      FROM unnest(p_patterns, p_types, p_currencies, p_settleable, p_floors, p_ceilings)
+           AS g (pattern, type, currency, settleable, floor_minor, ceiling_minor)
       JOIN ledger.account_rule r ON r.book_id = p_book_id AND r.pattern = g.pattern
       LEFT JOIN ledger.currency c USING (currency_id)
-     WHERE (r.type, c.code, r.settleable, r.floor_minor) IS DISTINCT FROM (g.type, g.currency, g.settleable, g.floor_minor) LIMIT 1;
+     WHERE (r.type, c.code, r.settleable, r.floor_minor, r.ceiling_minor)
+           IS DISTINCT FROM (g.type, g.currency, g.settleable, g.floor_minor, g.ceiling_minor) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'account_same',
             MESSAGE = format('The account rule %s exists with other properties.', v_other),

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from ledger import (
+    AmountError,
     CeilingError,
     ControlAccountError,
     EntryOutcome,
@@ -22,7 +23,6 @@ from ledger import (
     NewHold,
     NewPosting,
     NostroError,
-    RefusedError,
     UnbalancedEntryError,
     close_period,
     place_holds,
@@ -310,8 +310,8 @@ def test_faults_that_no_rule_foresees_are_found_one_by_one(books: Books) -> None
     outcomes = independent(
         books, *(entry(f"h{n}", CASH, SALES, huge) for n in range(3)), entry("small", CASH, SALES, 1)
     )
-    assert said(outcomes) == ["posted", "refused", "refused", "posted"]
-    assert isinstance(outcomes[1].error, RefusedError)
+    assert said(outcomes) == ["posted", "balance_range", "balance_range", "posted"]
+    assert isinstance(outcomes[1].error, AmountError) and CASH in str(outcomes[1].error)
 
 
 def test_a_large_batch_with_a_few_faults(books: Books) -> None:

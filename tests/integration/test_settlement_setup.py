@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import NostroError, verify
+from ledger import CeilingError, NostroError, import_journal, verify
 from nostro.database import Database
 from settlement import SetupError, apply_setup
 from tests.settlement_world import PayeeRow, make_world, write_setup
@@ -77,6 +77,38 @@ def test_an_overdraft_is_a_floor(db: Database, tmp_path: Path) -> None:
         apply_setup(conn, path)
         row = conn.execute("SELECT floor_minor FROM ledger.account WHERE code = 'assets:bank:eur-payouts'").fetchone()
     assert row == (-25_000,)
+
+
+def test_limits_of_rules_and_accounts(db: Database, tmp_path: Path) -> None:
+    """A rule's limits are those of each account a journal opens by it; they never change."""
+    wallets = '  - {code: "liabilities:wallet:*", type: liability, currency: EUR, floor: "0", ceiling: "10.00"}\n'
+    till = '  - {code: "assets:till", type: asset, currency: EUR, floor: "-5", ceiling: "7.50", mode: strict}\n'
+    path = write_setup(tmp_path, [], accounts=("eur",))
+    path.write_text(path.read_text().replace("accounts:\n", f"accounts:\n{wallets}{till}", 1))
+    journal = tmp_path / "journal.csv"
+
+    def write(wallet: str, euros: str) -> Path:
+        head = "entry_key,effective_date,account,amount,currency,description,reference"
+        rows = (
+            f"{wallet},2026-11-02,{code},{sign}{euros},EUR,,"
+            for code, sign in ((f"liabilities:wallet:{wallet}", "-"), ("assets:receivable:x:eur", ""))
+        )
+        journal.write_text("\n".join((head, *rows, "")))
+        return journal
+
+    with db.app() as conn:
+        book = apply_setup(conn, path).book_id
+        import_journal(conn, book_id=book, path=write("W1", "10.00"))
+        with pytest.raises(CeilingError, match=r"wallet:W2 would rise above its ceiling of 1000 minor units"):
+            import_journal(conn, book_id=book, path=write("W2", "10.01"))
+        rows = conn.execute(
+            "SELECT code, floor_minor, ceiling_minor FROM ledger.account WHERE ceiling_minor IS NOT NULL ORDER BY 1"
+        ).fetchall()
+        assert rows == [("assets:till", -500, 750), ("liabilities:wallet:W1", 0, 1000)]
+        assert not apply_setup(conn, path).changed
+        path.write_text(path.read_text().replace('ceiling: "10.00"', 'ceiling: "11.00"'))
+        with pytest.raises(NostroError, match="exists with other properties"):
+            apply_setup(conn, path)
 
 
 def test_four_thousand_payees_are_declared_once(db: Database, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from dagster_project.definitions import defs
 
 GROUPS = {
-    "ledger": {"ledger/journal_files", "ledger/trial_balance", "ledger/seals"},
+    "ledger": {"ledger/journal_files", "ledger/expired_holds", "ledger/trial_balance", "ledger/seals"},
     "settlement": {"settlement/payment_proposal", "settlement/released_files"},
     "bank": {"bank/payment_status", "bank/statements"},
     "recon": {"recon/matches", "recon/breaks", "recon/certificates"},
@@ -83,6 +83,7 @@ def test_only_a_release_follows_an_approval(repository: dg.RepositoryDefinition)
     }
     assert nightly == {
         "ledger/journal_files",
+        "ledger/expired_holds",
         "ledger/trial_balance",
         "ledger/seals",
         "settlement/payment_proposal",

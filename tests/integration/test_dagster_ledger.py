@@ -1,7 +1,8 @@
-"""What the seals' step and its check say: sealed, not anchored, anchor out of reach or contradicted, books changed."""
+"""What the steps of the ledger say. Holds expire when due. Seals: sealed, not anchored, contradicted, books changed."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from dagster_project.resources import Session
 from dagster_project.rooms import ledger as room
-from ledger import CheckFailedError, post_batch
+from ledger import CheckFailedError, NewHold, place_holds, post_batch
 from nostro.database import Database
 from tests.integration.test_seals_tampering import as_superuser, key
 from tests.ledger_books import Books, entry, open_books
 from tests.support import table_hashes
+
+NOON = dt.datetime(2026, 11, 2, 12, tzinfo=dt.UTC)
 
 
 @contextmanager
@@ -99,3 +102,18 @@ def test_a_rewritten_chain_contradicts_the_anchor(db: Database, books: Books, tm
         assert "is not the anchored one" in room.seals_hold(session).sentence
         (tmp_path / "seals.jsonl").write_text("no seal\n")
         assert "the anchor cannot be read" in room.seals_hold(session).sentence
+
+
+def test_holds_that_are_due_expire_and_again_nothing_changes(db: Database, books: Books) -> None:
+    with _session(db, books, None) as session:
+        fund = entry("fund", "assets:cash", "liabilities:wallet:W1", 100)
+        post_batch(session.conn, book_id=books.book, entries=[fund])
+        due = [NewHold(f"h{n}", "liabilities:wallet:W1", 10, expires_at=NOON) for n in range(3)]
+        place_holds(session.conn, book_id=books.book, holds=[*due, NewHold("later", "liabilities:wallet:W1", 10)])
+        assert room.expire_holds(session, NOON - dt.timedelta(seconds=1)) == 0
+        assert room.expire_holds(session, NOON) == 3
+        session.conn.commit()
+        before = table_hashes(session.conn)
+        assert room.expire_holds(session, NOON) == 0
+        session.conn.commit()
+        assert table_hashes(session.conn) == before
