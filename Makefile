@@ -38,7 +38,7 @@ demo: $(BIN)/nostro  ## a business week from sales to certified books (ARGS="--a
 	@$(BIN)/nostro demo $(ARGS)
 
 test: setup  ## every test, against a real Postgres
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup  ## style, types, imports
 	$(BIN)/ruff format --check .

@@ -24,6 +24,33 @@ SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2
 _numbers = count()
 
 
+# Files that take longest, the longest first: a long one that starts last leaves the other worker idle.
+LONGEST_FIRST = (
+    "ui/test_browser.py",
+    "property/test_payment_files.py",
+    "faults/test_settlement_kill_sweep.py",
+    "integration/test_bank_recalls_and_debits.py",
+    "integration/test_recon_week.py",
+    "integration/test_bank_faults.py",
+    "integration/test_recon_workflow.py",
+    "integration/test_cli.py",
+    "integration/test_dagster_up.py",
+    "integration/test_dagster_day.py",
+    "integration/test_week.py",
+    "integration/test_berka.py",
+    "property/test_payouts_over_days.py",
+    "property/test_camt_skim.py",
+    "property/test_ledger_stateful.py",
+    "integration/test_recon_decisions.py",
+    "integration/test_ledger_asof.py",
+    "integration/test_lineage.py",
+    "integration/test_recon_incremental.py",
+    "integration/test_recon_cli.py",
+    "faults/test_settlement_send.py",
+    "faults/test_ledger_kill.py",
+    "integration/test_cli_process.py",
+)
+
 # Room that a run in memory may need; with less there, tests use the disk.
 _ROOM_BYTES = 3 * 2**30
 
@@ -45,6 +72,14 @@ def pytest_configure() -> None:
     root = _temporary_root() / f"nostro-pytest-{mark}"
     root.mkdir(exist_ok=True)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = tempfile.tempdir = str(root)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they come."""
+    tests = Path(__file__).parent
+    place = {tests / name: number for number, name in enumerate(LONGEST_FIRST)}
+    assert all(path.is_file() for path in place), "LONGEST_FIRST names a file that is no more"
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

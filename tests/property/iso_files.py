@@ -1,9 +1,14 @@
-"""Random files of every message and version that can be written, for the property tests."""
+"""Random files of every message and version that can be written, for the property tests.
+
+A strategy that is made anew for every example costs more than what it draws: those without an example's own values are
+made once.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -49,6 +54,7 @@ AMOUNTS = st.integers(1, 10**12)
 MEMBERS = st.sampled_from(["021000021", "200000"])
 
 
+@cache
 def texts(charset: Charset, max_size: int) -> st.SearchStrategy[str]:
     """Any text of the set that fits; in the wide set mostly what XML must escape."""
     plain = st.text(CHARACTERS[charset], min_size=1, max_size=max_size)
@@ -57,6 +63,7 @@ def texts(charset: Charset, max_size: int) -> st.SearchStrategy[str]:
     return plain | st.text(NEED_ESCAPES + "aé", min_size=1, max_size=max_size)
 
 
+@cache
 def addresses(charset: Charset) -> st.SearchStrategy[PostalAddress | None]:
     structured = st.builds(
         PostalAddress,
@@ -70,6 +77,7 @@ def addresses(charset: Charset) -> st.SearchStrategy[PostalAddress | None]:
     return st.none() | structured | hybrid
 
 
+@cache
 def _moments() -> st.SearchStrategy[dt.datetime]:
     offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
     return st.builds(
@@ -79,6 +87,7 @@ def _moments() -> st.SearchStrategy[dt.datetime]:
     )
 
 
+@cache
 def _uetrs(version: MessageVersion) -> st.SearchStrategy[str | None]:
     return st.none() | UETRS if version.carries_uetr else st.none()
 
@@ -224,6 +233,7 @@ def _debits(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple
     return file, draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, said), min_size=1, max_size=6))
 
 
+@cache
 def _original(message_name: str) -> st.SearchStrategy[OriginalGroup]:
     return st.builds(
         OriginalGroup,

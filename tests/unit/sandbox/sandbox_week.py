@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyiso20022.pain.pain_001_001_09 as pain
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.serializers import XmlSerializer
 from xsdata.models.datatype import XmlDate, XmlDateTime
 
@@ -22,6 +23,7 @@ from ledger import format_amount, parse_amount_minor
 from sandbox import Bank, Business, BusinessFiles, DayReport, plan, read_setup
 from sandbox.setup_reader import BankAccount, BankProfile, BankSetup
 
+_CONTEXT = XmlContext()  # what xsdata learns of a class, once
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 
 
@@ -75,7 +77,7 @@ def pain001(
             ],
         )
     )
-    return XmlSerializer().render(document, ns_map={None: NAMESPACE})
+    return XmlSerializer(context=_CONTEXT).render(document, ns_map={None: NAMESPACE})
 
 
 def _account(iban: str) -> Any:

@@ -12,11 +12,13 @@ import pyiso20022.pain.pain_002_001_10 as pain002
 import pytest
 from lxml import etree
 from sandbox_week import Customer, Instruction, Week, pain001, simulate
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.parsers import XmlParser
 
 from sandbox import Bank, BankBehaviour, Business, SandboxError, read_setup, simulate_day
 
 DAY = dt.date(2026, 11, 2)
+_CONTEXT = XmlContext()  # what xsdata learns of a class, once
 PAYEE_IBAN = "DE02120300000000202051"
 
 
@@ -211,7 +213,7 @@ def test_status_reports_are_valid_and_read_by_pyiso20022(week: Week, schema: Cal
     rejected = 0
     for path in paths:
         xsd.assertValid(etree.parse(path))
-        document = XmlParser().from_bytes(path.read_bytes(), pain002.Document)
+        document = XmlParser(context=_CONTEXT).from_bytes(path.read_bytes(), pain002.Document)
         for batch in document.cstmr_pmt_sts_rpt.orgnl_pmt_inf_and_sts:
             for payment in batch.tx_inf_and_sts:
                 assert payment.orgnl_end_to_end_id in week.sent

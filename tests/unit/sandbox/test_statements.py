@@ -13,9 +13,12 @@ import pyiso20022.camt.camt_053_001_08 as camt053
 import pyiso20022.camt.camt_054_001_08 as camt054
 from lxml import etree
 from sandbox_week import Week
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.parsers import XmlParser
 
 from sandbox import read_truth
+
+_CONTEXT = XmlContext()  # what xsdata learns of a class, once
 
 
 def messages(week: Week, pattern: str) -> list[Path]:
@@ -25,7 +28,7 @@ def messages(week: Week, pattern: str) -> list[Path]:
 def statements(week: Week, account: str = "*") -> Iterator[Any]:
     iban = "*" if account == "*" else week.setup.account(account).iban
     for path in messages(week, f"camt.053_{iban}_*"):
-        document = XmlParser().from_bytes(path.read_bytes(), camt053.Document)
+        document = XmlParser(context=_CONTEXT).from_bytes(path.read_bytes(), camt053.Document)
         yield from document.bk_to_cstmr_stmt.stmt
 
 
@@ -104,7 +107,7 @@ def test_returns_name_the_payment_and_the_reason(week: Week) -> None:
 
 def test_notifications_repeat_the_incoming_credits(week: Week) -> None:
     for path in messages(week, "camt.054_*"):
-        document = XmlParser().from_bytes(path.read_bytes(), camt054.Document)
+        document = XmlParser(context=_CONTEXT).from_bytes(path.read_bytes(), camt054.Document)
         (note,) = document.bk_to_cstmr_dbt_cdt_ntfctn.ntfctn
         assert note.ntry
         assert all(entry.cdt_dbt_ind.value == "CRDT" for entry in note.ntry)

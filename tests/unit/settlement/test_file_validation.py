@@ -20,6 +20,7 @@ import pytest
 from iso_profiles import bank_of, file_of, limits_of, other_file
 from lxml import etree
 from typer.testing import CliRunner
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 from xsdata.formats.dataclass.serializers import XmlSerializer
@@ -45,6 +46,7 @@ PROFILES = list(usual_profiles())
 OTHERS = [version for version in MessageVersion if version.family != "pain.001"]
 Case = str | MessageVersion
 T = TypeVar("T")
+_CONTEXT = XmlContext()  # what xsdata learns of a class, once
 
 
 def _made(case: Case) -> tuple[Any, list[Any], FileLimits]:
@@ -87,8 +89,8 @@ def test_pyiso20022_reads_it_whole_and_writes_the_same(case: Case) -> None:
 
 def _read_and_written(version: MessageVersion, content: bytes) -> None:
     config = ParserConfig(class_factory=_complete, fail_on_unknown_properties=True)
-    document = XmlParser(config=config).from_bytes(content, document_class(version))
-    again = XmlSerializer().render(document, ns_map={None: version.namespace})
+    document = XmlParser(config=config, context=_CONTEXT).from_bytes(content, document_class(version))
+    again = XmlSerializer(context=_CONTEXT).render(document, ns_map={None: version.namespace})
     assert again.encode() == content
 
 

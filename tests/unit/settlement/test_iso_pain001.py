@@ -15,6 +15,7 @@ from typing import TypeVar
 import pyiso20022.pain.pain_001_001_09 as iso
 import pytest
 from iso_samples import PROFILES, Profile, changed, credit_transfers, payment_file
+from xsdata.formats.dataclass.context import XmlContext
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
@@ -35,6 +36,7 @@ from settlement.iso20022.writing import PAYMENTS_PER_CHUNK
 GOLDEN = Path(__file__).parents[2] / "golden" / "pain001"
 by_profile = pytest.mark.parametrize("profile", PROFILES, ids=str)
 T = TypeVar("T")
+_CONTEXT = XmlContext()  # what xsdata learns of a class, once
 
 
 @by_profile
@@ -77,7 +79,7 @@ def test_cbpr_validate_accepts_without_exception(profile: Profile, tmp_path: Pat
 def test_pyiso20022_reads_the_same_payments(profile: Profile) -> None:
     file, transfers = payment_file(profile), credit_transfers(profile)
     config = ParserConfig(class_factory=_forgiving, fail_on_unknown_properties=True)
-    document = XmlParser(config=config).from_bytes(render(file, transfers), iso.Document)
+    document = XmlParser(config=config, context=_CONTEXT).from_bytes(render(file, transfers), iso.Document)
     message = document.cstmr_cdt_trf_initn
     (group,) = message.pmt_inf
     exponent = currency(profile.currency).exponent
