@@ -25,7 +25,10 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class AccountBalance:
-    """One account's balance. `posted_minor` is debit-positive; `balance_minor` positive on the normal side."""
+    """One account's balance. `posted_minor` is debit-positive; `balance_minor` positive on the normal side.
+
+    `held_minor` is what open holds keep of it now; None where a date or a point of knowledge was asked for.
+    """
 
     code: str
     type: str
@@ -33,6 +36,7 @@ class AccountBalance:
     exponent: int
     posted_minor: int
     balance_minor: int
+    held_minor: int | None = None
 
     @property
     def text(self) -> str:
@@ -156,7 +160,7 @@ def balance(
     """
     if as_of is None and known is None:
         rows = conn.execute(
-            "SELECT code, type, currency, exponent, posted_minor, balance_minor FROM ledger.account_balance"
+            "SELECT code, type, currency, exponent, posted_minor, balance_minor, held_minor FROM ledger.account_balance"
             " WHERE book_id = %s AND (code = %s OR starts_with(code, %s)) ORDER BY code",
             (book_id, account, account.rstrip(":") + ":"),
         ).fetchall()

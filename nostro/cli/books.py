@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from ledger import (
+    AccountBalance,
     ImportReport,
     Knowledge,
     balance,
+    format_amount,
     functional_trial_balance,
     import_journal,
     knowledge_at,
@@ -115,6 +117,8 @@ def balance_command(
 ) -> None:
     """The balance of an account, positive on its normal side.
 
+    Without a date it also says what open holds keep of it.
+
     Example: `nostro balance assets:bank:eur-payouts --as-of 2026-11-06`
     """
     with session(book=book) as s:
@@ -123,9 +127,20 @@ def balance_command(
 
     def text() -> None:
         _print_knowledge(known)
-        table(None, ("account", "balance", "currency"), [(r.code, r.text, r.currency) for r in rows], right=(1,))
+        if not any(r.held_minor for r in rows):
+            return table(
+                None, ("account", "balance", "currency"), [(r.code, r.text, r.currency) for r in rows], right=(1,)
+            )
+        lines = [(r.code, r.text, *_held(r), r.currency) for r in rows]
+        return table(None, ("account", "balance", "held", "available", "currency"), lines, right=(1, 2, 3))
 
     emit({"known": known, "balances": rows}, text, as_json=as_json)
+
+
+def _held(row: AccountBalance) -> tuple[str, str]:
+    """What open holds keep, and what they leave, as decimal text."""
+    held = row.held_minor or 0
+    return format_amount(held, row.exponent), format_amount(row.balance_minor - held, row.exponent)
 
 
 def trial_balance_command(

@@ -46,6 +46,7 @@ def test_the_life_of_holds(run: Run) -> None:
     assert "placed" in run(f"hold place order-1 {WALLET} 8.00 --expires 2030-01-01T00:00+00:00")
     assert "was placed before" in run(f"hold place order-1 {WALLET} 8.00 --expires 2030-01-01T00:00+00:00")
     assert "200 minor units available" in run(f"hold place order-2 {WALLET} 2.01", status=1)
+    assert run(f"balance {WALLET}").split()[-5:] == [WALLET, "10.00", "8.00", "2.00", "EUR"]
     run(f"hold place order-2 {WALLET} 2.00")
     assert [line.split()[0] for line in run("hold list").splitlines()] == ["hold", "order-1", "order-2"]
     assert "5.00 posted by entry hold:order-1" in run(

@@ -71,6 +71,7 @@ class Model:
     accounts: dict[str, ModelAccount] = field(default_factory=dict)
     entries: dict[str, ModelEntry] = field(default_factory=dict)
     holds: dict[str, ModelHold] = field(default_factory=dict)
+    modes: dict[str, str] = field(default_factory=dict)
     closed: date = date.min
     soft: date = date.min
     certified: date = date.min
@@ -78,8 +79,8 @@ class Model:
     requests: dict[date, str] = field(default_factory=dict)
 
     def fork(self) -> Model:
-        return replace(self, **{name: dict(getattr(self, name)) for name in ("accounts", "entries", "holds")},
-                       overrides=dict(self.overrides), requests=dict(self.requests))  # fmt: skip
+        kept = ("accounts", "entries", "holds", "modes", "overrides", "requests")
+        return replace(self, **{name: dict(getattr(self, name)) for name in kept})
 
     def open(self, code: str, account: ModelAccount) -> None:
         low, high = account.floor, account.ceiling
@@ -90,6 +91,13 @@ class Model:
                    *["balance_floor"] * (low is not None and low > 0),
                    *["balance_ceiling"] * (high is not None and high < 0))  # fmt: skip
         self.accounts[code] = account
+
+    def set_mode(self, code: str, mode: str) -> int:
+        """Whether it changed; where posts write changes nothing that they say."""
+        account, before = self.accounts[code], self.modes.get(code, "strict")
+        refuse(*["balance_hot_unconstrained"] * (mode != "strict" and (account.floor, account.ceiling) != (None, None)))
+        self.modes[code] = mode
+        return int(before != mode)
 
     def balance(self, code: str, *, as_of: date = date.max, first: int | None = None) -> int:
         """Debit-positive sum of an account's postings up to a date, among the first so many entries."""

@@ -13,9 +13,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ledger import (
+    AccountMode,
     Connection,
     EntryStatus,
     HoldPosting,
+    ModeOf,
     NewEntry,
     NewHold,
     NewPosting,
@@ -29,6 +31,7 @@ from ledger import (
     request_close_override,
     request_reopen,
     reverse,
+    set_account_modes,
     soft_close_period,
     transaction,
     void_holds,
@@ -54,7 +57,18 @@ TEXTS = st.sampled_from([None, None, "rent", 'with "quotes", {braces} and \\ bac
 PEOPLE = st.sampled_from(["alice", "bob"])
 KINDS = [
     *["open", "post", "post", "post", "post_each", "post_each", "retry", "retry", "reverse", "place", "place"],
-    *["post_holds", "post_holds", "void", "expire", "ask_override", "close", "soft_close", "ask_reopen", "reopen"],
+    *[
+        "post_holds",
+        "post_holds",
+        "void",
+        "expire",
+        "ask_override",
+        "close",
+        "soft_close",
+        "ask_reopen",
+        "reopen",
+        "mode",
+    ],
 ]
 
 
@@ -250,6 +264,16 @@ def _expiry(draw: Draw, book: int, now: datetime) -> Operation:
     )
 
 
+def _mode(draw: Draw, model: Model, book: int) -> Operation:
+    code, mode = draw(st.sampled_from(sorted(model.accounts))), draw(st.sampled_from(list(AccountMode)))
+    change = ModeOf(code, mode, 3)
+    return Operation(
+        "app",
+        lambda model: model.set_mode(code, mode.value),
+        lambda conn: set_account_modes(conn, book_id=book, modes=[change]),
+    )
+
+
 def _period_step(draw: Draw, book: int, kind: str) -> Operation:
     day: date = draw(DAYS) - timedelta(days=4)
     person: str = draw(PEOPLE)
@@ -307,6 +331,8 @@ def draw_operation(draw: Draw, model: Model, book: int, now: datetime, kind: str
         return _voiding(draw, model, book, now)
     if kind == "expire":
         return _expiry(draw, book, now)
+    if kind == "mode":
+        return _mode(draw, model, book)
     if kind in {"ask_override", "close", "soft_close", "ask_reopen", "reopen"}:
         return _period_step(draw, book, kind)
     return _posting(draw_batch(draw, model), book, login)
