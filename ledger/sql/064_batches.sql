@@ -219,13 +219,18 @@ BEGIN
         END LOOP;
     END IF;
 
+    -- A key that was refused and has come into the books meanwhile, by somebody else's batch, is compared with that: this
+    -- batch may have waited for the same commit, and then stands after it with all its entries.
     RETURN QUERY
     WITH verdict AS MATERIALIZED (
-        SELECT g.n, g.first_n, g.key, coalesce(g.name, g.limit_name) AS name, coalesce(g.text, g.reason) AS text
+        SELECT g.n, g.first_n, g.key, CASE WHEN e.entry_id IS NULL THEN coalesce(g.name, g.limit_name) END AS name, coalesce(g.text, g.reason) AS text,
+               e.entry_id IS NOT NULL AS is_late
           FROM unnest(v_first, p_keys, v_names, v_texts, v_limits, v_reasons) WITH ORDINALITY
-               AS g (first_n, key, name, text, limit_name, reason, n)),
-    repeated AS (  -- the same key again with other content than what is in the books now
-        SELECT c.entry_ordinal, c.entry_id FROM (SELECT WHERE EXISTS (SELECT FROM verdict v WHERE v.n <> v.first_n)) one
+               AS g (first_n, key, name, text, limit_name, reason, n)
+          LEFT JOIN LATERAL (SELECT e.entry_id FROM ledger.entry e
+                              WHERE e.book_id = p_book_id AND e.idempotency_key = g.key AND coalesce(g.name, g.limit_name) IS NOT NULL LIMIT 1) e ON true),
+    repeated AS (  -- keys of other content than what is in the books now
+        SELECT c.entry_ordinal, c.entry_id FROM (SELECT WHERE EXISTS (SELECT FROM verdict v WHERE v.n <> v.first_n OR v.is_late)) one
          CROSS JOIN LATERAL ledger.conflicting_keys(p_book_id, p_keys, p_dates, p_descriptions, p_references, NULL,
                                                     p_leg_entry, p_leg_account, p_leg_amount) c)
     SELECT v.n::int, e.entry_id, e.first_posting_id,
@@ -234,7 +239,7 @@ BEGIN
            CASE WHEN e.entry_id IS NULL THEN coalesce(f.text, format('Its key is taken by entry %s with other content.', r.entry_id)) END
       FROM verdict v
       JOIN verdict f ON f.n = v.first_n
-      LEFT JOIN repeated r ON r.entry_ordinal = v.n AND v.n <> v.first_n
+      LEFT JOIN repeated r ON r.entry_ordinal = v.n AND (v.n <> v.first_n OR f.is_late)
       LEFT JOIN LATERAL (SELECT e.entry_id, e.first_posting_id FROM ledger.entry e
                           WHERE e.book_id = p_book_id AND e.idempotency_key = v.key AND f.name IS NULL AND r.entry_id IS NULL LIMIT 1) e ON true
      ORDER BY v.n;

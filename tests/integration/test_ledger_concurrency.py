@@ -25,6 +25,7 @@ from ledger import (
     post_independent,
     request_close_override,
     reverse,
+    soft_close_period,
     verify,
 )
 from nostro.database import Database
@@ -314,3 +315,38 @@ def test_a_close_gets_its_turn_between_posts_that_never_pause(books: Books) -> N
         return False
 
     assert all(together(books, work, workers=9))
+
+
+def test_an_independent_batch_stands_after_the_batch_it_waited_for_with_all_its_entries(books: Books) -> None:
+    """Who finds one of its keys taken by a batch of somebody else finds them all: none is refused that is there."""
+    with books.db.login("bob") as bob:
+        soft_close_period(bob, book_id=books.book, through=DAY)
+
+    rounds = 25
+    start = threading.Barrier(2)
+    morrow = DAY + timedelta(days=1)
+    batches = [
+        (entry(f"a{n}", "assets:cash", "income:sales", 5), entry(f"z{n}", "assets:cash", "income:sales", 5, day=morrow))
+        for n in range(rounds)
+    ]
+
+    def whole() -> None:
+        with books.db.login("bob") as conn:
+            for early, late in batches:
+                start.wait(timeout=30)
+                post_batch(conn, book_id=books.book, entries=[early, late])
+
+    def each() -> list[list[EntryStatus]]:
+        with books.db.app() as conn:
+            said = []
+            for early, late in batches:
+                start.wait(timeout=30)
+                told = post_independent(conn, book_id=books.book, entries=[late, early, late])
+                said.append([one.status for one in told])
+            return said
+
+    with ThreadPoolExecutor(2) as pool:
+        posting, answers = pool.submit(whole), pool.submit(each)
+        posting.result(timeout=60)
+    posted, replayed, refused = EntryStatus.POSTED, EntryStatus.REPLAYED, EntryStatus.REFUSED
+    assert {tuple(said) for said in answers.result()} <= {(posted, refused, replayed), (replayed, replayed, replayed)}
