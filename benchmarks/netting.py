@@ -9,7 +9,8 @@ Reference: GROUP BY over a bare copy of the same items (account, posting, amount
 bare tables without key, index or trigger, one commit; with a row of lineage (book, posting, group) for each item, while
 ours keeps these as arrays (ADR 0011); `times_the_rows_as_stored` leaves those out. Both take turns in one run, each
 round over new items, so that the settled history grows by a round each time; between rounds the tables are vacuumed, as
-autovacuum would. Figures are medians.
+autovacuum would. Figures are medians. With delay days (T+n) as many days' items wait, open, while a round settles the
+day that has become due.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ SELECT new_count FROM ledger.post_counted(%(book)s, NULL,
 """
 _OPEN_RUN = """
 SELECT run_id FROM settlement.open_run(%s, %s, %s, %s, %s,
-    ROW('{0}'::int[], ARRAY[%s]::date[], '{daily}'::text[], NULL::text[])::settlement.calendar_terms)
+    ROW(ARRAY[%s]::int[], ARRAY[%s]::date[], '{daily}'::text[], NULL::text[])::settlement.calendar_terms)
 """
 # What ours wrote for a run, table by table: the rows that the reference copies.
 _WRITTEN = {
@@ -96,8 +97,8 @@ _COPY_IN = sql.SQL("COPY {} FROM STDIN (FORMAT binary)")
 _EMPTY = sql.SQL("TRUNCATE {}")
 
 
-def run(*, items: int, payees: int, repeats: int) -> BenchResult:
-    """Measure on a throw-away embedded server: `items` new open items a round for `payees` payees."""
+def run(*, items: int, payees: int, repeats: int, delay_days: int = 0) -> BenchResult:
+    """Measure on a throw-away embedded server: `items` new open items a round, paid T+`delay_days`."""
     with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)
@@ -105,7 +106,7 @@ def run(*, items: int, payees: int, repeats: int) -> BenchResult:
         initialise(database)
         for person, group in (("alice", "preparer"), ("bob", "approver")):
             add_user(database, person, group)
-        return _Bench(database, home, payees).measure(items, max(repeats, 3))
+        return _Bench(database, home, payees, delay_days).measure(items, max(repeats, 3))
 
 
 @dataclass(slots=True)
@@ -127,8 +128,9 @@ class _Watch:
 class _Bench:
     """A book with payees, and both ways to settle what they are owed."""
 
-    def __init__(self, database: Database, home: Path, payees: int) -> None:
+    def __init__(self, database: Database, home: Path, payees: int, delay_days: int) -> None:
         self._database = database
+        self._delay_days = delay_days
         self._watch = _Watch()
         self._payees = payees
         path = home / "setup.yaml"
@@ -160,8 +162,7 @@ class _Bench:
             for table, query in _WRITTEN.items():
                 conn.execute(_MAKE.format(_reference(table), query.format(run=sql.Literal(0))))
 
-    @staticmethod
-    def _payee(n: int, account: str) -> dict[str, object]:
+    def _payee(self, n: int, account: str) -> dict[str, object]:
         return {
             "n": n,
             "code": f"P{n:06}",
@@ -172,7 +173,7 @@ class _Bench:
             "town": "Amsterdam",
             "pay_from": "eur",
             "minimum_minor": 0,
-            "delay_days": 0,
+            "delay_days": self._delay_days,
             "hold": False,
             "schedule": "daily",
             "reserve_bps": 0,
@@ -183,9 +184,11 @@ class _Bench:
 
     def measure(self, items: int, rounds: int) -> BenchResult:
         blocks: list[int] = []
-        for number in range(rounds):
+        for number in range(rounds + self._delay_days):
             day = _FIRST + dt.timedelta(days=number)
             self._sell(items, number, day)
+            if number < self._delay_days:  # nothing is due yet
+                continue
             run_id, read = self._settle(day)
             blocks.append(read)
             self._reference(run_id)
@@ -202,6 +205,7 @@ class _Bench:
             ("times_the_reference", round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 2)),
             ("times_the_rows_as_stored", round(statistics.median(a / b for a, b in zip(ours, stored, strict=True)), 2)),
             ("payees", self._payees),
+            ("delay_days", self._delay_days),
             ("blocks_read_by_netting", ", ".join(str(read) for read in blocks)),
         ]
         return BenchResult(
@@ -234,7 +238,8 @@ class _Bench:
         with self._database.login("alice") as alice, self._database.login("bob") as bob:
             before = self._blocks()
             with watch.over("open_run"):
-                row = alice.execute(_OPEN_RUN, (1, day, now, day, now + dt.timedelta(hours=7), day)).fetchone()
+                terms = (self._delay_days, day - dt.timedelta(days=self._delay_days))
+                row = alice.execute(_OPEN_RUN, (1, day, now, day, now + dt.timedelta(hours=7), *terms)).fetchone()
                 alice.commit()
             read = self._blocks() - before
             assert row is not None

@@ -23,7 +23,7 @@ from recon.report import run_of
 from recon.runs import cleared_before, read_inputs
 from recon.templates import TEMPLATES, TRANSIT, EntryLeg, compile_entry, off_balance, templates_for, transit_legs
 
-MATCH, ACCEPT, CUSTOM = "match", "accept", "custom"
+MATCH, ACCEPT, CUSTOM, RETURNED = "match", "accept", "custom", "returned-payment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +31,20 @@ class Wish:
     """How somebody wants to close a break; nothing given: by the usual template of its code.
 
     `template` of `TEMPLATES`; `legs` of an entry of their own (accounts other than cash in transit: those legs
-    follow); `match` clears the items with each other; `items` only these postings of the break.
+    follow); `match` clears the items with each other; `items` only these postings of the break; `payment`: its one line
+    is the return of this payment (EndToEndId), which is owed again and held.
     """
 
     template: str | None = None
     legs: tuple[EntryLeg, ...] = ()
     match: bool = False
     items: tuple[int, ...] = ()
+    payment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A composed proposal: kind (entry, match, accept), template, what it closes, its legs, its day."""
+    """A composed proposal: kind (entry, match, accept), template, what it closes, its legs, its day, its payment."""
 
     break_id: str
     sha256: str
@@ -51,6 +53,7 @@ class Plan:
     effective_date: dt.date
     item_ids: tuple[int, ...]
     legs: tuple[EntryLeg, ...]
+    payment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ def propose(
 def _record(conn: Connection, book_id: int, plan: Plan, reason: str) -> int:
     row = conn.execute(
         "SELECT recon.propose_adjustment(%s, %s, %s, %s, %s, %s, %s,"
-        " %s::bigint[], %s::text[], %s::text[], %s::bigint[])",
+        " %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s)",
         (
             book_id,
             plan.break_id,
@@ -149,6 +152,7 @@ def _record(conn: Connection, book_id: int, plan: Plan, reason: str) -> int:
             [leg.account for leg in plan.legs],
             [leg.currency for leg in plan.legs],
             [leg.amount_minor for leg in plan.legs],
+            plan.payment,
         ),
     ).fetchone()
     assert row is not None
@@ -158,7 +162,7 @@ def _record(conn: Connection, book_id: int, plan: Plan, reason: str) -> int:
 def _plan(conn: Connection, book_id: int, detail: BreakDetail, wish: Wish, day: dt.date | None) -> Plan:
     head = detail.head
     if head.break_id.startswith("S"):
-        if wish.match or wish.legs or wish.template or wish.items:
+        if wish != Wish():
             raise AdjustmentError(f"{head.break_id} is about a statement, not a posting; it can only be accepted.")
         return Plan(head.break_id, head.sha256, ACCEPT, ACCEPT, day or detail.business_date, (), ())
     items = _chosen(detail, wish.items)
@@ -166,7 +170,10 @@ def _plan(conn: Connection, book_id: int, detail: BreakDetail, wish: Wish, day: 
     effective = max(day or free, free, max(item.item_date for item in items))
     if day is not None and effective > day:
         raise AdjustmentError(f"{day} is certified, closed, or before its items; the first free day is {effective}.")
-    kind, template, legs = _legs(head, items, wish)
+    if wish.payment is None:
+        kind, template, legs = _legs(head, items, wish)
+    else:
+        kind, template, legs = "entry", RETURNED, _returned_legs(conn, book_id, items, wish)
     return Plan(
         break_id=head.break_id,
         sha256=head.sha256,
@@ -175,6 +182,7 @@ def _plan(conn: Connection, book_id: int, detail: BreakDetail, wish: Wish, day: 
         effective_date=effective,
         item_ids=tuple(sorted(item.posting_id for item in items)),
         legs=legs,
+        payment=wish.payment,
     )
 
 
@@ -185,6 +193,32 @@ def _chosen(detail: BreakDetail, wanted: Sequence[int]) -> tuple[OpenItemRow, ..
     if unknown:
         raise AdjustmentError(f"break {detail.head.break_id} has no posting {unknown[0]}.")
     return tuple(item for item in detail.items if item.posting_id in set(wanted))
+
+
+_PAYMENT = """
+SELECT a.code, b.code, c.code, (i.amount_minor - i.back_minor) * CASE i.direction WHEN 'pay' THEN -1 ELSE 1 END
+  FROM settlement.instruction_current i
+  JOIN ledger.account a ON a.account_id = i.payable_account_id
+  JOIN settlement.bank_account_root b ON b.bank_account_id = i.bank_account_id
+  JOIN ledger.currency c ON c.currency_id = i.currency_id
+ WHERE i.book_id = %s AND i.end_to_end_id = %s AND i.transit_posting_id IS NOT NULL
+"""
+
+
+def _returned_legs(conn: Connection, book_id: int, items: Sequence[OpenItemRow], wish: Wish) -> tuple[EntryLeg, ...]:
+    """The entry of a return: what came leaves cash in transit and is owed to the payment's payee again."""
+    if wish.match or wish.legs or wish.template:
+        raise AdjustmentError("a returned payment has an entry of its own; leave out template, legs and match.")
+    row = conn.execute(_PAYMENT, (book_id, wish.payment)).fetchone()
+    if row is None:
+        raise AdjustmentError(f"there is no sealed payment {wish.payment}.")
+    payable, account, currency, rest = str(row[0]), str(row[1]), str(row[2]), int(str(row[3]))
+    if len(items) != 1 or (items[0].account, items[0].currency) != (account, currency):
+        raise AdjustmentError(f"a return of {wish.payment} is one line of bank account {account}; name it with --item.")
+    came = items[0].amount_minor
+    if came * rest <= 0 or abs(came) > abs(rest):
+        raise AdjustmentError(f"of {wish.payment} only {abs(rest)} minor units can come back, and not {abs(came)}.")
+    return (*transit_legs(items), EntryLeg(payable, currency, came))
 
 
 def _legs(head: BoardRow, items: Sequence[OpenItemRow], wish: Wish) -> tuple[str, str, tuple[EntryLeg, ...]]:

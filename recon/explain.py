@@ -215,7 +215,9 @@ def _returned(case: Case) -> tuple[str, Proposal]:
         f"{case.money(case.anchor.amount_minor)} came back (reason {case.anchor.return_reason or 'not given'})"
         " for a payment we do not know as open to return."
     )
-    return text, case.closing_entry("Book it as owed again once the payee is known.")
+    return text, case.closing_entry(
+        "Book it as owed again once the payee is known: `nostro breaks propose` with --payment END_TO_END_ID."
+    )
 
 
 def _reversal(case: Case) -> tuple[str, Proposal]:

@@ -232,7 +232,7 @@ def _tell_settlement(
     for statement, account in placed:
         is_told = ~pl.col("is_reversal") | pl.col("return_reason").is_not_null()
         booked = parsed.lines_of(statement).filter((pl.col("status") == "BOOK") & is_told)
-        columns = ("end_to_end_id", "uetr", "payment_information_id", "amount_minor", "return_reason")
+        columns = ("end_to_end_id", "uetr", "payment_information_id", "amount_minor", "return_reason", "msg_id")
         named = booked.select(columns).iter_rows()
         lines += [
             BookedLine(
@@ -242,9 +242,10 @@ def _tell_settlement(
                 payment_information_id=batch,
                 amount_minor=-amount,
                 return_reason=reason,
+                message_id=message,
             )
-            for e2e, uetr, batch, amount, reason in named
-            if e2e or uetr or batch
+            for e2e, uetr, batch, amount, reason, message in named
+            if e2e or uetr or batch or reason or message
         ]
     if lines:
         kind = placed[0][0].kind

@@ -73,6 +73,15 @@ def _renumbered(text: str) -> str:
     return re.sub(r"<MsgId>([^<]{1,33})[^<]*</MsgId>", r"<MsgId>\1-A</MsgId>", text, count=1)
 
 
+def _starts(kind: str) -> Callable[[str, str], bool]:
+    return lambda name, _text: name.startswith(f"{kind}_")
+
+
+def _told_again(text: str) -> str:
+    """The same words in a message of its own id (a camt.029 has an `Id` where others have a `MsgId`)."""
+    return re.sub(r"<(MsgId|Id)>([^<]{1,33})[^<]*</", r"<\1>\2-A</", text, count=1)
+
+
 def _nothing(_name: str, _text: str) -> Files:
     return []
 
@@ -148,6 +157,10 @@ BENDS: dict[str, Bend] = {
         arrive=lambda name, text: [(_sooner(name), _rejected(text).encode()), (name, text.encode())],
     ),
     "date-changed": Bend(outcome=ABSORBED, fits=_report("ACCP"), arrive=_bent(_date_changed)),
+    "return-notice-twice": Bend(outcome=ABSORBED, fits=_starts("pacs.004"), arrive=_beside(_told_again)),
+    "return-notice-late": Bend(outcome=ABSORBED, fits=_starts("pacs.004"), arrive=_nothing, later=_KEEP),
+    "recall-answer-twice": Bend(outcome=ABSORBED, fits=_starts("camt.029"), arrive=_beside(_told_again)),
+    "recall-answer-late": Bend(outcome=ABSORBED, fits=_starts("camt.029"), arrive=_nothing, later=_KEEP),
     "statement-late": Bend(outcome=ABSORBED, fits=_statement, arrive=_nothing, later=_KEEP),
     "statement-lost": Bend(outcome="STATEMENT_GAP", fits=_statement, arrive=_nothing),
     "statement-twice": Bend(outcome="STATEMENT_DUP", fits=_statement, arrive=_beside(_renumbered)),

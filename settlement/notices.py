@@ -17,7 +17,7 @@ from settlement.answers import RECEIVE_ANSWER
 class BookedLine:
     """A line that the bank has booked. `amount_minor` is what the account was debited (credited: negative).
 
-    `return_reason` is the ISO reason of money that comes back.
+    `return_reason` is the ISO reason of money that comes back; `message_id` the file that a batch line names.
     """
 
     bank_account_id: int
@@ -26,6 +26,7 @@ class BookedLine:
     payment_information_id: str | None
     amount_minor: int
     return_reason: str | None = None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _matched(
     assert bank is not None
     rows = conn.execute(
         "SELECT end_to_end_id, status, reason, amount_minor, finding"
-        " FROM settlement.noticed(%s, %s::text[], %s::text[], %s::text[], %s, %s::text[])",
+        " FROM settlement.noticed(%s, %s::text[], %s::text[], %s::text[], %s, %s::text[], %s::text[])",
         (
             bank_account_id,
             [line.end_to_end_id for line in lines],
@@ -97,6 +98,7 @@ def _matched(
             [line.payment_information_id for line in lines],
             [line.amount_minor for line in lines],
             [line.return_reason for line in lines],
+            [line.message_id for line in lines],
         ),
     ).fetchall()
     told = [_Noticed(*row[:4]) for row in rows if row[4] is None]  # type: ignore[arg-type]

@@ -245,6 +245,9 @@ def propose_command(
     items: Annotated[
         list[int] | None, typer.Option("--item", help="Only this posting of the break, may be given again.")
     ] = None,
+    payment: Annotated[
+        str | None, typer.Option("--payment", help="Its line is the return of this payment (EndToEndId).")
+    ] = None,
     day: Annotated[
         str | None, typer.Option("--date", callback=date_text, help="Accounting date (default: the first free day).")
     ] = None,
@@ -262,7 +265,7 @@ def propose_command(
     Example: `nostro breaks propose B123 --reason "new fee of the bank" --as alice`
     """
     legs = tuple(_leg(text) for text in leg or ())
-    wish = Wish(template=template, legs=legs, match=match, items=tuple(items or ()))
+    wish = Wish(template=template, legs=legs, match=match, items=tuple(items or ()), payment=payment)
     with session(person, book) as s, progress("trying it out", quiet=as_json):
         made = propose(
             s.conn,

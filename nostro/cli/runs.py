@@ -177,6 +177,7 @@ def bench_netting_command(
     items: Annotated[int, typer.Option("--items", min=1, help="New open items a round.")] = 1_000_000,
     payees: Annotated[int, typer.Option("--payees", min=1, help="Payees they are owed to.")] = 20_000,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds; the median counts.")] = 3,
+    delay_days: Annotated[int, typer.Option("--delay-days", min=0, help="Pay T+n: so many days' items wait.")] = 0,
     small: SmallOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -188,7 +189,7 @@ def bench_netting_command(
 
     if small:
         items, payees = 20_000, 400
-    _print_result(run(items=items, payees=payees, repeats=repeats).to_json(), as_json)
+    _print_result(run(items=items, payees=payees, repeats=repeats, delay_days=delay_days).to_json(), as_json)
 
 
 @bench_app.command("camt053")

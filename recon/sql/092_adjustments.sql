@@ -12,11 +12,14 @@ CREATE TABLE recon.adjustment (
     template       text   NOT NULL,
     effective_date date   NOT NULL,
     reason         text   NOT NULL CHECK (length(reason) >= 5),
+    instruction_id bigint REFERENCES settlement.instruction,
     proposed_by    text   NOT NULL DEFAULT session_user,
-    proposed_at    timestamptz NOT NULL DEFAULT now()
+    proposed_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT adjustment_payment_kind CHECK (instruction_id IS NULL OR kind = 'entry')
 );
 CREATE INDEX adjustment_break ON recon.adjustment (book_id, break_id);
 COMMENT ON TABLE recon.adjustment IS 'What somebody proposes to close a break with: an entry, a match by hand, or words (accept).';
+COMMENT ON COLUMN recon.adjustment.instruction_id IS 'The payment of which the money is a return, where a person knows and the bank does not say.';
 
 CREATE TABLE recon.adjustment_leg (
     adjustment_id bigint NOT NULL REFERENCES recon.adjustment,
@@ -208,7 +211,7 @@ $$;
 -- Records a proposal about a break of the last run as the proposer saw it (its hash).
 CREATE FUNCTION recon.propose_adjustment(
     p_book_id int, p_break_id text, p_break_sha256 text, p_kind text, p_template text, p_date date, p_reason text,
-    p_items bigint[], p_accounts text[], p_currencies text[], p_amounts bigint[]) RETURNS bigint
+    p_items bigint[], p_accounts text[], p_currencies text[], p_amounts bigint[], p_end_to_end_id text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_last recon.break_event;
@@ -235,8 +238,15 @@ BEGIN
             MESSAGE = format('Break %s cannot be closed by a proposal of this kind (%s).', p_break_id, p_kind),
             HINT = 'A statement''s finding is accepted in words; an entry has two legs or more; a match has two items or more.';
     END IF;
-    INSERT INTO recon.adjustment (book_id, break_id, break_sha256, code, kind, template, effective_date, reason)
-    SELECT p_book_id, p_break_id, p_break_sha256, b.code, p_kind, p_template, p_date, p_reason
+    IF p_end_to_end_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
+         WHERE i.end_to_end_id = p_end_to_end_id AND f.book_id = p_book_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'adjustment_payment_known',
+            MESSAGE = format('There is no payment %s.', p_end_to_end_id);
+    END IF;
+    INSERT INTO recon.adjustment (book_id, break_id, break_sha256, code, kind, template, effective_date, reason, instruction_id)
+    SELECT p_book_id, p_break_id, p_break_sha256, b.code, p_kind, p_template, p_date, p_reason,
+           (SELECT i.instruction_id FROM settlement.instruction i WHERE i.end_to_end_id = p_end_to_end_id)
       FROM recon.break_run b WHERE b.run_id = v_run AND b.break_id = p_break_id RETURNING adjustment_id INTO v_id;
     INSERT INTO recon.adjustment_item (adjustment_id, posting_id) SELECT v_id, i FROM unnest(p_items) i ORDER BY i;
     INSERT INTO recon.adjustment_leg (adjustment_id, leg, account, currency, amount_minor)
@@ -263,6 +273,33 @@ BEGIN
     END IF;
     RETURN v_account;
 END $$;
+
+-- A line that people know to be the return of a payment: booked and held as settlement books any return. Its entry. Internal.
+CREATE FUNCTION recon.post_returned_payment(p_made recon.adjustment, p_date date) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_line    record;
+    v_posting bigint;
+BEGIN
+    SELECT l.t_posting_id, l.return_reason, CASE i.direction WHEN 'pay' THEN -l.t_minor ELSE l.t_minor END AS came INTO v_line
+      FROM settlement.instruction i
+      LEFT JOIN (SELECT l.t_posting_id, l.return_reason, p.amount_minor AS t_minor
+                   FROM recon.adjustment_item x JOIN recon.statement_line l ON l.t_posting_id = x.posting_id
+                   JOIN ledger.posting p ON p.posting_id = x.posting_id
+                  WHERE x.adjustment_id = p_made.adjustment_id) l ON true
+     WHERE i.instruction_id = p_made.instruction_id;
+    IF v_line.came > 0 THEN
+        v_posting := settlement.reopen_returned(p_made.instruction_id, v_line.came,
+                         concat_ws(' ', coalesce(v_line.return_reason, 'NARR'), p_made.reason), p_date, v_line.t_posting_id);
+    END IF;
+    IF v_posting IS NULL THEN
+        PERFORM recon.refuse_adjustment('adjustment_payment', p_made.adjustment_id,
+            'the payment has not that much left to come back, or was rejected', NULL);
+    END IF;
+    INSERT INTO recon.routine_posting VALUES (v_posting, p_made.book_id, v_line.t_posting_id, 'routine-return', p_made.instruction_id);
+    RETURN (SELECT r.entry_id FROM settlement.reopening r WHERE r.line_posting_id = v_line.t_posting_id);
+END $$;
+REVOKE ALL ON FUNCTION recon.post_returned_payment FROM PUBLIC;
 
 -- Posts a proposal with the right of reconciliation and writes its approval; the trigger checks all of it. Internal.
 CREATE FUNCTION recon.post_adjustment(p_book_id int, p_adjustment_id bigint, p_policy_id bigint) RETURNS bigint
@@ -296,6 +333,10 @@ BEGIN
         -- Nobody certifies the cash in transit between this look at the date and the posting.
         PERFORM ledger.lock_balances(v_items);
         v_date := greatest(v_date, recon.first_free_day(p_book_id, v_items));
+    END IF;
+    IF v_made.instruction_id IS NOT NULL THEN
+        v_entry := recon.post_returned_payment(v_made, v_date);
+    ELSIF v_made.kind = 'entry' THEN
         SELECT p.entry_id INTO v_entry
           FROM (SELECT array_agg(recon.leg_account(p_book_id, l.account, l.currency) ORDER BY l.leg) AS accounts,
                        array_agg(l.amount_minor ORDER BY l.leg) AS amounts

@@ -61,19 +61,26 @@ BEGIN
     RETURN CASE WHEN FOUND THEN settlement.ended_through() ELSE ((v_last + 1) << 20) - 1 END;
 END $$;
 
--- Payees with their frontier, and what their accounts' groups have cleared since it.
+-- Payees with their frontier, and what their accounts' groups have cleared since it. What a frontier left open is mostly
+-- what was sold in the last days (T+n) and is read in one sweep with what stands above; old disputes are looked up one by
+-- one (strays). read_from_id: everything above it is read.
 CREATE VIEW settlement.payee_frontier AS
 SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS version,
        coalesce(f.through_posting_id, 0) AS through_posting_id, coalesce(f.through_clearing_no, 0) AS through_clearing_no,
-       coalesce(f.left_open, '{}') AS left_open
+       coalesce(f.left_open, '{}') AS left_open,
+       coalesce(CASE WHEN d.is_dense THEN f.left_open[1] - 1 ELSE f.through_posting_id END, 0) AS read_from_id,
+       coalesce(CASE WHEN NOT d.is_dense THEN f.left_open END, '{}') AS strays
   FROM settlement.payee_current y
   LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
-                      ORDER BY f.version DESC LIMIT 1) f ON true;
+                      ORDER BY f.version DESC LIMIT 1) f ON true
+ CROSS JOIN LATERAL (SELECT f.left_open <> '{}' AND (f.through_posting_id >> 20) - (f.left_open[1] >> 20) <= 2 * cardinality(f.left_open)
+                            AS is_dense) d;
 
 CREATE VIEW settlement.cleared_since AS
 SELECT y.bank_account_id, y.payee_id, y.account_id, g.clearing_no, o.cut_through_id, o.left_out_ids, g.clearing_posting_id, o.posting_ids,
        greatest(o.posting_ids[cardinality(o.posting_ids)], g.clearing_posting_id) AS top_id,
-       o.posting_ids[cardinality(o.posting_ids)] <= y.through_posting_id AND y.left_open = '{}' AS is_below
+       -- below the frontier, and before the first that it left open
+       o.posting_ids[cardinality(o.posting_ids)] < coalesce(y.left_open[1], y.through_posting_id + 1) AS is_below
   FROM settlement.payee_frontier y
  CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
                       WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no OFFSET 0) g
@@ -88,16 +95,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET p
      WHERE s.bank_account_id = p_bank_account_id AND m.posting_id IS NOT NULL
 $$;
 
--- The postings of an account that may be open, but for those in blocks: those its frontier left, then those above it, by the
+-- The postings of an account that may be open, but for those in blocks: strays one by one, then those above an id by the
 -- account's index. (Without a setting and without rights of its own, so that the planner writes it into the query.)
-CREATE FUNCTION settlement.single_postings_above(p_account_id int, p_through_posting_id bigint, p_left_open bigint[])
+CREATE FUNCTION settlement.single_postings_above(p_account_id int, p_read_from_id bigint, p_strays bigint[])
     RETURNS TABLE (posting_id bigint, amount_minor bigint, effective_date date)
 LANGUAGE sql STABLE AS $$
-    SELECT b.posting_id, b.amount_minor, b.effective_date FROM pg_catalog.unnest(p_left_open) l (posting_id)
+    SELECT b.posting_id, b.amount_minor, b.effective_date FROM pg_catalog.unnest(p_strays) l (posting_id)
      CROSS JOIN LATERAL (SELECT * FROM ledger.posting b WHERE b.account_id = p_account_id AND b.posting_id = l.posting_id LIMIT 1) b
     UNION ALL
     SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.posting a
-     WHERE a.account_id = p_account_id AND a.posting_id > p_through_posting_id AND NOT a.in_block
+     WHERE a.account_id = p_account_id AND a.posting_id > p_read_from_id AND NOT a.in_block
 $$;
 
 -- Open items of the payees of a bank account: one row a posting that no clearing group has taken. (Were this wrong,
@@ -114,13 +121,14 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off ROWS 1000000 A
     SELECT y.payee_id, y.account_id, p.posting_id, p.amount_minor, p.effective_date
       FROM party y
      CROSS JOIN LATERAL (
-           SELECT * FROM settlement.single_postings_above(y.account_id, y.through_posting_id, y.left_open)
+           SELECT * FROM settlement.single_postings_above(y.account_id, y.read_from_id, y.strays)
            UNION ALL
            SELECT * FROM (SELECT (b.batch_id << 20) + unnest(b.posting_nos) AS posting_id, unnest(b.amounts), unnest(b.dates)
                             FROM ledger.posting_block b
-                           WHERE b.account_id = y.account_id AND b.batch_id >= y.through_posting_id >> 20) u
-            WHERE u.posting_id > y.through_posting_id) p
-     WHERE p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
+                           WHERE b.account_id = y.account_id AND b.batch_id >= y.read_from_id >> 20) u
+            WHERE u.posting_id > y.read_from_id) p
+     WHERE (p.posting_id > y.through_posting_id OR p.posting_id = ANY (y.left_open))
+       AND p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
 $$;
 
 -- Lets the frontier of accounts that were cleared since follow, without a look at any posting: up to the line of the
@@ -140,15 +148,24 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
         SELECT s.account_id,
                coalesce(min(s.clearing_no) FILTER (WHERE s.top_id > b.cut_through_id) - 1, max(s.clearing_no)) AS clearing_no
           FROM since s JOIN best b ON b.account_id = s.account_id GROUP BY s.account_id
-    ), taken AS MATERIALIZED (  -- of accounts that leave something open alone
+    ), reach AS MATERIALIZED (  -- accounts of which a group may have taken something that the cut left out
+        SELECT DISTINCT s.account_id FROM since s JOIN best b ON b.account_id = s.account_id
+         WHERE s.posting_ids[cardinality(s.posting_ids)] >= b.left_out_ids[1] OR s.clearing_posting_id = ANY (b.left_out_ids)
+    ), taken AS MATERIALIZED (
         SELECT m.posting_id
-          FROM since s JOIN best b ON b.account_id = s.account_id
+          FROM since s
          CROSS JOIN LATERAL (SELECT unnest(s.posting_ids) UNION ALL SELECT s.clearing_posting_id) m (posting_id)
-         WHERE b.left_out_ids <> '{}' AND m.posting_id IS NOT NULL
+         WHERE s.account_id IN (SELECT r.account_id FROM reach r) AND m.posting_id IS NOT NULL
     ), standing AS MATERIALIZED (
-        SELECT b.account_id, array_agg(l.posting_id ORDER BY l.posting_id) AS left_open
+        SELECT b.account_id, b.left_out_ids AS left_open
+          FROM best b
+         WHERE b.left_out_ids[cardinality(b.left_out_ids)] <= b.cut_through_id
+           AND b.account_id NOT IN (SELECT r.account_id FROM reach r)
+        UNION ALL
+        SELECT b.account_id, array_agg(l.posting_id ORDER BY l.posting_id)
           FROM best b CROSS JOIN LATERAL unnest(b.left_out_ids) l (posting_id)
-         WHERE l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
+         WHERE (b.left_out_ids[cardinality(b.left_out_ids)] > b.cut_through_id OR b.account_id IN (SELECT r.account_id FROM reach r))
+           AND l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
          GROUP BY b.account_id
     ), made AS (
         INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_no, left_open)

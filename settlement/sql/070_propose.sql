@@ -59,7 +59,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                greatest(y.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
                greatest(y.minimum_minor, account.minimum_minor) AS minimum_minor,
                least(y.maximum_minor, account.maximum_minor) AS maximum_minor,
-               e.through_posting_id, e.left_open, y.account_id IN (SELECT x.account_id FROM mixed x) AS is_mixed,
+               e.through_posting_id, e.left_open, e.read_from_id, e.strays, y.account_id IN (SELECT x.account_id FROM mixed x) AS is_mixed,
                b.payee_id IS NOT NULL AS hold, y.negative = 'debit' AND account.collects AS collects,
                CASE WHEN p_terms.payees IS NULL THEN y.schedule = ANY (p_terms.due)
                     ELSE y.code = ANY (p_terms.payees) END AS due
@@ -103,7 +103,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                               WHERE g.remainder_posting_id = p.posting_id LIMIT 1) IS NULL
                                        ELSE true END AS is_eligible
                          FROM (SELECT a.*, a.posting_id >> 20 IN (SELECT b.batch_id FROM own_batch b) AS is_own
-                                 FROM settlement.single_postings_above(y.account_id, y.through_posting_id, y.left_open) a
+                                 FROM settlement.single_postings_above(y.account_id, y.read_from_id, y.strays) a
                                UNION ALL
                                SELECT u.posting_id, u.amount_minor, u.effective_date, u.is_own
                                  FROM (SELECT (b.batch_id << 20) + unnest(b.posting_nos) AS posting_id, unnest(b.amounts) AS amount_minor,
@@ -111,9 +111,10 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                          FROM (SELECT b.*, b.batch_id IN (SELECT w.batch_id FROM own_batch w) AS is_own
                                                  FROM ledger.posting_block b
                                                 WHERE b.account_id = y.account_id
-                                                  AND b.batch_id >= y.through_posting_id >> 20 OFFSET 0) b) u
-                                WHERE u.posting_id > y.through_posting_id) p
-                        WHERE CASE WHEN p.is_own OR y.is_mixed THEN p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
+                                                  AND b.batch_id >= y.read_from_id >> 20 OFFSET 0) b) u
+                                WHERE u.posting_id > y.read_from_id) p
+                        WHERE (p.posting_id > y.through_posting_id OR p.posting_id = ANY (y.left_open))
+                          AND CASE WHEN p.is_own OR y.is_mixed THEN p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
                                    ELSE true END OFFSET 0) o
                OFFSET 0) i
          WHERE i.posting_ids IS NOT NULL

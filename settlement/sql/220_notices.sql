@@ -4,20 +4,20 @@
 
 -- Which payments of a bank account these booked lines are of, and what they say of them: ACSC, or RTRN with the reason and
 -- what comes back. Amounts are of the account: what it was debited, positive.
--- A line without an EndToEndId or UETR is a batch: it is all payments of that block of the file when their total is its
--- amount.
+-- A line without an EndToEndId or UETR is a batch: all payments of that block of the file when their total is its amount.
+-- Does it name the file alone (MsgId), then it is the whole file, or the only block, that comes to its amount.
 -- `finding`: why a line that names a payment of ours is not it, or what it says that only a statement settles.
 CREATE FUNCTION settlement.noticed(
     p_bank_account_id int, p_end_to_end_ids text[], p_uetrs text[], p_payment_information_ids text[], p_amounts bigint[],
-    p_return_reasons text[])
+    p_return_reasons text[], p_message_ids text[])
     RETURNS TABLE (end_to_end_id text, status text, reason text, amount_minor bigint, finding text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     WITH line AS MATERIALIZED (
-        SELECT l.n, l.end_to_end_id, l.uetr, l.batch, l.amount, l.return_reason
-          FROM unnest(p_end_to_end_ids, p_uetrs, p_payment_information_ids, p_amounts, p_return_reasons) WITH ORDINALITY
-               AS l (end_to_end_id, uetr, batch, amount, return_reason, n)
+        SELECT l.n, l.end_to_end_id, l.uetr, l.batch, l.amount, l.return_reason, l.message
+          FROM unnest(p_end_to_end_ids, p_uetrs, p_payment_information_ids, p_amounts, p_return_reasons, p_message_ids) WITH ORDINALITY
+               AS l (end_to_end_id, uetr, batch, amount, return_reason, message, n)
     ), one AS (
         SELECT DISTINCT ON (l.n) l.n, l.return_reason, i.end_to_end_id, i.file_id, i.amount_minor AS ordered,
                CASE i.direction WHEN 'pay' THEN l.amount ELSE -l.amount END AS moved  -- the way the order goes, positive
@@ -38,6 +38,18 @@ SET plan_cache_mode = force_custom_plan AS $$
           JOIN settlement.payment_batch b ON b.payment_information_id = l.batch
           JOIN settlement.payment_file f USING (file_id)
          WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND l.return_reason IS NULL
+    ), of_file AS (
+        SELECT l.n, l.amount, f.file_id, f.msg_id, CASE f.direction WHEN 'pay' THEN l.amount ELSE -l.amount END AS moved
+          FROM line l JOIN settlement.payment_file f ON f.msg_id = l.message
+         WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND l.return_reason IS NULL AND l.batch IS NULL
+           AND f.bank_account_id = p_bank_account_id
+    ), fit AS (
+        SELECT o.n, o.file_id, min(b.batch) AS low, max(b.batch) AS high
+          FROM of_file o JOIN settlement.payment_batch b USING (file_id) GROUP BY o.n, o.file_id, o.moved HAVING sum(b.total_minor) = o.moved
+        UNION
+        SELECT o.n, o.file_id, b.batch, b.batch FROM of_file o JOIN settlement.payment_batch b USING (file_id) WHERE b.total_minor = o.moved
+    ), fits AS (
+        SELECT f.*, count(*) OVER (PARTITION BY f.n) AS choices FROM fit f
     )
     SELECT s.end_to_end_id, s.status, CASE s.status WHEN 'RTRN' THEN min(s.return_reason) END,
            CASE s.status WHEN 'RTRN' THEN -sum(s.moved)::bigint END, NULL
@@ -52,9 +64,21 @@ SET plan_cache_mode = force_custom_plan AS $$
                             s.moved, s.end_to_end_id) END
       FROM said s WHERE s.status IS NULL
     UNION ALL
+    SELECT NULL, NULL, NULL, NULL, format('the bank announces that %s minor units come back of a payment we do not know (%s)',
+                                          abs(l.amount), coalesce(l.end_to_end_id, l.uetr, 'no reference'))
+      FROM line l WHERE l.return_reason IS NOT NULL AND NOT EXISTS (SELECT FROM one o WHERE o.n = l.n)
+    UNION ALL
     SELECT i.end_to_end_id, 'ACSC', NULL, NULL, NULL
       FROM batch b JOIN settlement.instruction i USING (file_id, batch)
      WHERE b.bank_account_id = p_bank_account_id AND b.amount = b.ordered_minor
+    UNION ALL
+    SELECT i.end_to_end_id, 'ACSC', NULL, NULL, NULL
+      FROM fits f JOIN settlement.instruction i ON i.file_id = f.file_id AND i.batch BETWEEN f.low AND f.high WHERE f.choices = 1
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL,
+           format('the bank booked %s minor units for file %s, and %s of its batches come to that', o.moved, o.msg_id,
+                  CASE WHEN EXISTS (SELECT FROM fits f WHERE f.n = o.n) THEN 'several' ELSE 'none' END)
+      FROM of_file o WHERE NOT EXISTS (SELECT FROM fits f WHERE f.n = o.n AND f.choices = 1)
     UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            format('the bank booked %s minor units for batch %s, which orders %s', b.amount, b.payment_information_id, b.ordered_minor)

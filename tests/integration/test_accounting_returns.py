@@ -13,10 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from ledger import close_period, import_journal, parse_amount_minor, request_close_override, verify
+from ledger import NostroError, close_period, import_journal, parse_amount_minor, request_close_override, verify
 from nostro.database import Database
 from nostro.payout_page import ReportedPayout, payout_html
-from recon import RunReport, bank_entries, trace
+from recon import (
+    AdjustmentError,
+    BreakCode,
+    RunReport,
+    Wish,
+    approve_policy,
+    approve_proposal,
+    bank_entries,
+    declare_policy,
+    post_routine_breaks,
+    trace,
+)
+from recon import propose as propose_closing
 from settlement import apply_setup, payout_report, recalls, release_hold, request_recall
 from tests.integration.test_accounting import DOCUMENT, MONDAY, SETUP, Company, money, statement, write_journal
 from tests.integration.test_accounting import documented as documented_sales
@@ -86,6 +98,19 @@ def booked(company: Company, key: str) -> Entry:
     return day, key, [(code, minor) for code, minor, _ in legs]
 
 
+def tie(company: Company, run: RunReport, payment: str) -> None:
+    """Two people say that the one return of the last run which nobody knows is of this payment."""
+    (found,) = (b for b in run.breaks if b.code == "RETURN")
+    wish = Wish(payment=payment)
+    made = propose_closing(
+        company.alice, book_id=company.book_id, break_id=found.break_id, wish=wish, reason="by phone"
+    )
+    assert made.dry_run.closes and made.adjustment_id is not None
+    assert approve_proposal(company.bob, book_id=company.book_id, adjustment_id=made.adjustment_id)
+    after = company.prove(made.plan.effective_date)
+    assert [b.code for b in after.breaks] == ["LATE_CHANGE"]
+
+
 def test_every_block_is_what_the_program_posts(company: Company) -> None:
     blocks = documented()
     bank, paid = Bank(company), company.pay(MONDAY)
@@ -102,6 +127,9 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
     request_close_override(company.alice, book_id=company.book_id, through=closed, reason="the bank is on strike")
     close_period(company.bob, book_id=company.book_id, through=closed)
     run = bank.day(LATE, ("LATE", 15_00, first, {"returned": "AC04"}))
+    # Two days later more comes back, and the bank names a payment of somebody else's.
+    tied = bank.day(closed + dt.timedelta(days=2), ("X", 12_00, "NOT-OURS", {"returned": "AC04"}))
+    tie(company, tied, first)
     names = {"net": "NET", "part": "PART", "late": "LATE", "back": "BACK"}
     e2e = {name: second if "net" in name else first for name in blocks}
     seen = {}
@@ -114,9 +142,9 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
     assert seen == blocks
     assert [b.code for b in run.breaks] == ["LATE_CHANGE"]
     states = company.rows("SELECT payee_code, state, back_minor FROM settlement.instruction_current ORDER BY 1")
-    assert states == [(FIRST, "partly_returned", 45_00), (SECOND, "returned", 48_50)]
+    assert states == [(FIRST, "partly_returned", 57_00), (SECOND, "returned", 48_50)]
     held = company.rows("SELECT payee, sum(owed_minor)::int FROM settlement.open_item WHERE held GROUP BY 1 ORDER BY 1")
-    assert held == [(FIRST, 45_00), (SECOND, 48_50)], "open again, and nobody is paid it yet"
+    assert held == [(FIRST, 57_00), (SECOND, 48_50)], "open again, and nobody is paid it yet"
 
     # The trace shows every part to its line and back; the payout report ties each to the bank's entry.
     steps = trace(company.app, book_id=company.book_id, key=first).steps
@@ -128,6 +156,7 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
         (280, "statement line", 20_00),
         (380, "statement line", -20_00),
         (480, "statement line", 15_00),
+        (580, "statement line", 12_00),
     }
     by_line = trace(company.app, book_id=company.book_id, key="MORE")
     assert len(by_line.payments) == 1
@@ -148,9 +177,9 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
     # Released, both are paid again, and the report says that it is money that came back.
     for reference in (first, second):
         assert release_hold(company.bob, end_to_end_id=reference, reason="asked by phone, the account is right")
-    again = company.pay(closed + dt.timedelta(days=1))
+    again = company.pay(closed + dt.timedelta(days=5))
     report = {p.end_to_end_id: p for p in payout_report(company.app, book_id=company.book_id)}
-    assert report[again[FIRST]].reopened_minor == report[again[FIRST]].net_minor == 45_00
+    assert report[again[FIRST]].reopened_minor == report[again[FIRST]].net_minor == 57_00
     assert report[again[SECOND]].reopened_minor == report[again[SECOND]].net_minor == 48_50
     company.app.rollback()
 
@@ -178,6 +207,28 @@ def test_a_return_of_a_payment_nobody_knows_goes_to_suspense_by_two_people(compa
     assert "assets:transit:eur-main" in str(legs) and "liabilities:unallocated:eur" in str(legs)
     assert "do not know" in found.explanation
 
+    # It is no payment's that could come back with so much; by policy it goes to suspense.
+    def tied_to(payment: str) -> None:
+        wish = Wish(payment=payment)
+        propose_closing(company.alice, book_id=company.book_id, break_id=found.break_id, wish=wish, reason="a guess")
+
+    with pytest.raises(AdjustmentError, match="no sealed payment NOT-OURS"):
+        tied_to("NOT-OURS")
+    policy = declare_policy(
+        company.alice,
+        book_id=company.book_id,
+        code=BreakCode.RETURN,
+        template="unallocated",
+        currency="EUR",
+        maximum_minor=20_00,
+        reason="small strangers' returns wait in suspense",
+    )
+    approve_policy(company.bob, book_id=company.book_id, policy_id=policy)
+    (posted,) = post_routine_breaks(company.alice, book_id=company.book_id)
+    assert company.prove(posted.plan.effective_date).breaks == ()
+    held = company.rows("SELECT posted_minor FROM ledger.account_balance WHERE code = 'liabilities:unallocated:eur'")
+    assert held == [(-12_00,)]
+
 
 def test_money_that_comes_back_as_asked_is_tied_to_the_recall(company: Company) -> None:
     bank, paid = Bank(company), company.pay(MONDAY)
@@ -201,3 +252,26 @@ def test_money_that_comes_back_as_asked_is_tied_to_the_recall(company: Company) 
         " JOIN settlement.instruction i USING (instruction_id) ORDER BY 1"
     )
     assert policies == [(FIRST, "stop"), (SECOND, "stop")]
+
+
+def test_no_more_is_tied_to_a_payment_than_it_paid(company: Company) -> None:
+    bank, paid = Bank(company), company.pay(MONDAY)
+    bank.day(MONDAY, ("A1", -97_00, paid[FIRST], {}), ("A2", -48_50, paid[SECOND], {}))
+    run = bank.day(
+        TUESDAY, ("X", 48_00, "NOT-OURS", {"returned": "AC04"}), ("Y", 1_00, "NOR-THIS", {"returned": "AC04"})
+    )
+    large, small = sorted(run.breaks, key=lambda b: b.amount_minor)
+    made = []
+    for found in (large, small):
+        wish = Wish(payment=paid[SECOND])
+        made.append(
+            propose_closing(
+                company.alice, book_id=company.book_id, break_id=found.break_id, wish=wish, reason="by phone"
+            )
+        )
+    assert approve_proposal(company.bob, book_id=company.book_id, adjustment_id=made[0].adjustment_id or 0)
+    with pytest.raises(NostroError, match="has not that much left to come back"):
+        approve_proposal(company.bob, book_id=company.book_id, adjustment_id=made[1].adjustment_id or 0)
+    assert company.rows("SELECT amount_minor, reason FROM settlement.reopening") == [(48_00, "AC04 by phone")]
+    policies = company.rows("SELECT p.policy FROM settlement.hold h JOIN settlement.hold_policy p USING (hold_id)")
+    assert policies == [("fix_data",)], "held under the policy of the bank's reason"

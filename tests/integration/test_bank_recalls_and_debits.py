@@ -6,7 +6,7 @@ The bank's own book is the oracle: after each day N is what the bank holds, and 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from lxml import etree
 from ledger import NostroError, verify
 from nostro.database import Database
 from recon import RunReport, arrived_files, ingest_files, reconcile
-from sandbox import Bank, BankBehaviour, BookingStyle, read_setup
+from sandbox import Bank, BankBehaviour, BookingStyle, Fault, read_setup
 from settlement import (
     apply_setup,
     approve_recall,
@@ -48,8 +48,9 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def bank_of(world: World, **behaviour: object) -> Bank:
-    return Bank(world.home, read_setup(world.home / "setup.yaml"), seed=5, behaviour=BankBehaviour(**behaviour))  # type: ignore[arg-type]
+def bank_of(world: World, *, seed: int = 5, faults: Mapping[Fault, int] | None = None, **behaviour: object) -> Bank:
+    how = BankBehaviour(**behaviour)  # type: ignore[arg-type]
+    return Bank(world.home, read_setup(world.home / "setup.yaml"), seed=seed, behaviour=how, faults=faults or {})
 
 
 def day_ends(world: World, bank: Bank, day: dt.date) -> RunReport:
@@ -124,7 +125,15 @@ def test_a_collection_that_is_rejected_or_refunded_is_a_debt_again_and_held(worl
     assert {str(reason)[:4] for (reason,) in texts} <= {"AM04", "MD06", "MS02", "MD01"} and texts
 
 
-def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(world: World, shared: Path) -> None:
+# Seeds whose faults let no file pass first: what they can strike here is three messages.
+TWICE = (3, {Fault.RETURN_NOTICE_TWICE: 1, Fault.RECALL_ANSWER_TWICE: 2})
+LATE = (5, {Fault.RETURN_NOTICE_LATE: 1, Fault.RECALL_ANSWER_LATE: 2})
+
+
+@pytest.mark.parametrize(("seed", "faults"), [(5, {}), TWICE, LATE], ids=["as told", "told twice", "told late"])
+def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(
+    world: World, shared: Path, seed: int, faults: Mapping[Fault, int]
+) -> None:
     world.owe("P1", 700)
     world.owe("P2", 900)
     (file_id,) = world.pay()
@@ -135,7 +144,7 @@ def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(wo
         assert approve_recall(world.bob, file_id, now=moment())
         send_recalls(world.alice, file_id, home=world.home)
 
-    with bank_of(world, announces_returns=True, return_charge_minor=25) as bank:
+    with bank_of(world, seed=seed, faults=faults, announces_returns=True, return_charge_minor=25) as bank:
         bank.receive()
         ask("P1")
         day_ends(world, bank, DAY)
@@ -143,6 +152,7 @@ def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(wo
         ask("P2")
         day = through(world, bank, days=5, start=TARGET.next_open(DAY))
         assert bank.balance(ACCOUNT) == 1_000_000_00 - 25, "the charge of the return is ours"
+        assert len(bank.faults()) == sum(faults.values())
     found = {recall.payee: (recall.state, recall.answer) for recall in recalls(world.app, book_id=world.book_id)}
     world.app.rollback()
     valid(shared, world.home / "bank/nordbank/inbox", "camt.029", "pacs.004", "pain.002")

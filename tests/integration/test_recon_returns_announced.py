@@ -109,10 +109,12 @@ def test_what_no_statement_could_book_so_is_a_finding(world: World) -> None:
     ingest(world, notice((key, minor + 1)), "more.xml")
     ingest(world, notice((key, minor), sign="DBIT"), "again.xml")
     ingest(world, notice((other, 250)), "part.xml")
+    ingest(world, notice(("NOT-OURS", 99)), "unknown.xml")
     assert findings(world) == [
         f"the bank announces that {minor + 1} minor units of {key} come back, which paid {minor}",
         f"the bank announces that it takes {minor} minor units that came back of {key} away again;"
         " the statement decides",
+        "the bank announces that 99 minor units come back of a payment we do not know (NOT-OURS)",
     ]
     assert shown(world) == {"P1": "sent", "P2": "returning"}
     assert waiting(world, DAY) == [("returning", "fix_data", "P2", 250)]

@@ -269,20 +269,34 @@ def test_a_bank_answers_a_recall_for_a_whole_batch(world: World) -> None:
     assert said == {"A1": "sent", "B1": "refused", "B2": "accepted"}
 
 
-def test_a_notice_of_a_batch_moves_its_payments(world: World) -> None:
+@pytest.mark.parametrize(
+    ("amount_minor", "is_named", "moved"),
+    [
+        (2400, True, {"B1", "B2"}),
+        (2400, False, {"B1", "B2"}),  # the file alone is named: its one batch of this amount
+        (5700, False, set(AMOUNTS)),  # or all of it
+        (3300, False, set()),  # two of three batches: nobody knows which
+    ],
+)
+def test_a_notice_of_a_batch_moves_its_payments(
+    world: World, amount_minor: int, is_named: bool, moved: set[str]
+) -> None:
     sent = Sent(world)
     account = int(str(world.one("SELECT bank_account_id FROM settlement.bank_account_root")))
     line = BookedLine(
         bank_account_id=account,
         end_to_end_id=None,
         uetr=None,
-        payment_information_id=sent.batch(2),
-        amount_minor=2400,
+        payment_information_id=sent.batch(2) if is_named else None,
+        amount_minor=amount_minor,
+        message_id=sent.msg_id,
     )
-    moved = take_notice(world.app, book_id=world.book_id, kind="camt.054", name="n.xml", content=b"<x/>", lines=[line])
+    count = take_notice(world.app, book_id=world.book_id, kind="camt.054", name="n.xml", content=b"<x/>", lines=[line])
     world.app.commit()
-    assert moved == 2
-    assert {payee for payee, state in sent.states().items() if state == "executed"} == {"B1", "B2"}
+    assert count == len(moved)
+    assert {payee for payee, state in sent.states().items() if state == "executed"} == moved
+    said = world.one("SELECT string_agg(message, '') FROM settlement.message_finding")
+    assert (said is None) == bool(moved)
 
 
 def test_batches_are_final_and_add_up_whoever_writes(world: World) -> None:

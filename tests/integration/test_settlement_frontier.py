@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ledger import NewEntry, NewPosting, post_batch
 from nostro.database import Database
-from settlement import hold_item
+from settlement import FileState, hold_item
+from settlement.business_days import Calendar
 from tests.settlement_world import DAY, PayeeRow, World, make_world
 
+TARGET = Calendar("ECB", "Europe/Berlin")
 PAYEES = [PayeeRow(code=f"P{n}") for n in range(6)]
 
 
@@ -25,7 +27,7 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def sell(world: World, number: int, day: dt.date) -> None:
+def sell(world: World, number: int, day: dt.date, payees: Sequence[PayeeRow] = PAYEES) -> None:
     """Fifty sales of every payee."""
     entries = [
         NewEntry(
@@ -33,7 +35,7 @@ def sell(world: World, number: int, day: dt.date) -> None:
             day,
             (NewPosting("income:fees:eur", 100 + n), NewPosting(row.account, -100 - n)),
         )
-        for row in PAYEES
+        for row in payees
         for n in range(50)
     ]
     post_batch(world.app, book_id=world.book_id, entries=entries)
@@ -113,3 +115,35 @@ def test_a_mark_passes_when_everything_before_it_has_ended(world: World) -> None
         (last,) = other.execute("SELECT max(posting_id) FROM ledger.posting").fetchone() or (None,)
         other.rollback()
     assert int(str(before)) < int(str(last)) <= int(str(after))
+
+
+def test_what_waits_is_read_in_one_sweep_and_nothing_is_forgotten(db: Database, tmp_path: Path) -> None:
+    """T+2 beside T+1, an old dispute, and a file sealed after a later one: the same open items as by history."""
+    payees = [PayeeRow(code="P1", delay_days="2"), PayeeRow(code="P2", delay_days="1"), PayeeRow(code="P3")]
+    world = make_world(db, tmp_path, payees, accounts=("eur",))
+    try:
+        world.owe("P3", 1)
+        read = []
+        for number in range(9):
+            day = TARGET.add_open_days(DAY, number)
+            for part in range(4):  # several batches a day
+                sell(world, 10 * number + part, day, payees)
+            world.owe("P1", 77, day=day)
+            if number == 1:
+                (posting,) = world.rows("SELECT min(posting_id) FROM settlement.open_item WHERE payee = 'P1'")
+                assert hold_item(world.alice, posting_id=int(str(posting[0])), reason="disputed")
+            world.propose(day)
+            read.append(blocks(world))
+            assert open_by_frontier(world) == open_by_history(world), number
+            waiting = world.approve_all(day) if number in (4, 6) else []
+            if waiting:  # a second cycle pays around it and is sealed first
+                sell(world, 10 * number + 5, day, payees[2:])
+            world.pay(day)
+            for file_id in waiting:
+                assert world.release(file_id, day).state is FileState.SENT
+            assert open_by_frontier(world) == open_by_history(world), number
+        assert max(read[6:]) <= 2 * max(read[2:6]), read
+        lists = world.rows("SELECT max(cardinality(left_open)) FROM settlement.frontier")
+        assert int(str(lists[0][0])) > 100, "what waits stands in the list"
+    finally:
+        world.close()
