@@ -26,6 +26,7 @@ WITH repeated AS (
     JOIN (SELECT norm(end_to_end_id) AS key, account, currency, amount_minor
           FROM item
           WHERE kind IN ('INSTRUCTION', 'RECEIPT') AND item_id NOT IN (SELECT item_id FROM open_item)
+            AND -amount_minor IN (SELECT amount_minor FROM line)
           UNION
           SELECT norm(reference), account, currency, amount_minor FROM cleared_reference) c
       ON c.key = k.key AND c.account = l.account AND c.currency = l.currency AND c.amount_minor = -l.amount_minor

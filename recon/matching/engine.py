@@ -193,7 +193,7 @@ class Engine:
         yield from self._db.sql(rule_sql(query)).to_arrow_reader(rows)
 
     def references(self) -> pl.DataFrame:
-        """(account, reference) of every expectation that the first pass left, cleared since or not; asked once."""
+        """(account, reference) of every expectation that the first pass left, cleared or not; asked once, unordered."""
         if self._references is None:
             self._references = self.rows("open_references")
         return self._references
@@ -253,8 +253,8 @@ class Engine:
         self._left = self.count("open_item")
 
     def keep_rest(self) -> None:
-        """Keep what is open now as table `rest`, whatever is taken afterwards."""
-        self._db.execute("CREATE TABLE rest AS SELECT * FROM open_item")
+        """Keep what the results say of what is open now as table `rest`, whatever is taken afterwards."""
+        self.run("rest")
 
     def open_items(self) -> pl.DataFrame:
         """Items that no query has taken yet (`ITEM_SCHEMA`), sorted by id."""
