@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,30 +22,8 @@ from settlement import (
     send_recalls,
 )
 from tests.faults.test_settlement_send import STEPS, FailingTransport
+from tests.faults.victims import send_and_die
 from tests.settlement_world import PayeeRow, World, begin_sending, make_world, moment
-
-_VICTIM = """
-import os, signal, sys
-from pathlib import Path
-import psycopg
-from settlement import FolderTransport, send_recalls
-
-conninfo, file_id, home, step, when = sys.argv[1:]
-
-class Dying(FolderTransport):
-    pass
-
-plain = getattr(FolderTransport, step)
-
-def dying(self, *args):
-    if when == "after":
-        plain(self, *args)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(Dying, step, dying)
-with psycopg.connect(conninfo) as conn:
-    send_recalls(conn, int(file_id), home=Path(home), transport=Dying(Path(home) / "bank/nordbank/outbox"))
-"""
 
 
 @pytest.fixture(params=[True, False], ids=["bank refuses duplicates", "bank does not"])
@@ -83,14 +58,7 @@ def delivered(world: World) -> list[Path]:
 
 
 def kill_while_sending(world: World, file_id: int, step: str, when: str) -> None:
-    root = Path(__file__).parents[2]
-    died = subprocess.run(
-        [sys.executable, "-c", _VICTIM, world.db.conninfo(), str(file_id), str(world.home), step, when],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-    )
-    assert died.returncode == -signal.SIGKILL
+    assert send_and_die(world.db.conninfo(), file_id, str(world.home), step=step, when=when) == -signal.SIGKILL
     for _ in range(100):
         if not world.one(
             "SELECT count(*) FROM pg_stat_activity a JOIN settlement.recall_event e"

@@ -6,10 +6,7 @@ The promise: at most one automatic execution, no silent loss, and never another 
 from __future__ import annotations
 
 import datetime as dt
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +27,7 @@ from settlement import (
     release,
     seal,
 )
+from tests.faults.victims import send_and_die
 from tests.settlement_world import PayeeRow, World, begin_sending, make_world, moment, pain002
 
 STEPS = ("write", "check", "rename", "sync_folder")
@@ -63,33 +61,6 @@ class FailingTransport(FolderTransport):
         setattr(self, step, failing)
 
 
-# Dies by SIGKILL before or after a step of the transport, in a process of its own.
-_VICTIM = """
-import os, signal, sys
-from datetime import datetime
-from pathlib import Path
-import psycopg
-from settlement import FolderTransport, release
-
-conninfo, file_id, home, now, step, when = sys.argv[1:]
-
-class Dying(FolderTransport):
-    pass
-
-plain = getattr(FolderTransport, step)
-
-def dying(self, *args):
-    if when == "after":
-        plain(self, *args)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(Dying, step, dying)
-with psycopg.connect(conninfo) as conn:
-    release(conn, int(file_id), home=Path(home), now=datetime.fromisoformat(now),
-            transport=Dying(Path(home) / "bank/nordbank/outbox"))
-"""
-
-
 def outbox(world: World) -> Path:
     return world.home / "bank/nordbank/outbox"
 
@@ -101,23 +72,8 @@ def delivered(world: World) -> list[str]:
 
 
 def kill_while_sending(world: World, file_id: int, step: str, when: str) -> None:
-    died = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            _VICTIM,
-            world.db.conninfo(),
-            str(file_id),
-            str(world.home),
-            moment().isoformat(),
-            step,
-            when,
-        ],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        check=False,
-    )
-    assert died.returncode == -signal.SIGKILL
+    died = send_and_die(world.db.conninfo(), file_id, str(world.home), step=step, when=when, now=moment().isoformat())
+    assert died == -signal.SIGKILL
 
 
 def wait_for_dead_session(world: World) -> None:

@@ -51,6 +51,7 @@ CODES = sorted(code for code, known in CURRENCIES.items() if known.exponent <= 5
 CODES_OF_FOUR = st.sampled_from(["SUPP", "SALA", "MS02", "AM05"])
 DATES = st.dates(dt.date(1990, 1, 1), dt.date(2100, 12, 31))
 AMOUNTS = st.integers(1, 10**12)
+MOST = 4  # payments of a group: first, last, and two between
 MEMBERS = st.sampled_from(["021000021", "200000"])
 
 
@@ -175,7 +176,7 @@ def _transfers(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
             {"remittance_unstructured": "Invoice 1"},
         ]
     )
-    some = draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, changes), min_size=1, max_size=6))
+    some = draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, changes), min_size=1, max_size=MOST))
     return file, some
 
 
@@ -230,7 +231,7 @@ def _debits(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple
     said: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         [{}, {"creditor_reference": "RF18539007547034"}, {"remittance_unstructured": "Fee 1"}]
     )
-    return file, draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, said), min_size=1, max_size=6))
+    return file, draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, said), min_size=1, max_size=MOST))
 
 
 @cache
@@ -266,7 +267,7 @@ def _reversals(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         currency=st.just(file.groups[0].currency),
         reason=CODES_OF_FOUR,
     )
-    return file, draw(st.lists(payment, min_size=1, max_size=6))
+    return file, draw(st.lists(payment, min_size=1, max_size=MOST))
 
 
 @st.composite
@@ -294,7 +295,7 @@ def _cancellations(
         reason=CODES_OF_FOUR,
         text=st.none() | texts(charset, 105),
     )
-    return file, draw(st.lists(payment, min_size=1, max_size=6))
+    return file, draw(st.lists(payment, min_size=1, max_size=MOST))
 
 
 _MAKERS = {"pain.001": _transfers, "pain.008": _debits, "pain.007": _reversals, "camt.055": _cancellations}
