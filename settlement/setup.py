@@ -55,10 +55,10 @@ def apply_setup(conn: Connection, path: Path) -> SetupReport:
         book_id = _int(conn, "SELECT ledger.define_book(%s, %s)", setup.book.name, setup.book.functional_currency)
         _define_rules(conn, book_id, [rule for rule in setup.accounts if rule.control is None])
         _open_accounts(conn, book_id, _accounts(checked))
-        modes = [ModeOf(rule.code, rule.mode, rule.shards) for rule in setup.accounts if rule.mode is not None]
-        modes_changed = set_account_modes(conn, book_id=book_id, modes=modes)
         changed = _declare_banks(conn, book_id, setup)
         new_payees, versions = _declare_payees(conn, book_id, checked.payees)
+        modes = [ModeOf(rule.code, rule.mode, rule.shards) for rule in setup.accounts if rule.mode is not None]
+        modes_changed = set_account_modes(conn, book_id=book_id, modes=modes)  # last: posts wait from here on
     return SetupReport(
         book_id=book_id,
         book=setup.book.name,

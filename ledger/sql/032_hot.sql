@@ -116,6 +116,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_account',
             MESSAGE = format('Account %s does not exist in this book.', v_bad), HINT = 'Open the account first.';
     END IF;
+    PERFORM FROM unnest(p_codes, p_modes, p_shards) AS g (code, mode, shards)
+       JOIN ledger.account a ON a.book_id = p_book_id AND a.code = g.code JOIN ledger.balance b ON b.account_id = a.account_id
+      WHERE (b.mode, b.shards) IS DISTINCT FROM (g.mode, coalesce(g.shards, 0)::smallint);
+    IF NOT FOUND THEN RETURN 0; END IF;
+    PERFORM ledger.lock_book(p_book_id);  -- two who change the same: the second finds it done
     INSERT INTO ledger.account_mode (account_id, mode, shards)
     SELECT a.account_id, g.mode, coalesce(g.shards, 0)
       FROM unnest(p_codes, p_modes, p_shards) AS g (code, mode, shards)

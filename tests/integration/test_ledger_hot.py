@@ -218,6 +218,17 @@ def test_posts_of_many_meet_changes_of_mode_and_folds(books: Books, mode: Accoun
     assert sales(books) == writers * (12 * 2 - 13)
 
 
+def test_a_change_of_mode_at_once_is_made_once(books: Books) -> None:
+    start = threading.Barrier(4)
+
+    def change(number: int) -> int:
+        start.wait(timeout=20)
+        return turn(books, AccountMode.SHARDED)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(change, range(4))) == [0, 0, 0, 1]
+
+
 def test_posts_on_a_deferred_account_do_not_wait_for_each_other(books: Books) -> None:
     turn(books, AccountMode.DEFERRED)
     turn(books, AccountMode.DEFERRED, CASH)
