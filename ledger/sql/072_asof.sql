@@ -396,6 +396,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM (SELECT t.last_seq, t.high_batch_id, max(max(s.batch_id)) OVER (ORDER BY t.last_seq) AS due
               FROM ledger.rollup_step t JOIN ledger.publication u USING (last_seq) LEFT JOIN ledger.batch_seq s USING (publication_id) GROUP BY 1, 2) t
      WHERE t.high_batch_id IS DISTINCT FROM t.due
+    UNION ALL  -- the sequencer does not look below its last watermark again: who writes there has forged a transaction
+    SELECT 4, format('batch %s', b.batch_id), 'has no number, although it says it committed before the last that has'
+      FROM ledger.batch b JOIN (SELECT * FROM ledger.rollup_step ORDER BY last_seq DESC LIMIT 1) t USING (system_identifier)
+     WHERE b.book_id = p_book_id AND b.xid < t.watermark AND NOT EXISTS (SELECT FROM ledger.batch_seq s WHERE s.batch_id = b.batch_id)
 $$;
 
 GRANT SELECT ON ledger.posting_day, ledger.rollup_run, ledger.rollup, ledger.rollup_step TO :app;

@@ -177,9 +177,13 @@ def run_tool(tool: str, db: Database, *arguments: str) -> None:
 def move_to_another_cluster(db: Database) -> None:
     """As after a restore elsewhere: another system identifier, and transaction ids from a future this one lacks."""
     with as_role(db, "replica") as conn:
-        conn.execute("ALTER TABLE ledger.batch DISABLE TRIGGER append_only")
-        conn.execute("UPDATE ledger.batch SET system_identifier = system_identifier - 1, xid = '9000000000000'")
-        conn.execute("ALTER TABLE ledger.batch ENABLE ALWAYS TRIGGER append_only")
+        for table, transaction_id in (("batch", "xid"), ("rollup_step", "watermark")):
+            conn.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER append_only")
+            conn.execute(
+                f"UPDATE ledger.{table} SET system_identifier = system_identifier - 1,"
+                f" {transaction_id} = '9000000000000'"
+            )
+            conn.execute(f"ALTER TABLE ledger.{table} ENABLE ALWAYS TRIGGER append_only")
         conn.commit()
 
 
@@ -205,3 +209,34 @@ def test_knowledge_survives_dump_and_restore(books: Books, tmp_path: Path, other
         assert verify(conn, book_id=books.book) == ()
         posted = post_batch(conn, book_id=books.book, entries=[entry("k0", CASH, "income:sales", 1)])
         assert not posted[0].is_new
+
+
+def test_publishing_looks_at_what_is_new_and_a_forged_past_is_found(books: Books) -> None:
+    """However long the history; a batch that claims to be older than the last number never gets one."""
+    batch = (
+        "INSERT INTO ledger.batch (batch_id, book_id, entry_count, posting_count, xid, system_identifier)"
+        " SELECT %s + n, %s, 1, 2, coalesce(%s::text::xid8, pg_current_xact_id()), s.system_identifier"
+        " FROM pg_control_system() s, generate_series(1, %s) n"
+    )
+    with books.db.app() as conn, books.db.owner() as owner:
+        owner.execute(batch, (10_000, books.book, None, 20_000))
+        owner.commit()
+        publish(conn)
+        post(conn, books, "new", 5)
+        for _ in range(2):  # the first time reads the catalogue too
+            plan = owner.execute(
+                "EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json)"
+                " SELECT batch_id FROM ledger.unpublished(pg_snapshot_xmin(pg_current_snapshot()))"
+            ).fetchone()
+        assert plan is not None
+        top = plan[0][0]["Plan"]  # type: ignore[index]
+        assert top["Actual Rows"] == 1
+        assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 100
+        owner.rollback()
+        publish(conn)
+        owner.execute(batch, (9_000, books.book, "5", 1))
+        owner.commit()
+        before = publish(conn)
+        post(conn, books, "newer", 5)
+        assert publish(conn) == before + 1
+        assert "batch 9001" in {fault.place for fault in verify(conn, book_id=books.book)}
