@@ -47,7 +47,7 @@ CREATE TABLE settlement.obligation (
 COMMENT ON TABLE settlement.obligation IS
     'What a payee is owed net, and how much of it this run pays (negative: collects) and reserves; the rest is re-booked.';
 COMMENT ON COLUMN settlement.obligation.posting_ids IS 'The postings it was netted from, in order; not yet claimed.';
-COMMENT ON COLUMN settlement.obligation.left_out_ids IS 'What else was open on the account when it was cut, in order: not due, held, waiting.';
+COMMENT ON COLUMN settlement.obligation.left_out_ids IS 'What else was open up to the end of the cut, in order: not due, held, waiting.';
 COMMENT ON COLUMN settlement.obligation.cut_through_id IS 'No posting with an id up to this one can have been missed by the cut (062_frontier.sql).';
 COMMENT ON COLUMN settlement.obligation.rest_minor IS 'What the payee was owed beside these postings when they were cut: not due, held.';
 

@@ -253,8 +253,17 @@ BEGIN
                                        rolling_minor, fixed_minor, rest_minor, posting_ids, left_out_ids,
                                        cut_through_id)
     SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
-           n.fixed_minor, n.rest_minor, n.posting_ids, n.left_out_ids, p_line
-      FROM unnest(p_netted) n WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
+           n.fixed_minor, n.rest_minor, n.posting_ids,
+           CASE WHEN w.first_id = n.left_out_ids[1] THEN '{}'
+                WHEN w.first_id IS NULL THEN n.left_out_ids
+                ELSE array(SELECT l FROM unnest(n.left_out_ids) l WHERE l < w.first_id ORDER BY l) END,
+           least(w.first_id - 1, p_line)
+      FROM unnest(p_netted) n
+     CROSS JOIN LATERAL (SELECT n.posting_ids[cardinality(n.posting_ids)] AS id) due
+     -- What waits (T+n) mostly stands behind all that is due: the cut ends before it, and it need not be listed.
+     CROSS JOIN LATERAL (SELECT CASE WHEN n.left_out_ids[1] > due.id THEN n.left_out_ids[1]
+                                     ELSE (SELECT min(l) FROM unnest(n.left_out_ids) l WHERE l > due.id) END AS first_id) w
+     WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id, high_posting_id)
     SELECT o.obligation_id, p_book_id, o.account_id, coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = o.account_id), 0) + 1, cardinality(o.posting_ids),
            o.posting_ids[1], o.posting_ids[cardinality(o.posting_ids)]
