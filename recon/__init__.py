@@ -13,6 +13,8 @@ request_unmatch, unmatch_set    a cleared set taken back
 build_warehouse, quality_scores nostro.duckdb for analysts, and how good the data of a day was
 export_days                     the same tables as Parquet, one file a bank account and day
 list_runs, replay, run_diff, break_counterfactuals                runs again, side by side, and what would change them
+cleared_sets                    what cleared on a day, by which rule or whose word
+known_point, recorded_events    the knowledge order: numbers that `known_at` takes, and what was recorded under each
 verify_run                      a finished run checked whole, by a program that knows nothing of the matcher
 export_breaks, import_decisions breaks to a spreadsheet, decisions back
 sign_off, sign_offs, cash_identity, draw_sample, review_set, rule_precision     sign-off and what it rests on
@@ -83,6 +85,7 @@ from recon.errors import (
 )
 from recon.ingest import FileResult, IngestReport, StatementResult, arrived_files, ingest_files
 from recon.intraday import Announced, Intraday, IntradayEntry, IntradayPosition, intraday_report
+from recon.knowledge import KnownAt, KnownPoint, RecordedEvent, known_point, recorded_events
 from recon.lineage import BankEntry, Trace, TraceStep, bank_entries, trace
 from recon.lines import WrittenLines, lines_to_parquet
 from recon.material import Replay, RunRow, break_counterfactuals, list_runs, replay
@@ -99,6 +102,7 @@ from recon.report import (
 )
 from recon.run_diff import Cause, Change, RunDiff, run_diff
 from recon.runs import reconcile
+from recon.sets import ClearedSet, cleared_sets
 from recon.signing import CashIdentity, DaySignOff, IdentityLine, Signature, cash_identity, sign_off, sign_offs
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
 from recon.verifier_rules import Fault
@@ -137,6 +141,7 @@ __all__ = [
     "Cause",
     "Change",
     "CheckReport",
+    "ClearedSet",
     "Counterfactual",
     "DayFilesReport",
     "DaySignOff",
@@ -157,6 +162,8 @@ __all__ = [
     "Intraday",
     "IntradayEntry",
     "IntradayPosition",
+    "KnownAt",
+    "KnownPoint",
     "NoRunError",
     "OpenItemRow",
     "Plan",
@@ -167,6 +174,7 @@ __all__ = [
     "QualityScore",
     "ReconCheckError",
     "ReconError",
+    "RecordedEvent",
     "Relaxed",
     "Replay",
     "RuleCount",
@@ -202,6 +210,7 @@ __all__ = [
     "build_warehouse",
     "cash_identity",
     "check_files",
+    "cleared_sets",
     "declare_policy",
     "demote_rules",
     "draw_sample",
@@ -213,6 +222,7 @@ __all__ = [
     "import_decisions",
     "ingest_files",
     "intraday_report",
+    "known_point",
     "lines_to_parquet",
     "list_runs",
     "note_break",
@@ -222,6 +232,7 @@ __all__ = [
     "propose",
     "quality_scores",
     "reconcile",
+    "recorded_events",
     "reopen_break",
     "replay",
     "request_unmatch",

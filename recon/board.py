@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from ledger import Connection, currency, format_amount, transaction
 from recon.errors import BreakUnknownError
+from recon.knowledge import IS_KNOWN, KnownAt, known_seq
 from recon.report import run_of
 
 
@@ -198,16 +199,17 @@ def breaks_list(
     business_date: dt.date | None = None,
     code: str | None = None,
     filters: Filters | None = None,
-    known_at: dt.datetime | None = None,
+    known_at: KnownAt | None = None,
 ) -> list[BoardRow]:
     """The breaks of a day's latest run, the wanted ones, by account and reference.
 
-    `known_at`: the latest run recorded by then, and breaks as they stood then.
+    `known_at`: the latest run known by then, and breaks as they stood then; the answer of then, to the byte.
     """
     wanted = filters or Filters(code=code)
     with transaction(conn):
-        run_id, _, _ = run_of(conn, book_id, business_date, known_at)
-        return [row for row in _board(conn, book_id, run_id, known_at) if wanted.take(row)]
+        seq = known_seq(conn, book_id=book_id, at=known_at)
+        run_id, _, _ = run_of(conn, book_id, business_date, seq)
+        return [row for row in _board(conn, book_id, run_id, seq) if wanted.take(row)]
 
 
 def break_show(
@@ -216,21 +218,23 @@ def break_show(
     book_id: int,
     break_id: str,
     business_date: dt.date | None = None,
-    known_at: dt.datetime | None = None,
+    known_at: KnownAt | None = None,
 ) -> BreakDetail:
     """One break with its items, proposals and history; one that closed, as its last run had it.
 
     Raises `BreakUnknownError` when no run has such a break.
     """
     with transaction(conn):
-        run_id, date, _ = run_of(conn, book_id, business_date, known_at)
-        found = _row(conn, book_id, run_id, break_id, known_at)
+        seq = known_seq(conn, book_id=book_id, at=known_at)
+        run_id, date, _ = run_of(conn, book_id, business_date, seq)
+        wanted: dict[str, object] = {"book": book_id, "break": break_id, "seq": seq}
+        found = _row(conn, book_id, run_id, break_id, seq)
         is_open = found is not None
         if found is None:
-            earlier = conn.execute(_LAST_RUN_WITH, (book_id, break_id, date, known_at)).fetchone()
+            earlier = conn.execute(_LAST_RUN_WITH, wanted | {"date": date}).fetchone()
             if earlier is not None:
                 run_id, date = int(str(earlier[0])), earlier[1]  # type: ignore[assignment]
-                found = _row(conn, book_id, run_id, break_id, known_at)
+                found = _row(conn, book_id, run_id, break_id, seq)
         if found is None:
             raise BreakUnknownError(f"the run for {date} has no break {break_id!r}; see `nostro breaks list`.")
         items = conn.execute(_ITEMS, (run_id, break_id)).fetchall()
@@ -241,10 +245,10 @@ def break_show(
             is_open=is_open,
             items=tuple(OpenItemRow(*row) for row in items),  # type: ignore[arg-type]
             legs=tuple(ProposedLeg(*row) for row in legs),  # type: ignore[arg-type]
-            proposals=tuple(_proposals(conn, book_id, break_id, known_at)),
+            proposals=tuple(_proposals(conn, book_id, break_id, seq)),
             history=tuple(
                 BreakEvent(*row)  # type: ignore[arg-type]
-                for row in conn.execute(_HISTORY, (book_id, break_id, known_at)).fetchall()
+                for row in conn.execute(_HISTORY, wanted).fetchall()
             ),
         )
 
@@ -255,19 +259,18 @@ def break_explain(
     book_id: int,
     break_id: str,
     business_date: dt.date | None = None,
-    known_at: dt.datetime | None = None,
+    known_at: KnownAt | None = None,
 ) -> str:
     """Why the break is open, the smallest change that would close it, and what to do, as one paragraph."""
     head = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date, known_at=known_at).head
     return f"{head.code}: {head.explanation} {head.proposal}"
 
 
-_LAST_RUN_WITH = """
-SELECT r.run_id, r.business_date FROM recon.run r JOIN recon.break_run b USING (run_id)
- WHERE r.book_id = %s AND b.break_id = %s AND r.business_date <= %s
-   AND r.recorded_at <= coalesce(%s::timestamptz, 'infinity')
- ORDER BY r.business_date DESC, r.run_id DESC LIMIT 1
-"""
+_LAST_RUN_WITH = (
+    "SELECT r.run_id, r.business_date FROM recon.run r JOIN recon.break_run b USING (run_id)"
+    " WHERE r.book_id = %(book)s AND b.break_id = %(break)s AND r.business_date <= %(date)s"
+    " AND " + IS_KNOWN + " ORDER BY r.business_date DESC, r.run_id DESC LIMIT 1"
+)
 _ITEMS = """
 SELECT o.posting_id, o.kind, a.code, c.code, coalesce(o.reference, ''), o.item_date, o.age_days, o.amount_minor
   FROM recon.open_item o JOIN settlement.bank_account_root a USING (bank_account_id)
@@ -278,33 +281,24 @@ _LEGS = """
 SELECT l ->> 'account', (l ->> 'amount_minor')::bigint FROM recon.break_run b, jsonb_array_elements(b.proposal_legs) l
  WHERE b.run_id = %s AND b.break_id = %s
 """
-_HISTORY = """
-SELECT recorded_at, settlement.person(recorded_by), action, state, owner, due_date, note, adjustment_id
-  FROM recon.break_event
- WHERE book_id = %s AND break_id = %s AND recorded_at <= coalesce(%s::timestamptz, 'infinity') ORDER BY ordinal
-"""
-_PROPOSALS = """
-SELECT a.adjustment_id, a.kind, a.template, a.state, a.effective_date, a.reason, settlement.person(a.proposed_by),
-       settlement.person(a.approved_by), a.policy_id, a.entry_key, a.match_set_id,
-       coalesce((SELECT array_agg(l.account || ' ' || l.amount_minor ORDER BY l.leg) FROM recon.adjustment_leg l
-                  WHERE l.adjustment_id = a.adjustment_id), '{}')
-  FROM recon.adjustment_current a
- WHERE a.book_id = %s AND a.break_id = %s
-   AND a.proposed_at <= coalesce(%s::timestamptz, 'infinity') ORDER BY a.adjustment_id
-"""
+_HISTORY = (
+    "SELECT recorded_at, settlement.person(recorded_by), action, state, owner, due_date, note, adjustment_id"
+    " FROM recon.break_event r WHERE book_id = %(book)s AND break_id = %(break)s AND " + IS_KNOWN + " ORDER BY ordinal"
+)
 
 
-def _board(conn: Connection, book_id: int, run_id: int, known_at: dt.datetime | None) -> list[BoardRow]:
+def _board(conn: Connection, book_id: int, run_id: int, seq: int | None) -> list[BoardRow]:
     with conn.cursor(row_factory=class_row(BoardRow)) as cursor:
-        return cursor.execute("SELECT * FROM recon.break_board(%s, %s, %s)", (book_id, run_id, known_at)).fetchall()
+        return cursor.execute("SELECT * FROM recon.break_board(%s, %s, %s)", (book_id, run_id, seq)).fetchall()
 
 
-def _row(conn: Connection, book_id: int, run_id: int, break_id: str, known_at: dt.datetime | None) -> BoardRow | None:
-    return next((row for row in _board(conn, book_id, run_id, known_at) if row.break_id == break_id), None)
+def _row(conn: Connection, book_id: int, run_id: int, break_id: str, seq: int | None) -> BoardRow | None:
+    return next((row for row in _board(conn, book_id, run_id, seq) if row.break_id == break_id), None)
 
 
-def _proposals(conn: Connection, book_id: int, break_id: str, known_at: dt.datetime | None) -> Iterator[ProposalRow]:
-    for *head, legs in conn.execute(_PROPOSALS, (book_id, break_id, known_at)).fetchall():
+def _proposals(conn: Connection, book_id: int, break_id: str, seq: int | None) -> Iterator[ProposalRow]:
+    rows = conn.execute("SELECT * FROM recon.break_proposals(%s, %s, %s)", (book_id, break_id, seq)).fetchall()
+    for *head, legs in rows:
         assert isinstance(legs, list)
         pairs = (leg.rsplit(" ", 1) for leg in legs)
         yield ProposalRow(*head, tuple(ProposedLeg(account, int(amount)) for account, amount in pairs))  # type: ignore

@@ -26,6 +26,7 @@ from recon.breaks import taxonomy_digest_parts
 from recon.codes import BreakCode
 from recon.deciding import DECIDED_RULES, DECIDED_VERSION, Decisions, RunInputs, decide
 from recon.errors import NoRunError
+from recon.knowledge import KnownAt, known_seq
 from recon.matching import Tolerances, rules_sha256
 from recon.matching.rules import MARGIN, declared_rules
 from recon.relaxation import Counterfactual, counterfactuals
@@ -213,15 +214,21 @@ def list_runs(conn: Connection, *, book_id: int, business_date: dt.date | None =
 
 
 def break_counterfactuals(
-    conn: Connection, *, book_id: int, break_id: str, business_date: dt.date | None = None
+    conn: Connection,
+    *,
+    book_id: int,
+    break_id: str,
+    business_date: dt.date | None = None,
+    known_at: KnownAt | None = None,
 ) -> tuple[Counterfactual, ...]:
     """Every single change that would have closed a break in its run, proved on what the run kept.
 
     Empty for breaks of whole statements. Raises `BreakUnknownError`, `NoRunError`.
     """
     with transaction(conn):
-        detail = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date)
-        run_id, _, _ = run_of(conn, book_id, detail.business_date)
+        seq = known_seq(conn, book_id=book_id, at=known_at)
+        detail = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date, known_at=seq)
+        run_id, _, _ = run_of(conn, book_id, detail.business_date, seq)
         kept = material(conn, book_id=book_id, run_id=run_id)
         still_open = conn.execute("SELECT posting_id FROM recon.open_item WHERE run_id = %s", (run_id,)).fetchall()
     context = kept.inputs.items.filter(pl.col("item_id").is_in([int(str(row[0])) for row in still_open]))

@@ -13,6 +13,7 @@ from ledger import Connection, currency, format_amount, transaction
 from recon.accounts import bank_accounts
 from recon.certificate import SignOff
 from recon.errors import NoRunError
+from recon.knowledge import IS_KNOWN, KnownAt, known_seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +168,15 @@ def run_report(
     book_id: int,
     business_date: dt.date | None = None,
     is_new: bool = False,
-    known_at: dt.datetime | None = None,
+    known_at: KnownAt | None = None,
 ) -> RunReport:
-    """The latest run of a day (of the last reconciled day when none is given), as known at a moment.
+    """The latest run of a day (of the last reconciled day when none is given), as known at a point.
 
     Raises `NoRunError` when that day has not been reconciled.
     """
     with transaction(conn):
-        run_id, date, digest = run_of(conn, book_id, business_date, known_at)
+        seq = known_seq(conn, book_id=book_id, at=known_at)
+        run_id, date, digest = run_of(conn, book_id, business_date, seq)
         return RunReport(
             run_id=run_id,
             book_id=book_id,
@@ -184,31 +186,30 @@ def run_report(
             rules=tuple(_rules(conn, run_id)),
             breaks=tuple(_breaks(conn, run_id)),
             in_flight=tuple(_in_flight(conn, run_id)),
-            explained=tuple(_explained(conn, run_id)),
+            explained=tuple(_explained(conn, book_id, run_id, seq)),
             sign_offs=tuple(_sign_offs(conn, book_id, run_id, date)),
             ageing=tuple(_ageing(conn, run_id)),
-            carried_forward=_carried_forward(conn, book_id, run_id, date, known_at),
-            signed=_signed(conn, run_id),
+            carried_forward=_carried_forward(conn, book_id, run_id, date, seq),
+            signed=_signed(conn, book_id, run_id, seq),
         )
 
 
 def run_of(
-    conn: Connection, book_id: int, business_date: dt.date | None, known_at: dt.datetime | None = None
+    conn: Connection, book_id: int, business_date: dt.date | None, seq: int | None = None
 ) -> tuple[int, dt.date, str]:
     """Id, day and digest of a day's latest run (of the last day that was reconciled when none is given).
 
-    `known_at`: of the runs recorded by then. Raises `NoRunError` when there is none.
+    `seq`: of the runs known at this number. Raises `NoRunError` when there is none.
     """
     row = conn.execute(
-        "SELECT run_id, business_date, input_sha256 FROM recon.run"
+        "SELECT run_id, business_date, input_sha256 FROM recon.run r"
         " WHERE book_id = %(book)s AND (%(date)s::date IS NULL OR business_date = %(date)s)"
-        " AND recorded_at <= coalesce(%(known)s::timestamptz, 'infinity')"
-        " ORDER BY business_date DESC, run_id DESC LIMIT 1",
-        {"book": book_id, "date": business_date, "known": known_at},
+        " AND " + IS_KNOWN + " ORDER BY business_date DESC, run_id DESC LIMIT 1",
+        {"book": book_id, "date": business_date, "seq": seq},
     ).fetchone()
     if row is None:
         day = business_date or "any day"
-        by = f" by {known_at}" if known_at else ""
+        by = f" by number {seq}" if seq else ""
         raise NoRunError(f"{day} has not been reconciled{by}; run `nostro recon run` first.")
     assert isinstance(row[1], dt.date)
     return int(str(row[0])), row[1], str(row[2])
@@ -237,18 +238,22 @@ SELECT CASE WHEN age_days <= 1 THEN '0-1' WHEN age_days <= 5 THEN '2-5' WHEN age
             WHEN age_days <= 30 THEN '11-30' ELSE 'over 30' END, currency, count(*)::int, sum(abs(amount_minor))::bigint
   FROM recon.break_run WHERE run_id = %s GROUP BY 1, 2 ORDER BY min(age_days), 2
 """
-_CARRIED = """
+_CARRIED = (
+    """
 WITH before AS (
-    SELECT run_id, business_date FROM recon.run
-     WHERE book_id = %s AND business_date < %s AND recorded_at <= coalesce(%s::timestamptz, 'infinity')
+    SELECT run_id, business_date FROM recon.run r
+     WHERE book_id = %(book)s AND business_date < %(date)s AND """
+    + IS_KNOWN
+    + """
      ORDER BY business_date DESC, run_id DESC LIMIT 1),
 was AS (SELECT b.break_id FROM recon.break_run b JOIN before USING (run_id)),
-now AS (SELECT b.break_id FROM recon.break_run b WHERE b.run_id = %s)
+now AS (SELECT b.break_id FROM recon.break_run b WHERE b.run_id = %(run)s)
 SELECT (SELECT business_date FROM before),
        (SELECT coalesce(array_agg(break_id ORDER BY break_id), '{}') FROM now WHERE break_id NOT IN (TABLE was)),
        (SELECT coalesce(array_agg(break_id ORDER BY break_id), '{}') FROM now WHERE break_id IN (TABLE was)),
        (SELECT coalesce(array_agg(break_id ORDER BY break_id), '{}') FROM was WHERE break_id NOT IN (TABLE now))
 """
+)
 
 
 def _ageing(conn: Connection, run_id: int) -> Iterator[AgeBucket]:
@@ -256,22 +261,20 @@ def _ageing(conn: Connection, run_id: int) -> Iterator[AgeBucket]:
         yield AgeBucket(*row)  # type: ignore[arg-type]
 
 
-def _carried_forward(
-    conn: Connection, book_id: int, run_id: int, date: dt.date, known_at: dt.datetime | None
-) -> CarriedForward:
-    row = conn.execute(_CARRIED, (book_id, date, known_at, run_id)).fetchone()
+def _carried_forward(conn: Connection, book_id: int, run_id: int, date: dt.date, seq: int | None) -> CarriedForward:
+    row = conn.execute(_CARRIED, {"book": book_id, "date": date, "seq": seq, "run": run_id}).fetchone()
     assert row is not None
     previous, *lists = row
     assert previous is None or isinstance(previous, dt.date)
     return CarriedForward(previous, *(tuple(ids) for ids in lists))  # type: ignore[arg-type]
 
 
-def _signed(conn: Connection, run_id: int) -> dict[str, str]:
+def _signed(conn: Connection, book_id: int, run_id: int, seq: int | None) -> dict[str, str]:
     """Sign-off of each bank account's certificate: unsigned, prepared, signed or changed, with the names."""
     rows = conn.execute(
-        "SELECT bank_account, concat_ws(' by ', state, nullif(concat_ws(' and ', settlement.person(prepared_by),"
-        " settlement.person(reviewed_by)), '')) FROM recon.sign_off_current WHERE run_id = %s ORDER BY 1",
-        (run_id,),
+        "SELECT bank_account, concat_ws(' by ', state, nullif(concat_ws(' and ', prepared_by, reviewed_by), ''))"
+        " FROM recon.run_signed(%s, %s, %s)",
+        (book_id, run_id, seq),
     ).fetchall()
     return {str(account): str(said) for account, said in rows}
 
@@ -286,12 +289,8 @@ def _in_flight(conn: Connection, run_id: int) -> Iterator[InFlight]:
         yield InFlight(*row)  # type: ignore[arg-type]
 
 
-def _explained(conn: Connection, run_id: int) -> Iterator[ExplainedItem]:
-    for row in conn.execute(
-        "SELECT rule, bank_account, currency, reference, amount_minor, payee FROM recon.explained_item"
-        " WHERE run_id = %s ORDER BY rule, bank_account, reference, amount_minor",
-        (run_id,),
-    ).fetchall():
+def _explained(conn: Connection, book_id: int, run_id: int, seq: int | None) -> Iterator[ExplainedItem]:
+    for row in conn.execute("SELECT * FROM recon.run_explained(%s, %s, %s)", (book_id, run_id, seq)).fetchall():
         yield ExplainedItem(*row)  # type: ignore[arg-type]
 
 

@@ -101,10 +101,12 @@ def _known_run(conn: Connection, book_id: int, business_date: dt.date, digest: s
 def _refuse_other_cash(conn: Connection, book_id: int, business_date: dt.date) -> None:
     """Raises `ReconCheckError` unless what was taken in of bank accounts and cash in transit is what the ledger has."""
     row = conn.execute(
-        "SELECT a.code FROM recon.cash_at(%(book)s, %(date)s) c"
-        " FULL JOIN recon.cash_at_full(%(book)s, %(date)s) f USING (account_id)"
+        "SELECT a.code FROM recon.cash_at_full(%(book)s, %(date)s) f"
+        " FULL JOIN recon.cash_at(%(book)s, %(date)s) c USING (account_id)"
+        " FULL JOIN recon.cash_at(%(book)s, %(date)s, false) s USING (account_id)"
         " JOIN ledger.account a USING (account_id)"
         " WHERE (c.posting_count, c.net_minor, c.digest) IS DISTINCT FROM (f.posting_count, f.net_minor, f.digest)"
+        " OR (s.posting_count, s.net_minor, s.digest) IS DISTINCT FROM (f.posting_count, f.net_minor, f.digest)"
         " ORDER BY a.code LIMIT 1",
         {"book": book_id, "date": business_date},
     ).fetchone()
@@ -143,7 +145,7 @@ def _publish(
     assert row is not None
     run_id = int(str(row[0]))
     keep(conn, run_id=run_id, inputs=inputs, cleared_before=look_up.found)
-    conn.execute("SELECT recon.mark_files(%s)", (book_id,))
+    conn.execute("SELECT recon.mark_files(%s, %s)", (run_id, full or before is None))
     for account in accounts:
         certify(conn, run_id=run_id, business_date=business_date, account=account, full=full or before is None)
     conn.execute("SELECT recon.note_late_changes(%s)", (run_id,))
@@ -184,24 +186,30 @@ def read_inputs(
     return RunInputs(
         items=items,
         later=later,
-        decided=fetch(conn, _DECIDED, (book_id, business_date), DECIDED_SCHEMA),
-        denied=_denied(conn, book_id),
+        decided=fetch(conn, _DECIDED, (book_id, business_date, before), DECIDED_SCHEMA),
+        denied=_denied(conn, book_id, business_date, before, items),
         suggested=_suggested(conn, book_id),
         acquirers=fetch(conn, _ACQUIRERS, (book_id,), ACQUIRER_SCHEMA),
         tolerances=allowed,
     )
 
 
-def _denied(conn: Connection, book_id: int) -> dict[Members, str]:
-    """Sets that people took back, by their members."""
+def _denied(
+    conn: Connection, book_id: int, business_date: dt.date, before: int | None, items: pl.DataFrame
+) -> dict[Members, str]:
+    """Sets that people took back and a rule could find again, because all their members are open, by their members."""
     members: dict[int, list[int]] = {}
     reasons: dict[int, str] = {}
     for set_id, posting, said_by, reason in conn.execute(
-        "SELECT match_set_id, posting_id, said_by, reason FROM recon.denied_sets(%s)", (book_id,)
+        "SELECT match_set_id, posting_id, said_by, reason FROM recon.denied_sets(%s, %s, %s)",
+        (book_id, business_date, before),
     ).fetchall():
         members.setdefault(int(str(set_id)), []).append(int(str(posting)))
         reasons[int(str(set_id))] = f"{said_by} had just this set taken back: {reason}."
-    return {tuple(sorted(postings)): reasons[set_id] for set_id, postings in members.items()}
+    is_open = set(items["item_id"].to_list()) if members else set()
+    return {
+        tuple(sorted(postings)): reasons[set_id] for set_id, postings in members.items() if is_open.issuperset(postings)
+    }
 
 
 def _suggested(conn: Connection, book_id: int) -> dict[str, str]:
@@ -213,7 +221,7 @@ def _suggested(conn: Connection, book_id: int) -> dict[str, str]:
 
 
 _ACQUIRERS = sql.SQL("SELECT name, iban FROM settlement.acquirer WHERE book_id = {} ORDER BY code")
-_DECIDED = sql.SQL("SELECT decision, rule, account_id, posting_id FROM recon.decided_sets({}, {})")
+_DECIDED = sql.SQL("SELECT decision, rule, account_id, posting_id FROM recon.decided_sets({}, {}, {})")
 _CLEARED = sql.SQL("SELECT * FROM recon.cleared_lines({}, {}, {}, {}, {}, {})")
 
 

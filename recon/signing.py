@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from ledger import Connection, currency, format_amount, transaction
 from recon.errors import SignOffError
+from recon.knowledge import KnownAt, known_seq
 from recon.report import run_of, run_report
 
 
@@ -115,10 +116,11 @@ def sign_offs(conn: Connection, *, book_id: int, business_date: dt.date) -> list
 
 
 def cash_identity(
-    conn: Connection, *, book_id: int, business_date: dt.date | None = None, known_at: dt.datetime | None = None
+    conn: Connection, *, book_id: int, business_date: dt.date | None = None, known_at: KnownAt | None = None
 ) -> CashIdentity:
     """The cash identity of a day's latest run. Raises `NoRunError`."""
     with transaction(conn):
-        run_id, day, _ = run_of(conn, book_id, business_date, known_at)
-        rows = conn.execute("SELECT * FROM recon.cash_identity(%s, %s)", (book_id, run_id)).fetchall()
+        seq = known_seq(conn, book_id=book_id, at=known_at)
+        run_id, day, _ = run_of(conn, book_id, business_date, seq)
+        rows = conn.execute("SELECT * FROM recon.cash_identity(%s, %s, %s)", (book_id, run_id, seq)).fetchall()
     return CashIdentity(day, run_id, tuple(IdentityLine(*row) for row in rows))  # type: ignore[arg-type]

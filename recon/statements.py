@@ -104,7 +104,7 @@ def chain_end(conn: Connection, account: BankAccount) -> ChainEnd | None:
         "SELECT b.statement_id, s.stmt_id, s.sequence, s.page, b.closing_date, b.closing_minor"
         " FROM recon.statement_booking b JOIN recon.statement s USING (statement_id)"
         " WHERE b.bank_account_id = %s AND NOT EXISTS (SELECT FROM recon.statement_booking n"
-        "   WHERE n.previous_id = b.statement_id)",
+        "   WHERE n.previous_id = b.statement_id) ORDER BY b.closing_date DESC LIMIT 1",
         (account.bank_account_id,),
     ).fetchone()
     if row is None:

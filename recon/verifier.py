@@ -28,6 +28,7 @@ class Source(Enum):
     POSTINGS = "every posting up to the day"
     KNOWN_POSTINGS = "every posting up to the day that the run could know, whatever came since"
     BALANCE = "the ledger's balance of now, less what counts after the day: no history is read"
+    KNOWN_BALANCE = "the same, less what the run could not know"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def prove_account(
     parameters: dict[str, object] = {
         "bank_account": bank_account_id,
         "date": business_date,
-        "run": run_id if source is Source.KNOWN_POSTINGS else None,
+        "run": run_id if source in (Source.KNOWN_POSTINGS, Source.KNOWN_BALANCE) else None,
     }
     nostro, transit = (_balance(conn, source, parameters | {"account": head[at]}) for at in (3, 4))
     open_row = conn.execute(
@@ -233,7 +234,12 @@ SELECT (a.posted_minor
         - coalesce((SELECT sum(d.net_minor) FROM recon.cash_day d
                      WHERE d.account_id = a.account_id AND d.as_of_date > %(date)s), 0)
         - coalesce((SELECT sum(u.amount_minor) FROM recon.untaken(a.book_id) u
-                     WHERE u.account_id = a.account_id AND u.as_of_date > %(date)s), 0))::bigint
+                     WHERE u.account_id = a.account_id AND u.as_of_date > %(date)s), 0)
+        - coalesce((SELECT sum(p.amount_minor) FROM recon.run_unknown_batch n
+                      JOIN ledger.posting l
+                        ON l.posting_id >= n.batch_id << 20 AND l.posting_id < (n.batch_id + 1) << 20
+                      JOIN recon.bank_cash_posting p ON p.posting_id = l.posting_id
+                     WHERE n.run_id = %(run)s AND p.account_id = a.account_id AND p.as_of_date <= %(date)s), 0))::bigint
   FROM ledger.account_balance a WHERE a.account_id = %(account)s
 """
 
@@ -251,7 +257,7 @@ SELECT count(*), min(x.match_set_id) FILTER (WHERE x.total <> 0)
 
 
 def _balance(conn: Connection, source: Source, parameters: dict[str, object]) -> int:
-    query = _BALANCE_LESS_LATER if source is Source.BALANCE else _BALANCE
+    query = _BALANCE_LESS_LATER if source in (Source.BALANCE, Source.KNOWN_BALANCE) else _BALANCE
     row = conn.execute(query, parameters).fetchone()
     assert row is not None
     return _int(row[0])

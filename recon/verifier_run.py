@@ -32,7 +32,10 @@ _INT, _TEXT, _YES, _DAY = pl.Int64(), pl.String(), pl.Boolean(), pl.Date()
 
 @dataclass(frozen=True, slots=True)
 class RunVerdict:
-    """What the verifier found of a run: how much it looked at, and every fault (none: the run holds)."""
+    """What the verifier found of a run: how much it looked at, and every fault (none: the run holds).
+
+    `is_whole`: out of the whole ledger, not chained to the run before.
+    """
 
     run_id: int
     business_date: dt.date
@@ -40,21 +43,26 @@ class RunVerdict:
     sets: int
     breaks: int
     certificates: int
+    is_whole: bool
     faults: tuple[Fault, ...]
 
 
-def verify_run(conn: Connection, *, book_id: int, run_id: int, threads: int = 1) -> RunVerdict:
-    """Check a run of the book whole. Raises `NoRunError` when there is no such run."""
+def verify_run(
+    conn: Connection, *, book_id: int, run_id: int, threads: int = 1, chained: bool = False, keep: bool = False
+) -> RunVerdict:
+    """Check a run of the book: all of it, and that it left nothing out.
+
+    Whole: out of every posting on cash in transit. `chained`: out of what the run before had open and what changed
+    since, when that run was found to hold (else whole); what a run published itself is checked in full either way.
+    `keep`: record that the run holds, so that the next one may be chained to it; a verdict with faults is never kept.
+    Raises `NoRunError` when there is no such run.
+    """
     with transaction(conn):
-        row = conn.execute(
-            "SELECT r.business_date, m.content, m.sha256 FROM recon.run r JOIN recon.run_material m USING (run_id)"
-            " WHERE r.book_id = %s AND r.run_id = %s",
-            (book_id, run_id),
-            binary=True,
-        ).fetchone()
+        row = conn.execute(_RUN, (book_id, run_id), binary=True).fetchone()
         if row is None:
             raise NoRunError(f"there is no run {run_id}; list them with `nostro recon runs`.")
-        day, content, sha256 = row
+        day, content, sha256, may_chain = row
+        whole = not (chained and may_chain)
         assert isinstance(day, dt.date) and isinstance(content, bytes)
         kept = _Kept.read(content)
         with duckdb.connect(":memory:", config={"threads": threads}) as db:
@@ -62,10 +70,14 @@ def verify_run(conn: Connection, *, book_id: int, run_id: int, threads: int = 1)
             kept.declare(db)
             for name, frame in kept.frames.items():
                 db.from_arrow(frame.to_arrow()).create(name)
-            counts = _load(db, conn, book_id, run_id, is_whole=hashlib.sha256(content).hexdigest() == sha256)
+            is_kept = hashlib.sha256(content).hexdigest() == sha256
+            counts = _load(db, conn, book_id, run_id, is_kept=is_kept, whole=whole)
             _derive(db, kept)
             faults = run_checks(db, "verifier_rules", "verifier_run")
-        certificates = _certificates(conn, book_id, run_id)
+        certificates = _certificates(conn, book_id, run_id, whole=whole)
+        found = (*faults, *(fault for certificate in certificates for fault in certificate))
+        if keep and not found:
+            conn.execute("SELECT recon.note_verified(%s, %s)", (run_id, whole))
     return RunVerdict(
         run_id=run_id,
         business_date=day,
@@ -73,7 +85,8 @@ def verify_run(conn: Connection, *, book_id: int, run_id: int, threads: int = 1)
         sets=counts["proof"],
         breaks=counts["break_head"],
         certificates=len(certificates),
-        faults=(*faults, *(fault for found in certificates for fault in found)),
+        is_whole=whole,
+        faults=found,
     )
 
 
@@ -114,10 +127,10 @@ class _Kept:
 
 
 def _load(
-    db: duckdb.DuckDBPyConnection, conn: Connection, book_id: int, run_id: int, *, is_whole: bool
+    db: duckdb.DuckDBPyConnection, conn: Connection, book_id: int, run_id: int, *, is_kept: bool, whole: bool
 ) -> dict[str, int]:
     """The run's rows and the ledger's, as tables; rows by table."""
-    parameters: dict[str, Sequence[object]] = {"run": (is_whole, run_id), "due": (book_id, run_id)}
+    parameters: dict[str, Sequence[object]] = {"run": (is_kept, run_id), "due": (book_id, run_id, whole)}
     counts = {}
     for name, (query, schema) in _TABLES.items():
         frame = fetch(conn, query, parameters.get(name, (run_id,)), schema)
@@ -140,15 +153,17 @@ def _derive(db: duckdb.DuckDBPyConnection, kept: _Kept) -> None:
     )
 
 
-def _certificates(conn: Connection, book_id: int, run_id: int) -> list[list[Fault]]:
+def _certificates(conn: Connection, book_id: int, run_id: int, *, whole: bool) -> list[list[Fault]]:
     """Every bank account's day: its certificate against statement, postings and open items; a missing one too."""
     rows = conn.execute(_CERTIFICATES, {"book": book_id, "run": run_id}).fetchall()
-    return [_certificate(conn, run_id, *row) for row in rows]
+    source = Source.KNOWN_POSTINGS if whole else Source.KNOWN_BALANCE
+    return [_certificate(conn, run_id, source, *row) for row in rows]
 
 
 def _certificate(
     conn: Connection,
     run_id: int,
+    source: Source,
     account: object,
     bank_account_id: object,
     day: object,
@@ -171,7 +186,7 @@ def _certificate(
             bank_account_id=bank_account_id,
             statement_id=statement_id,
             business_date=day,
-            source=Source.KNOWN_POSTINGS,
+            source=source,
         )
     except ReconCheckError as error:
         return [*found, Fault("certificate", place, str(error))]
@@ -200,6 +215,11 @@ _IN_BODY = {
 }
 assert set(_IN_BODY.values()) <= {*Proof.__slots__, "residual_minor"}
 
+_RUN = """
+SELECT r.business_date, m.content, m.sha256,
+       r.run_before IS NOT NULL AND EXISTS (SELECT FROM recon.run_verification v WHERE v.run_id = r.run_before)
+  FROM recon.run r JOIN recon.run_material m USING (run_id) WHERE r.book_id = %s AND r.run_id = %s
+"""
 _TABLES: dict[str, tuple[sql.SQL, dict[str, pl.DataType]]] = {
     "run": (
         sql.SQL("SELECT item_count, exact_keys, exact_keys_again, {} FROM recon.run WHERE run_id = {}"),
@@ -264,7 +284,7 @@ _TABLES: dict[str, tuple[sql.SQL, dict[str, pl.DataType]]] = {
          "end_to_end_id": _TEXT, "uetr": _TEXT, "booking_date": _DAY, "return_reason": _TEXT},
     ),
     "due": (
-        sql.SQL("SELECT posting_id, account, is_cleared_later FROM recon.run_due({}, {})"),
+        sql.SQL("SELECT posting_id, account, is_cleared_later FROM recon.run_due({}, {}, {})"),
         {"posting_id": _INT, "account": _TEXT, "is_cleared_later": _YES},
     ),
 }  # fmt: skip

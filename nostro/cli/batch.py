@@ -125,6 +125,9 @@ def verify_command(
     layer: LayerOption = None,
     threads: ThreadsOption = THREADS,
     memory_limit_gb: MemoryOption = 4,
+    chained: Annotated[
+        bool, typer.Option("--chained", help="Of a nightly run: go on from the run before, when that one was verified.")
+    ] = False,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
@@ -142,13 +145,14 @@ def verify_command(
         emit({"faults": faults}, lambda: _print_faults(faults), as_json=as_json)
     elif ledger is None and run.isdecimal():
         with session(book=book) as s, progress("verifying", quiet=as_json):
-            found = verify_run(s.conn, book_id=s.book_id, run_id=int(run), threads=threads)
+            found = verify_run(s.conn, book_id=s.book_id, run_id=int(run), threads=threads, chained=chained, keep=True)
         faults = found.faults
 
         def text() -> None:
             console.print(
                 f"run {found.run_id} of {found.business_date}: {found.items:,} items, {found.sets:,} sets,"
-                f" {found.breaks:,} breaks, {found.certificates} certificates"
+                f" {found.breaks:,} breaks, {found.certificates} certificates;"
+                f" {'the whole ledger' if found.is_whole else 'what changed since the run before'}"
             )
             _print_faults(faults)
 

@@ -16,9 +16,9 @@ from nostro.cli.common import (
     console,
     date_text,
     emit,
-    moment_text,
+    known_text,
     parse_date,
-    parse_moment,
+    parse_known,
     progress,
     reason_text,
     session,
@@ -54,7 +54,12 @@ DayOption = Annotated[
 ]
 KnownOption = Annotated[
     str | None,
-    typer.Option("--known-at", callback=moment_text, help="As known at this moment, with time zone (default: now)."),
+    typer.Option(
+        "--known-at",
+        callback=known_text,
+        metavar="SEQ|MOMENT",
+        help="As known at this number (`nostro recon events`) or moment with time zone (default: now).",
+    ),
 ]
 BreakArgument = Annotated[str, typer.Argument(help="A break, as `nostro breaks list` names it.")]
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
@@ -122,7 +127,7 @@ def list_command(
             book_id=s.book_id,
             business_date=parse_date(day),
             filters=filters,
-            known_at=parse_moment(known_at),
+            known_at=parse_known(known_at),
         )
     cells = [_cells(row) for row in rows]
     emit(
@@ -150,7 +155,7 @@ def show_command(
             book_id=s.book_id,
             break_id=break_id,
             business_date=parse_date(day),
-            known_at=parse_moment(known_at),
+            known_at=parse_known(known_at),
         )
 
     def text() -> None:
@@ -162,15 +167,21 @@ def show_command(
 
 @breaks_app.command("explain")
 def explain_command(
-    break_id: BreakArgument, day: DayOption = None, as_json: JsonOption = False, book: BookOption = None
+    break_id: BreakArgument,
+    day: DayOption = None,
+    known_at: KnownOption = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
 ) -> None:
     """Why a break is open, and each single change that would close it, proved by running the rules with it.
 
     Example: `nostro breaks explain B123`
     """
+    at = parse_known(known_at)
     with session(book=book) as s:
-        said = break_explain(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
-        ways = break_counterfactuals(s.conn, book_id=s.book_id, break_id=break_id, business_date=parse_date(day))
+        on = parse_date(day)
+        said = break_explain(s.conn, book_id=s.book_id, break_id=break_id, business_date=on, known_at=at)
+        ways = break_counterfactuals(s.conn, book_id=s.book_id, break_id=break_id, business_date=on, known_at=at)
 
     def text() -> None:
         console.print(said)

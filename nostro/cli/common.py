@@ -64,6 +64,19 @@ def moment_text(text: str | None) -> str | None:
     return text
 
 
+def parse_known(text: str | None) -> int | datetime | None:
+    """A number of the knowledge order, or a moment with a time zone; else a usage error."""
+    if text is not None and text.isdecimal() and text.isascii():
+        return int(text)
+    return parse_moment(text)
+
+
+def known_text(text: str | None) -> str | None:
+    """The same text, once it is known to be a number or a moment."""
+    parse_known(text)
+    return text
+
+
 def reason_text(text: str | None) -> str | None:
     """A reason that says something, without blanks around it."""
     if text is None:

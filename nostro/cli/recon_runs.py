@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ledger import currency, format_amount
 from nostro.cli.common import (
     EXIT_CHECK_FAILED,
     BookOption,
@@ -13,13 +14,15 @@ from nostro.cli.common import (
     console,
     date_text,
     emit,
+    known_text,
     parse_date,
+    parse_known,
     progress,
     session,
     table,
 )
 from nostro.cli.reconciliation import recon_app
-from recon import list_runs, replay, run_diff
+from recon import cleared_sets, list_runs, recorded_events, replay, run_diff
 
 RunArgument = Annotated[int, typer.Argument(help="A run, as `nostro recon runs` numbers it.")]
 
@@ -49,6 +52,55 @@ def runs_command(
         for r in found
     ]
     emit({"runs": found}, lambda: table(None, columns, cells, right=(0, 3, 4, 5)), as_json=as_json)
+
+
+@recon_app.command("events")
+def events_command(
+    about: Annotated[str | None, typer.Option("--about", help="Only of this break, set or rule.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 50,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """What runs and people recorded, in the order in which it became known: the numbers that `--known-at` takes.
+
+    Example: `nostro recon events --about B123`
+    """
+    with session(book=book) as s:
+        found = recorded_events(s.conn, book_id=s.book_id, subject=about, limit=limit)
+    cells = [(e.seq, f"{e.numbered_at:%Y-%m-%d %H:%M:%S %Z}", e.by, e.what, e.subject) for e in found]
+    columns = ("number", "known since", "by", "what", "about")
+    emit({"events": found}, lambda: table(None, columns, cells, right=(0,)), as_json=as_json)
+
+
+@recon_app.command("sets")
+def sets_command(
+    day: Annotated[
+        str | None,
+        typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: the last reconciled)."),
+    ] = None,
+    known_at: Annotated[
+        str | None,
+        typer.Option("--known-at", callback=known_text, metavar="SEQ|MOMENT", help="As known then (number or moment)."),
+    ] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """Cleared sets that count on a day and stand: their rule or who decided, their proof, their value, their postings.
+
+    Example: `nostro recon sets --date 2026-11-02`
+    """
+    with session(book=book) as s:
+        found = cleared_sets(s.conn, book_id=s.book_id, business_date=parse_date(day), known_at=parse_known(known_at))
+    columns = ("set", "rule", "bank account", "legs", "value", "ccy", "rivals", "margin", "run", "by")
+    cells = [
+        (
+            *(c.match_set_id, c.rule, c.bank_account, c.leg_count),
+            *(format_amount(c.value_minor, currency(c.currency).exponent), c.currency, c.rivals, c.margin, c.run_id),
+            c.decided_by,
+        )
+        for c in found
+    ]
+    emit({"sets": found}, lambda: table(None, columns, cells, right=(0, 3, 4, 6, 7, 8)), as_json=as_json)
 
 
 @recon_app.command("diff")

@@ -17,9 +17,9 @@ from nostro.cli.common import (
     console,
     date_text,
     emit,
-    moment_text,
+    known_text,
     parse_date,
-    parse_moment,
+    parse_known,
     progress,
     session,
 )
@@ -202,7 +202,8 @@ def _print_lines(lines: object) -> None:
 def report_command(
     day: DayOption = None,
     known_at: Annotated[
-        str | None, typer.Option("--known-at", callback=moment_text, help="As known then, with time zone.")
+        str | None,
+        typer.Option("--known-at", callback=known_text, metavar="SEQ|MOMENT", help="As known then (number or moment)."),
     ] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -212,7 +213,7 @@ def report_command(
     Example: `nostro recon report --date 2026-11-02`
     """
     with session(book=book) as s:
-        report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day), known_at=parse_moment(known_at))
+        report = run_report(s.conn, book_id=s.book_id, business_date=parse_date(day), known_at=parse_known(known_at))
     emit(report, lambda: _print_lines(report.render()), as_json=as_json)
 
 

@@ -192,6 +192,25 @@ def bench_netting_command(
     _print_result(run(items=items, payees=payees, repeats=repeats, delay_days=delay_days).to_json(), as_json)
 
 
+@bench_app.command("nightly")
+def bench_nightly_command(
+    nights: Annotated[int, typer.Option("--nights", min=6, help="Nights of history before the late ones.")] = 250,
+    payees: Annotated[int, typer.Option("--payees", min=1, help="Payments a night.")] = 20,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measured nights, early and late; medians.")] = 3,
+    small: SmallOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What a night reads and costs after a year of history, step by step, against the same night after a week.
+
+    Example: `nostro bench nightly --json`
+    """
+    from benchmarks.nightly import run
+
+    with progress("nights", quiet=as_json) as report:
+        result = run(nights=12 if small else nights, payees=payees, repeats=repeats, advance=report)
+    _print_result(result.to_json(), as_json)
+
+
 @bench_app.command("camt053")
 def bench_camt053_command(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Entries in the statement.")] = 100_000,

@@ -17,9 +17,9 @@ from nostro.cli.common import (
     console,
     date_text,
     emit,
-    moment_text,
+    known_text,
     parse_date,
-    parse_moment,
+    parse_known,
     reason_text,
     session,
     table,
@@ -118,7 +118,8 @@ def identity_command(
         typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: the last reconciled)."),
     ] = None,
     known_at: Annotated[
-        str | None, typer.Option("--known-at", callback=moment_text, help="As known then, with time zone.")
+        str | None,
+        typer.Option("--known-at", callback=known_text, metavar="SEQ|MOMENT", help="As known then (number or moment)."),
     ] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -130,7 +131,7 @@ def identity_command(
     Example: `nostro recon identity --date 2026-11-02`
     """
     with session(book=book) as s:
-        found = cash_identity(s.conn, book_id=s.book_id, business_date=parse_date(day), known_at=parse_moment(known_at))
+        found = cash_identity(s.conn, book_id=s.book_id, business_date=parse_date(day), known_at=parse_known(known_at))
 
     def text() -> None:
         for line in found.render():

@@ -1,9 +1,6 @@
 -- What banks and acquirers sent, what it proved, what it cleared. Every table is append-only;
 -- states are rows in later tables, never updates. `*_attempt` tables log; everything else is the record.
 
-CREATE SCHEMA recon;
-GRANT USAGE ON SCHEMA recon TO :app, :analyst;
-
 CREATE TABLE recon.source_file (
     file_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     book_id      int    NOT NULL REFERENCES ledger.book,
@@ -236,6 +233,8 @@ CREATE TABLE recon.run (
     high_batch_id     bigint NOT NULL,
     step_id           bigint,
     run_before        bigint REFERENCES recon.run,
+    unmatch_digest    numeric NOT NULL,
+    decision_digest   numeric NOT NULL,
     recorded_at       timestamptz NOT NULL DEFAULT now(),
     recorded_by       text   NOT NULL DEFAULT session_user,
     CONSTRAINT run_once UNIQUE (book_id, business_date, input_sha256),
@@ -246,6 +245,7 @@ COMMENT ON CONSTRAINT run_engines_agree ON recon.run IS
     'Keys that one line and one expectation carry, counted by DuckDB and again by Polars: equal, or nothing is published.';
 COMMENT ON COLUMN recon.run.step_id IS 'The last step of recon.cash_step when the run was published.';
 COMMENT ON COLUMN recon.run.run_before IS 'The run whose open items this one went on from; none: it read all of the ledger''s cash in transit.';
+COMMENT ON COLUMN recon.run.unmatch_digest IS 'Sum of hashes of every un-match that the run could know; decision_digest the same of approved decisions by its day.';
 COMMENT ON COLUMN recon.run.snapshot IS
     'What was committed when the run was published; with xid, system_identifier and high_batch_id: the postings that it could know.';
 
@@ -258,6 +258,17 @@ UNION ALL
 SELECT r.run_id, b.batch_id
   FROM recon.run r JOIN ledger.batch b ON b.book_id = r.book_id AND b.system_identifier <> r.system_identifier AND b.batch_id > r.high_batch_id;
 COMMENT ON VIEW recon.run_unknown_batch IS 'Batches of postings that a run could not know.';
+
+CREATE TABLE recon.run_verification (
+    run_id      bigint NOT NULL REFERENCES recon.run,
+    ordinal     int    NOT NULL CHECK (ordinal > 0),
+    is_whole    boolean NOT NULL,
+    verified_at timestamptz NOT NULL DEFAULT now(),
+    verified_by text   NOT NULL DEFAULT session_user,
+    CONSTRAINT run_verification_once PRIMARY KEY (run_id, ordinal)
+);
+COMMENT ON TABLE recon.run_verification IS
+    'Runs that the verifier found to hold: whole, from the whole ledger, or from the run before, which held, and what changed since.';
 
 CREATE TABLE recon.run_attempt (
     attempt_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -469,8 +480,12 @@ SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
     'recon.source_file', 'recon.source_outcome', 'recon.ingest_attempt', 'recon.statement', 'recon.statement_page',
     'recon.statement_booking', 'recon.statement_line', 'recon.quarantine', 'recon.statement_finding',
     'recon.finding_resolution', 'recon.expected_receipt', 'recon.routine_posting', 'recon.run',
-    'recon.run_attempt', 'recon.finding_seen', 'recon.match_set', 'recon.match_leg', 'recon.unmatch_request', 'recon.unmatch',
+    'recon.run_attempt', 'recon.run_verification', 'recon.finding_seen', 'recon.match_set', 'recon.match_leg', 'recon.unmatch_request', 'recon.unmatch',
     'recon.break_run', 'recon.open_item', 'recon.certificate']::regclass[]) t;
+
+SELECT recon.record_events(t, 'book')
+  FROM unnest(ARRAY['recon.run', 'recon.unmatch_request', 'recon.unmatch']::regclass[]) t;
+SELECT recon.record_events('recon.finding_resolution', 'finding');
 
 GRANT SELECT ON ALL TABLES IN SCHEMA recon TO :app;
 GRANT INSERT ON recon.stage_line, recon.stage_leg, recon.stage_break, recon.stage_open, recon.stage_receipt TO :app;

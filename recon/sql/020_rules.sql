@@ -22,7 +22,14 @@ SELECT p.posting_id, p.book_id, p.account_id, p.amount_minor,
   LEFT JOIN recon.statement_line a ON a.t_posting_id = r.line_posting_id
   LEFT JOIN recon.statement_booking answered ON answered.statement_id = a.statement_id;
 COMMENT ON VIEW recon.account_cash_posting IS 'The same, for whoever asks by account.';
-GRANT SELECT ON recon.cash_posting, recon.account_cash_posting TO :app;
+-- On N too: a bank line's posting there is the one before its posting on T.
+CREATE VIEW recon.bank_cash_posting AS
+SELECT c.posting_id, c.account_id, c.amount_minor, coalesce(k.closing_date, c.as_of_date) AS as_of_date
+  FROM recon.cash_posting c
+  LEFT JOIN recon.statement_line l ON l.t_posting_id = c.posting_id + 1 AND l.n_posting_id = c.posting_id
+  LEFT JOIN recon.statement_booking k ON k.statement_id = l.statement_id;
+COMMENT ON VIEW recon.bank_cash_posting IS 'Postings on bank accounts and cash in transit with the day from which they count.';
+GRANT SELECT ON recon.cash_posting, recon.bank_cash_posting, recon.account_cash_posting TO :app;
 
 -- Every leg is a posting on a cash-in-transit account of the set's book, the set is whole, and it adds up to zero.
 CREATE FUNCTION recon.check_legs() RETURNS trigger

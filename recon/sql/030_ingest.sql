@@ -118,7 +118,8 @@ BEGIN
     PERFORM FROM settlement.bank_account_root r WHERE r.bank_account_id = v_account.bank_account_id FOR NO KEY UPDATE;
     SELECT * INTO v_previous FROM recon.statement_booking b
      WHERE b.bank_account_id = v_account.bank_account_id
-       AND NOT EXISTS (SELECT FROM recon.statement_booking n WHERE n.previous_id = b.statement_id);
+       AND NOT EXISTS (SELECT FROM recon.statement_booking n WHERE n.previous_id = b.statement_id)
+     ORDER BY b.closing_date DESC LIMIT 1;  -- the only one, found from the end
     SELECT ledger.record_source(v_statement.book_id, v_statement.kind, f.name, f.sha256) INTO v_source
       FROM recon.source_file f WHERE f.file_id = v_statement.file_id;
     v_open := coalesce(ledger.closed_through(v_statement.book_id) + 1, '-infinity');

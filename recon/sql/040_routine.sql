@@ -14,7 +14,8 @@ SET plan_cache_mode = force_custom_plan AS $$
            l.t_posting_id, concat_ws(':', b.code, left(s.content_sha256, 12), l.line_ordinal, l.detail_ordinal),
            l.booking_date, coalesce(l.account_servicer_ref, l.entry_ref, s.stmt_id), l.amount_minor,
            i.instruction_id, i.part_minor, i.side, b.transit_account_id, b.currency, l.return_reason
-      FROM recon.statement_line l
+      FROM recon.touched(p_book_id, p_as_of, recon.run_before(p_book_id, p_as_of)) t
+      JOIN recon.statement_line l ON l.t_posting_id = t.posting_id
       JOIN recon.statement s USING (statement_id)
       JOIN settlement.bank_account b ON b.bank_account_id = s.bank_account_id
       JOIN settlement.setup_current c ON c.book_id = l.book_id

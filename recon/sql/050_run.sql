@@ -20,6 +20,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      ORDER BY f.finding_id
 $$;
 
+-- The sum of hashes of every un-match: what the run before had, and those since. Internal.
+CREATE FUNCTION recon.unmatch_digest(p_book_id int, p_run_before bigint) RETURNS numeric
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    IF p_run_before IS NULL THEN
+        RETURN (SELECT coalesce(sum(hashint8extended(u.posting_id, u.generation)::numeric), 0) FROM recon.unmatch u WHERE u.book_id = p_book_id);
+    END IF;
+    RETURN (SELECT r.unmatch_digest FROM recon.run r WHERE r.run_id = p_run_before)
+         + (SELECT coalesce(sum(hashint8extended(u.posting_id, u.generation)::numeric), 0)
+              FROM recon.events_after(p_run_before) e (event_id) JOIN recon.unmatch u USING (event_id));
+END $$;
+
 -- Everything a run depends on, as one text to hash: postings on T up to the day, booked statements, findings,
 -- declared policies. Whatever the matcher itself wrote is left out, so the same inputs stay the same.
 CREATE FUNCTION recon.run_input(p_book_id int, p_date date) RETURNS text
@@ -38,8 +50,7 @@ SET plan_cache_mode = force_custom_plan AS $$
           WHERE b.book_id = p_book_id),
         (SELECT string_agg(concat_ws(' ', f.code, f.account, f.item_ref), E'\n' ORDER BY f.code, f.account, f.item_ref)
            FROM recon.findings_at(p_book_id, p_date) f),
-        (SELECT string_agg(concat_ws(' ', u.posting_id, u.generation), E'\n' ORDER BY u.posting_id, u.generation)
-           FROM recon.unmatch u WHERE u.book_id = p_book_id),
+        recon.unmatch_digest(p_book_id, recon.run_before(p_book_id, p_date)),
         (SELECT concat_ws(' ', c.body -> 'policies', c.body -> 'tolerances', c.body -> 'acquirers')
            FROM settlement.setup_current c WHERE c.book_id = p_book_id))
 $$;
@@ -107,27 +118,60 @@ SET plan_cache_mode = force_custom_plan AS $$
 $$;
 
 -- The postings on cash in transit that a run had to look at: counted by its day, known to it, in no set that stood then.
-CREATE FUNCTION recon.run_due(p_book_id int, p_run_id bigint)
+-- Whole: out of all of the ledger's. Else out of what was open in the run before, what counts since its day, what came in
+-- since, and what people took back: all the rest stands in sets that it had looked at.
+CREATE FUNCTION recon.run_due(p_book_id int, p_run_id bigint, p_whole boolean)
 RETURNS TABLE (posting_id bigint, account text, is_cleared_later boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     WITH run AS MATERIALIZED (SELECT * FROM recon.run r WHERE r.book_id = p_book_id AND r.run_id = p_run_id),
+    before AS MATERIALIZED (SELECT b.* FROM run r JOIN recon.run b ON b.run_id = r.run_before WHERE NOT p_whole),
+    unknown AS MATERIALIZED (SELECT n.batch_id FROM recon.run_unknown_batch n WHERE n.run_id = p_run_id),
+    later AS MATERIALIZED (SELECT e FROM recon.events_after(p_run_id) e),
+    candidate AS MATERIALIZED (
+        SELECT p.posting_id, p.account_id, p.as_of_date
+          FROM run r JOIN settlement.bank_account_root b ON b.book_id = r.book_id
+         CROSS JOIN LATERAL (SELECT * FROM recon.account_cash_posting p WHERE p.account_id = b.transit_account_id OFFSET 0) p
+         WHERE NOT EXISTS (SELECT FROM before)
+        UNION ALL
+        SELECT p.posting_id, p.account_id, p.as_of_date
+          FROM (SELECT o.posting_id FROM before f JOIN recon.open_item o USING (run_id)
+                UNION SELECT t.posting_id FROM run r CROSS JOIN before f
+                        JOIN recon.transit_posting t ON t.book_id = r.book_id AND t.as_of_date > f.business_date AND t.as_of_date <= r.business_date
+                UNION SELECT l.posting_id FROM before f
+                       CROSS JOIN LATERAL (SELECT u.batch_id FROM recon.run_unknown_batch u WHERE u.run_id = f.run_id OFFSET 0) n
+                        JOIN ledger.posting l ON l.posting_id >= n.batch_id << 20 AND l.posting_id < (n.batch_id + 1) << 20
+                UNION SELECT u.posting_id FROM before f CROSS JOIN LATERAL recon.events_after(f.run_id) e
+                        JOIN recon.unmatch u ON u.event_id = e) c
+          JOIN recon.cash_posting p USING (posting_id)
+         WHERE p.account_id = ANY (ARRAY(SELECT b.transit_account_id FROM settlement.bank_account_root b WHERE b.book_id = p_book_id))),
     stood AS MATERIALIZED (
         SELECT l.posting_id, s.as_of_date > r.business_date AS is_later
-          FROM run r JOIN recon.match_set s ON s.book_id = r.book_id AND s.run_id < r.run_id
-          JOIN recon.match_leg l USING (match_set_id)
+          FROM run r CROSS JOIN candidate c
+          JOIN recon.match_leg l ON l.book_id = r.book_id AND l.posting_id = c.posting_id
+          JOIN recon.match_set s ON s.match_set_id = l.match_set_id AND s.run_id < r.run_id
          WHERE NOT EXISTS (SELECT FROM recon.unmatch u WHERE u.book_id = l.book_id AND u.posting_id = l.posting_id
-                              AND u.generation = l.generation AND u.done_at < r.recorded_at))
-    SELECT p.posting_id, b.code, coalesce(s.is_later, false)
-      FROM run r
-      JOIN settlement.bank_account_root b ON b.book_id = r.book_id
-     CROSS JOIN LATERAL (SELECT * FROM recon.account_cash_posting p WHERE p.account_id = b.transit_account_id OFFSET 0) p
+                              AND u.generation = l.generation AND u.event_id NOT IN (SELECT t.e FROM later t)))
+    SELECT c.posting_id, b.code, coalesce(s.is_later, false)
+      FROM run r CROSS JOIN candidate c
+      JOIN settlement.bank_account_root b ON b.book_id = r.book_id AND b.transit_account_id = c.account_id
       LEFT JOIN stood s USING (posting_id)
-     WHERE p.as_of_date <= r.business_date AND s.is_later IS DISTINCT FROM false
-       AND p.posting_id >> 20 NOT IN (SELECT n.batch_id FROM recon.run_unknown_batch n WHERE n.run_id = p_run_id)
-     ORDER BY p.posting_id
+     WHERE c.as_of_date <= r.business_date AND s.is_later IS DISTINCT FROM false
+       AND c.posting_id >> 20 NOT IN (SELECT n.batch_id FROM unknown n)
+     ORDER BY c.posting_id
 $$;
+
+-- Keeps that the verifier found a run to hold; nothing when that is known already.
+CREATE FUNCTION recon.note_verified(p_run_id bigint, p_is_whole boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
+    PERFORM FROM recon.run x WHERE x.run_id = p_run_id FOR NO KEY UPDATE;
+    INSERT INTO recon.run_verification (run_id, ordinal, is_whole)
+    SELECT p_run_id, coalesce(max(v.ordinal), 0) + 1, p_is_whole FROM recon.run_verification v WHERE v.run_id = p_run_id
+    HAVING NOT coalesce(bool_or(v.is_whole OR NOT p_is_whole), false);
+END $$;
 
 -- Lines that cleared before and carry one of these references: what a repeated booking repeats.
 CREATE FUNCTION recon.cleared_lines(
@@ -167,18 +211,23 @@ RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    v_run bigint;
-    v_bad record;
+    v_run  bigint;
+    v_bad  record;
+    v_cash recon.run_cash[];
 BEGIN
     PERFORM ledger.require_book(p_book_id);
+    SELECT array_agg(ROW(0, t.account_id, t.posting_count, t.net_minor, t.digest)::recon.run_cash) INTO v_cash
+      FROM recon.cash_taken(p_book_id, p_date, true) t;
     INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, exact_keys, exact_keys_again, system_identifier,
-                           high_batch_id, step_id, run_before, item_count)
+                           high_batch_id, step_id, run_before, unmatch_digest, decision_digest, item_count)
     SELECT p_book_id, p_date, p_input_sha256, p_rules_sha256, p_exact_keys, p_exact_keys_again,
            (SELECT c.system_identifier FROM pg_control_system() c), (SELECT coalesce(max(b.batch_id), 0) FROM ledger.batch b),
            (SELECT max(t.step_id) FROM recon.cash_step t WHERE t.book_id = p_book_id), p_run_before,
+           recon.unmatch_digest(p_book_id, p_run_before), recon.decision_digest(p_book_id, p_date, p_run_before),
            (SELECT count(*) FROM recon.stage_leg g WHERE g.xid = pg_current_xact_id())
            + (SELECT count(*) FROM recon.stage_open o WHERE o.xid = pg_current_xact_id())
     RETURNING run_id INTO v_run;
+    INSERT INTO recon.run_cash (run_id, account_id, posting_count, net_minor, digest) SELECT v_run, c.account_id, c.posting_count, c.net_minor, c.digest FROM unnest(v_cash) c;
 
     -- The equation is that of the postings, whatever was staged.
     INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date, bank_minor, books_minor,
@@ -195,8 +244,8 @@ BEGIN
     SELECT p_book_id, g.posting_id, coalesce(u.generation + 1, 0), s.match_set_id, decode(g.row_sha256, 'hex')
       FROM staged g
       JOIN recon.match_set s ON s.run_id = v_run AND s.set_ordinal = g.set_ordinal
-      LEFT JOIN (SELECT u.posting_id, max(u.generation) AS generation FROM recon.unmatch u
-                  WHERE u.book_id = p_book_id GROUP BY u.posting_id) u USING (posting_id)
+      LEFT JOIN LATERAL (SELECT u.generation FROM recon.unmatch u WHERE u.book_id = p_book_id AND u.posting_id = g.posting_id
+                          ORDER BY u.generation DESC LIMIT 1) u ON true
      ORDER BY g.posting_id;
 
     WITH staged AS (DELETE FROM recon.stage_break b WHERE b.xid = pg_current_xact_id() RETURNING b.*)
@@ -237,22 +286,46 @@ BEGIN
     RETURN v_run;
 END $$;
 
--- Files whose T postings have all cleared move on to `reconciled`.
-CREATE FUNCTION recon.mark_files(p_book_id int) RETURNS int
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Files whose T postings have all cleared move on to `reconciled`: those of which something cleared in this run, and those
+-- that could not move on after the run before. All of them: every file of the book is looked at.
+CREATE FUNCTION recon.mark_files(p_run_id bigint, p_all boolean) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
-    SELECT ledger.require_book(p_book_id);
-    SELECT settlement.mark_reconciled(coalesce(array_agg(f.file_id), '{}'))
-      FROM settlement.file_current f
-      JOIN settlement.file_transition t ON t.from_state = f.state AND t.state = 'reconciled'
-     WHERE f.book_id = p_book_id
-       AND NOT EXISTS (SELECT FROM settlement.instruction i
-                         JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
-                         LEFT JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = g.transit_posting_id
-                        WHERE i.file_id = f.file_id AND m.posting_id IS NULL)
-       AND EXISTS (SELECT FROM settlement.instruction i JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
-                    WHERE i.file_id = f.file_id)
-$$;
+DECLARE
+    v_book  int := (SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id);
+    v_files bigint[];
+    v_count int;
+BEGIN
+    PERFORM ledger.require_book(v_book);
+    IF p_all THEN
+        v_files := ARRAY(SELECT f.file_id FROM settlement.payment_file f WHERE f.book_id = v_book);
+    ELSE
+        v_files := ARRAY(
+            SELECT i.file_id FROM recon.match_set s JOIN recon.match_leg l USING (match_set_id)
+              JOIN settlement.clearing_group g ON g.transit_posting_id = l.posting_id
+              JOIN settlement.instruction i ON i.instruction_id = g.group_id
+             WHERE s.run_id = p_run_id
+            UNION
+            SELECT w.file_id FROM recon.file_waiting w
+             WHERE w.run_id = (SELECT max(r.run_id) FROM recon.run r WHERE r.book_id = v_book AND r.run_id < p_run_id));
+    END IF;
+    -- An instruction that was never sealed has no posting and no group.
+    v_files := ARRAY(
+        SELECT f.file_id FROM unnest(v_files) f (file_id)
+         CROSS JOIN LATERAL (
+               SELECT count(*) AS groups, count(m.posting_id) AS cleared
+                 FROM settlement.instruction i JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
+                 LEFT JOIN recon.live_leg m ON m.book_id = v_book AND m.posting_id = g.transit_posting_id
+                WHERE i.file_id = f.file_id) c
+         WHERE c.groups > 0 AND c.groups = c.cleared);
+    v_count := settlement.mark_reconciled(v_files);
+    INSERT INTO recon.file_waiting (run_id, file_id)
+    SELECT p_run_id, f.file_id FROM unnest(v_files) f (file_id)
+     WHERE (SELECT e.state FROM settlement.file_event e WHERE e.file_id = f.file_id ORDER BY e.ordinal DESC LIMIT 1)
+           NOT IN ('reconciled', 'rejected', 'cancelled', 'void')
+     ORDER BY f.file_id;
+    RETURN v_count;
+END $$;
 
 GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.run_due, recon.transit_items, recon.cleared_lines, recon.log_run,
-    recon.publish_run, recon.mark_files TO :app;
+    recon.publish_run, recon.mark_files, recon.note_verified TO :app;

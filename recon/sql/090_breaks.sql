@@ -38,6 +38,7 @@ CREATE TABLE recon.break_event (
 );
 CREATE INDEX break_event_owner_idx ON recon.break_event (book_id, owner) WHERE owner IS NOT NULL;
 SELECT ledger.make_append_only('recon.break_event');
+SELECT recon.record_events('recon.break_event', 'book');
 COMMENT ON TABLE recon.break_event IS
     'Append-only life of each break: opened, assigned, noted, proposed, withdrawn, rejected, approved, resolved, reopened. owner and '
     'due_date are what holds after the event.';
@@ -59,18 +60,23 @@ CREATE TABLE recon.severity_threshold (
     CONSTRAINT severity_threshold_currency CHECK (amount_minor IS NULL OR currency IS NOT NULL)
 );
 SELECT ledger.make_append_only('recon.severity_threshold');
+SELECT recon.record_events('recon.severity_threshold', 'book');
 COMMENT ON TABLE recon.severity_threshold IS
     'From which amount or age (business days) on a break is critical, high or medium; a code alone gives it whatever the amount. '
     'No line fits: low.';
 
 -- Severity of a break. Amounts of the built-in lines are in whole units of any currency.
-CREATE FUNCTION recon.severity(p_book_id int, p_code text, p_currency text, p_amount_minor bigint, p_age_days int) RETURNS text
+-- By the thresholds in force, or those known at a number.
+CREATE FUNCTION recon.severity(
+    p_book_id int, p_code text, p_currency text, p_amount_minor bigint, p_age_days int, p_known_seq bigint DEFAULT NULL) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH version AS (
+        SELECT max(v.version) AS version FROM recon.severity_threshold v
+         WHERE v.book_id = p_book_id AND recon.is_known(v.event_id, p_known_seq))
     SELECT coalesce((
         SELECT t.severity FROM (
             SELECT t.severity, t.code, t.currency, t.amount_minor::numeric AS amount_minor, t.age_days FROM recon.severity_threshold t
-             WHERE t.book_id = p_book_id
-               AND t.version = (SELECT max(v.version) FROM recon.severity_threshold v WHERE v.book_id = p_book_id)
+             WHERE t.book_id = p_book_id AND t.version = (SELECT v.version FROM version v)
             UNION ALL
             SELECT d.severity, d.code, p_currency, d.amount * 10::numeric ^ c.exponent::numeric, d.age_days
               FROM (VALUES ('critical', 'STATEMENT_IMBALANCE', NULL::numeric, NULL::int), ('critical', 'STATEMENT_GAP', NULL, NULL),
@@ -78,7 +84,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                            ('high', 'UNAUTHORISED_DEBIT', NULL, NULL), ('high', 'LATE_CHANGE', NULL, NULL), ('high', NULL, 10000, 5),
                            ('medium', 'DUP_BANK', NULL, NULL), ('medium', NULL, 1000, 2)) AS d (severity, code, amount, age_days)
               JOIN ledger.currency c ON c.code = p_currency
-             WHERE NOT EXISTS (SELECT FROM recon.severity_threshold v WHERE v.book_id = p_book_id)) t
+             WHERE (SELECT v.version FROM version v) IS NULL) t
          WHERE (t.code IS NULL OR t.code = p_code) AND (t.currency IS NULL OR t.currency = p_currency)
            AND ((t.amount_minor IS NULL AND t.age_days IS NULL) OR abs(p_amount_minor) >= t.amount_minor OR p_age_days >= t.age_days)
          ORDER BY array_position(ARRAY['critical', 'high', 'medium'], t.severity) LIMIT 1), 'low')
@@ -242,13 +248,17 @@ CREATE FUNCTION recon.follow_breaks(p_run_id bigint) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    v_run   recon.run;
-    v_row   record;
-    v_count int;
+    v_run    recon.run;
+    v_before bigint;
+    v_row    record;
+    v_count  int;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
     SELECT * INTO STRICT v_run FROM recon.run r WHERE r.run_id = p_run_id;
     IF recon.last_run(v_run.book_id) <> p_run_id THEN RETURN 0; END IF;
+    -- The run that breaks followed before: after it, every break that was not in it was resolved.
+    SELECT r.run_id INTO v_before FROM recon.run r WHERE r.book_id = v_run.book_id AND r.run_id < p_run_id
+     ORDER BY r.business_date DESC, r.run_id DESC LIMIT 1;
     INSERT INTO recon.break_event (book_id, break_id, ordinal, action, from_state, state, run_id)
     SELECT v_run.book_id, b.break_id, 1, 'opened', 'new', 'open', p_run_id FROM recon.break_run b
      WHERE b.run_id = p_run_id
@@ -257,8 +267,12 @@ BEGIN
     GET DIAGNOSTICS v_count = ROW_COUNT;
     FOR v_row IN
         SELECT e.break_id, e.state, b.break_id IS NOT NULL AS is_there
-          FROM (SELECT DISTINCT ON (e.break_id) e.* FROM recon.break_event e
-                 WHERE e.book_id = v_run.book_id ORDER BY e.break_id, e.ordinal DESC) e
+          FROM (SELECT x.break_id FROM recon.break_run x WHERE x.run_id IN (p_run_id, v_before)
+                UNION
+                SELECT x.break_id FROM recon.events_after(v_before) a (event_id) JOIN recon.break_event x USING (event_id)
+                 WHERE x.book_id = v_run.book_id) c
+         CROSS JOIN LATERAL (SELECT * FROM recon.break_event e WHERE e.book_id = v_run.book_id AND e.break_id = c.break_id
+                              ORDER BY e.ordinal DESC LIMIT 1) e
           LEFT JOIN recon.break_run b ON b.run_id = p_run_id AND b.break_id = e.break_id
          WHERE CASE WHEN b.break_id IS NULL THEN e.state <> 'resolved' ELSE e.state IN ('approved', 'resolved') END
          ORDER BY e.break_id
@@ -278,8 +292,8 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- The breaks of a run with where each stands (as known at a moment), how much it matters and how old it is.
-CREATE FUNCTION recon.break_board(p_book_id int, p_run_id bigint, p_known_at timestamptz DEFAULT NULL)
+-- The breaks of a run with where each stands (as known at a number), how much it matters and how old it is.
+CREATE FUNCTION recon.break_board(p_book_id int, p_run_id bigint, p_known_seq bigint DEFAULT NULL)
 RETURNS TABLE (break_id text, code text, item_ref text, bank_account text, currency text, amount_minor bigint, item_count int,
                first_date date, age_days int, explanation text, proposal text, severity text, bucket text, state text, owner text,
                due_date date, note text, adjustment_id bigint, sha256 text)
@@ -287,7 +301,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     SELECT b.break_id, b.code, b.item_ref, a.code, b.currency, b.amount_minor, b.item_count, b.first_date, b.age_days, b.explanation,
-           b.proposal, recon.severity(p_book_id, b.code, b.currency, b.amount_minor, b.age_days),
+           b.proposal, recon.severity(p_book_id, b.code, b.currency, b.amount_minor, b.age_days, p_known_seq),
            CASE WHEN b.age_days <= 1 THEN '0-1' WHEN b.age_days <= 5 THEN '2-5' WHEN b.age_days <= 10 THEN '6-10'
                 WHEN b.age_days <= 30 THEN '11-30' ELSE 'over 30' END,
            coalesce(e.state, 'open'), e.owner, e.due_date, n.note, d.adjustment_id, recon.break_sha256(b.run_id, b.break_id)
@@ -295,16 +309,16 @@ SET plan_cache_mode = force_custom_plan AS $$
       JOIN recon.break_run b USING (run_id)
       JOIN settlement.bank_account_root a USING (bank_account_id)
       LEFT JOIN LATERAL (SELECT * FROM recon.break_event e WHERE e.book_id = p_book_id AND e.break_id = b.break_id
-                            AND e.recorded_at <= coalesce(p_known_at, 'infinity') ORDER BY e.ordinal DESC LIMIT 1) e ON true
+                            AND recon.is_known(e.event_id, p_known_seq) ORDER BY e.ordinal DESC LIMIT 1) e ON true
       LEFT JOIN LATERAL (SELECT x.note FROM recon.break_event x WHERE x.book_id = p_book_id AND x.break_id = b.break_id AND x.note IS NOT NULL
-                            AND x.recorded_at <= coalesce(p_known_at, 'infinity') ORDER BY x.ordinal DESC LIMIT 1) n ON true
+                            AND recon.is_known(x.event_id, p_known_seq) ORDER BY x.ordinal DESC LIMIT 1) n ON true
       LEFT JOIN LATERAL (SELECT x.adjustment_id FROM recon.break_event x WHERE x.book_id = p_book_id AND x.break_id = b.break_id
                             AND x.adjustment_id IS NOT NULL AND e.state IN ('proposed', 'approved', 'resolved')
-                            AND x.recorded_at <= coalesce(p_known_at, 'infinity') ORDER BY x.ordinal DESC LIMIT 1) d ON true
+                            AND recon.is_known(x.event_id, p_known_seq) ORDER BY x.ordinal DESC LIMIT 1) d ON true
      WHERE r.run_id = p_run_id AND r.book_id = p_book_id
      ORDER BY a.code, b.item_ref, b.break_id
 $$;
-COMMENT ON FUNCTION recon.break_board IS 'The breaks of a run with state, owner, due date, severity and ageing bucket, now or as known at a moment.';
+COMMENT ON FUNCTION recon.break_board IS 'The breaks of a run with state, owner, due date, severity and ageing bucket, now or as known at a number.';
 
 GRANT SELECT ON recon.break_event, recon.severity_threshold TO :app;
 GRANT EXECUTE ON FUNCTION recon.follow_breaks, recon.break_board TO :app;

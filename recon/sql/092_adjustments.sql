@@ -92,9 +92,14 @@ CREATE TABLE recon.adjustment_undo (
     undone_by     text NOT NULL DEFAULT session_user,
     undone_at     timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX adjustment_undo_entry ON recon.adjustment_undo (entry_id);
+CREATE INDEX adjustment_approval_day ON recon.adjustment_approval (effective_date);
 SELECT ledger.make_append_only(t) FROM unnest(ARRAY[
     'recon.adjustment', 'recon.adjustment_leg', 'recon.adjustment_item', 'recon.adjustment_policy', 'recon.adjustment_policy_approval',
     'recon.adjustment_policy_end', 'recon.adjustment_approval', 'recon.adjustment_end', 'recon.adjustment_undo']::regclass[]) t;
+SELECT recon.record_events('recon.adjustment', 'book');
+SELECT recon.record_events(t, 'adjustment')
+  FROM unnest(ARRAY['recon.adjustment_approval', 'recon.adjustment_end', 'recon.adjustment_undo']::regclass[]) t;
 
 CREATE TRIGGER adjustment_name BEFORE INSERT ON recon.adjustment
     FOR EACH ROW EXECUTE FUNCTION recon.check_own_name('proposed_by');
@@ -165,6 +170,19 @@ BEGIN
     IF FOUND THEN
         PERFORM recon.refuse_adjustment('adjustment_items_open', NEW.adjustment_id,
             format('posting %s is not open on cash in transit any more', v_bad.posting_id), 'Look at the break again and propose anew.');
+    END IF;
+
+    -- What another approved proposal closes already only waits for its run: it is not booked or matched a second time.
+    SELECT x.posting_id, o.adjustment_id INTO v_bad FROM recon.adjustment_item x
+      JOIN recon.adjustment_item y ON y.posting_id = x.posting_id AND y.adjustment_id <> x.adjustment_id
+      JOIN recon.adjustment_approval o ON o.adjustment_id = y.adjustment_id
+     WHERE x.adjustment_id = NEW.adjustment_id
+       AND NOT EXISTS (SELECT FROM recon.adjustment_undo u WHERE u.adjustment_id = o.adjustment_id)
+     ORDER BY x.posting_id, o.adjustment_id LIMIT 1;
+    IF FOUND THEN
+        PERFORM recon.refuse_adjustment('adjustment_items_taken', NEW.adjustment_id,
+            format('posting %s is closed by proposal %s already, which was approved', v_bad.posting_id, v_bad.adjustment_id),
+            'Run the reconciliation of its day; it clears.');
     END IF;
 
     SELECT account_id, sum(amount_minor) AS total INTO v_bad FROM (
@@ -442,18 +460,28 @@ COMMENT ON VIEW recon.adjustment_current IS 'Each proposal to close a break: pro
 
 -- Sets that people (or policies) decided and no run has cleared yet, as far as the day knows their postings: the items of an
 -- approved proposal with its entry's legs, one set a cash-in-transit account; an undone entry with its reversal.
-CREATE FUNCTION recon.decided_sets(p_book_id int, p_date date) RETURNS TABLE (decision text, rule text, account_id int, posting_id bigint)
+-- Only decisions about postings that a run must look at can be among them.
+CREATE FUNCTION recon.decided_sets(p_book_id int, p_date date, p_run_before bigint)
+RETURNS TABLE (decision text, rule text, account_id int, posting_id bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
-    WITH member AS (
+    WITH looked_at AS MATERIALIZED (SELECT t.posting_id FROM recon.touched(p_book_id, p_date, p_run_before) t),
+    about AS MATERIALIZED (
+        SELECT x.adjustment_id FROM looked_at t JOIN recon.adjustment_item x USING (posting_id)
+        UNION
+        SELECT p.adjustment_id FROM looked_at t JOIN ledger.posting g USING (posting_id) JOIN recon.adjustment_approval p USING (entry_id)
+        UNION
+        SELECT u.adjustment_id FROM looked_at t JOIN ledger.posting g USING (posting_id) JOIN recon.adjustment_undo u USING (entry_id)),
+    member AS (
         SELECT 'adjustment:' || a.adjustment_id AS decision, CASE WHEN a.kind = 'match' THEN 'manual-match' ELSE 'adjustment' END AS rule, x.posting_id
-          FROM recon.adjustment a JOIN recon.adjustment_approval p USING (adjustment_id) JOIN recon.adjustment_item x USING (adjustment_id)
+          FROM about JOIN recon.adjustment a USING (adjustment_id) JOIN recon.adjustment_approval p USING (adjustment_id)
+          JOIN recon.adjustment_item x USING (adjustment_id)
          WHERE a.book_id = p_book_id AND p.effective_date <= p_date AND NOT EXISTS (SELECT FROM recon.adjustment_undo u WHERE u.adjustment_id = a.adjustment_id)
         UNION ALL
         SELECT CASE WHEN u.adjustment_id IS NULL THEN 'adjustment:' ELSE 'undone:' END || a.adjustment_id,
                CASE WHEN u.adjustment_id IS NULL THEN 'adjustment' ELSE 'adjustment-undone' END, g.posting_id
-          FROM recon.adjustment a JOIN recon.adjustment_approval p USING (adjustment_id)
+          FROM about JOIN recon.adjustment a USING (adjustment_id) JOIN recon.adjustment_approval p USING (adjustment_id)
           LEFT JOIN recon.adjustment_undo u USING (adjustment_id)
           JOIN ledger.entry e ON e.entry_id IN (p.entry_id, u.entry_id)
           JOIN ledger.posting g ON g.posting_id BETWEEN e.first_posting_id AND e.first_posting_id + e.posting_count - 1

@@ -72,13 +72,20 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Exact sets that people took back: a rule that finds one again suggests it.
-CREATE FUNCTION recon.denied_sets(p_book_id int) RETURNS TABLE (match_set_id bigint, posting_id bigint, said_by text, reason text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Sets that people took back of which a posting is among those that a run must look at: a rule that finds just such a set
+-- again suggests it.
+CREATE FUNCTION recon.denied_sets(p_book_id int, p_date date, p_run_before bigint)
+RETURNS TABLE (match_set_id bigint, posting_id bigint, said_by text, reason text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     SELECT l.match_set_id, l.posting_id, settlement.person(q.requested_by), q.reason
-      FROM recon.unmatch u JOIN recon.match_leg l USING (book_id, posting_id, generation) JOIN recon.unmatch_request q USING (request_id)
-     WHERE u.book_id = p_book_id ORDER BY l.match_set_id, l.posting_id
+      FROM (SELECT DISTINCT m.match_set_id FROM recon.touched(p_book_id, p_date, p_run_before) t
+              JOIN recon.unmatch u ON u.book_id = p_book_id AND u.posting_id = t.posting_id
+              JOIN recon.match_leg m ON (m.book_id, m.posting_id, m.generation) = (u.book_id, u.posting_id, u.generation)) s
+      JOIN recon.match_leg l USING (match_set_id)
+      JOIN recon.unmatch u USING (book_id, posting_id, generation) JOIN recon.unmatch_request q USING (request_id)
+     ORDER BY l.match_set_id, l.posting_id
 $$;
 
 -- Whether a rule clears by itself or only suggests; the last row of a rule counts, no row: it clears.
@@ -98,6 +105,7 @@ CREATE TABLE recon.rule_status (
     CONSTRAINT rule_status_once PRIMARY KEY (book_id, rule, ordinal)
 );
 SELECT ledger.make_append_only('recon.rule_status');
+SELECT recon.record_events('recon.rule_status', 'book');
 COMMENT ON TABLE recon.rule_status IS
     'Rules that fell back to suggestions, or clear by themselves again, with the evidence: reviewed sets, wrong ones, 95 % bounds of the '
     'precision and the target, in millionths.';
@@ -137,15 +145,37 @@ CREATE VIEW recon.rule_status_current AS
 SELECT DISTINCT ON (r.book_id, r.rule) r.* FROM recon.rule_status r ORDER BY r.book_id, r.rule, r.ordinal DESC;
 COMMENT ON VIEW recon.rule_status_current IS 'What was last decided about each rule; a rule that is not here clears by itself.';
 
+-- The sum of hashes of every approved decision by a day, and of those undone: what the run before had, those that count since
+-- its day, those that came since. Internal.
+CREATE FUNCTION recon.decision_digest(p_book_id int, p_date date, p_run_before bigint) RETURNS numeric
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_before recon.run;
+BEGIN
+    SELECT * INTO v_before FROM recon.run r WHERE r.run_id = p_run_before;
+    RETURN coalesce(v_before.decision_digest, 0) + (
+        SELECT coalesce(sum(hashint8extended(x.adjustment_id, x.kind)::numeric), 0) FROM (
+            SELECT a.adjustment_id, 1 AS kind FROM recon.adjustment_approval a
+             WHERE a.effective_date > coalesce(v_before.business_date, '-infinity') AND a.effective_date <= p_date
+            UNION
+            SELECT a.adjustment_id, 1 FROM recon.events_after(p_run_before) e (event_id) JOIN recon.adjustment_approval a USING (event_id)
+             WHERE a.effective_date <= p_date
+            UNION
+            SELECT a.adjustment_id, 2 FROM recon.adjustment_approval a JOIN recon.adjustment_undo u USING (adjustment_id)
+             WHERE a.effective_date > coalesce(v_before.business_date, '-infinity') AND a.effective_date <= p_date
+            UNION
+            SELECT a.adjustment_id, 2 FROM recon.events_after(p_run_before) e (event_id) JOIN recon.adjustment_undo u USING (event_id)
+              JOIN recon.adjustment_approval a USING (adjustment_id) WHERE a.effective_date <= p_date) x
+          JOIN recon.adjustment m USING (adjustment_id)
+         WHERE m.book_id = p_book_id AND m.kind <> 'accept');
+END $$;
+
 -- What a run depends on beside recon.run_input: what people decided, and rules that only suggest.
 CREATE FUNCTION recon.decisions_input(p_book_id int, p_date date) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book(p_book_id);
     SELECT concat_ws(E'\n',
-        (SELECT string_agg(concat_ws(' ', a.adjustment_id, u.adjustment_id), ',' ORDER BY a.adjustment_id)
-           FROM recon.adjustment_approval a JOIN recon.adjustment m USING (adjustment_id)
-           LEFT JOIN recon.adjustment_undo u USING (adjustment_id)
-          WHERE m.book_id = p_book_id AND m.kind <> 'accept' AND a.effective_date <= p_date),
+        recon.decision_digest(p_book_id, p_date, recon.run_before(p_book_id, p_date)),
         (SELECT string_agg(s.rule, ',' ORDER BY s.rule) FROM recon.rule_status_current s WHERE s.book_id = p_book_id AND s.status = 'suggest'))
 $$;
 

@@ -12,6 +12,7 @@ CREATE TABLE recon.sign_off (
     CONSTRAINT sign_off_once PRIMARY KEY (bank_account_id, business_date, certificate_sha256, role)
 );
 SELECT ledger.make_append_only('recon.sign_off');
+SELECT recon.record_events('recon.sign_off', 'book');
 COMMENT ON TABLE recon.sign_off IS 'Who prepared and who reviewed which certificate. A certificate that changes has other bytes, and no names.';
 
 -- In one's own name; of the certificate that holds now; not across a gap or an unproven statement; by two people, the
@@ -127,17 +128,26 @@ END $$;
 
 -- The nightly cash identity of a run, itemised: ledger cash (N + T) = the bank's closing balance + what is in flight, file by
 -- file, + what is unmatched, code by code. The difference is what is left, and it is 0.
-CREATE FUNCTION recon.cash_identity(p_book_id int, p_run_id bigint)
+-- At a number of the knowledge order: by the postings that were known then.
+CREATE FUNCTION recon.cash_identity(p_book_id int, p_run_id bigint, p_known_seq bigint DEFAULT NULL)
 RETURNS TABLE (bank_account text, currency text, line text, item text, item_count bigint, amount_minor bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     WITH run AS (SELECT r.run_id, r.business_date FROM recon.run r WHERE r.run_id = p_run_id AND r.book_id = p_book_id),
+    cash AS MATERIALIZED (
+        SELECT c.account_id, c.net_minor FROM run CROSS JOIN LATERAL recon.cash_at(p_book_id, run.business_date) c
+        UNION ALL
+        SELECT p.account_id, -p.amount_minor
+          FROM run CROSS JOIN recon.batches_unknown_at(p_book_id, p_known_seq) u (batch_id)
+          JOIN ledger.posting l ON l.posting_id >= u.batch_id << 20 AND l.posting_id < (u.batch_id + 1) << 20
+          JOIN recon.bank_cash_posting p ON p.posting_id = l.posting_id
+         WHERE p.as_of_date <= run.business_date),
     account AS (
         SELECT a.bank_account_id, a.code, c.code AS currency, run.business_date,
                coalesce(k.closing_minor, a.opening_minor) AS closing_minor, k.stmt_id,
-               (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM recon.cash_posting p
-                 WHERE p.account_id IN (a.nostro_account_id, a.transit_account_id) AND p.as_of_date <= run.business_date) AS ledger_minor
+               (SELECT coalesce(sum(c.net_minor), 0)::bigint FROM cash c
+                 WHERE c.account_id IN (a.nostro_account_id, a.transit_account_id)) AS ledger_minor
           FROM run, settlement.bank_account_root a JOIN ledger.currency c USING (currency_id)
           LEFT JOIN LATERAL (SELECT b.closing_minor, s.stmt_id FROM recon.statement_booking b JOIN recon.statement s USING (statement_id)
                               WHERE b.bank_account_id = a.bank_account_id AND b.closing_date <= (SELECT business_date FROM run)

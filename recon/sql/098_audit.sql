@@ -44,6 +44,7 @@ CREATE TABLE recon.audit_review (
 );
 COMMENT ON TABLE recon.audit_review IS 'What a person found: how much of a sampled set was cleared falsely (0: it is right).';
 SELECT ledger.make_append_only(t) FROM unnest(ARRAY['recon.audit_sample', 'recon.audit_item', 'recon.audit_review']::regclass[]) t;
+SELECT recon.record_events('recon.audit_review', 'sample');
 
 CREATE FUNCTION recon.check_review() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

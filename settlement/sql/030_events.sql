@@ -188,7 +188,7 @@ SELECT f.file_id, f.run_id, f.part, f.book_id, f.bank_account_id, f.rail, f.curr
        e.state, e.ordinal AS event_ordinal, e.reason, e.session_pid, e.session_started,
        e.recorded_by, e.recorded_at
   FROM settlement.payment_file f
-  JOIN (SELECT DISTINCT ON (file_id) * FROM settlement.file_event ORDER BY file_id, ordinal DESC) e USING (file_id);
+ CROSS JOIN LATERAL (SELECT * FROM settlement.file_event e WHERE e.file_id = f.file_id ORDER BY e.ordinal DESC LIMIT 1) e;
 
 CREATE VIEW settlement.instruction_event_last AS
 SELECT e.*

@@ -33,6 +33,7 @@ REVISIONS = (
     "0047",
     "0048",
     "0049",
+    "0050",
 )
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,

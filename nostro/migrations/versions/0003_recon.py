@@ -11,11 +11,12 @@ down_revision = "0002"
 def upgrade() -> None:
     run_sql(
         "recon",
+        "005_knowledge.sql",
         "010_tables.sql",
         "020_rules.sql",
         "030_ingest.sql",
+        "038_known_cash.sql",
         "040_routine.sql",
-        "048_known_cash.sql",
         "050_run.sql",
         "060_certificate.sql",
         "070_views.sql",

@@ -37,10 +37,39 @@ CREATE TABLE recon.cash_day (
     digest        numeric NOT NULL,
     PRIMARY KEY (account_id, as_of_date, step_id)
 );
+CREATE INDEX cash_day_step ON recon.cash_day (step_id);
+CREATE TABLE recon.run_cash (
+    run_id        bigint  NOT NULL REFERENCES recon.run,
+    account_id    int     NOT NULL,
+    posting_count bigint  NOT NULL,
+    net_minor     numeric NOT NULL,
+    digest        numeric NOT NULL,
+    PRIMARY KEY (run_id, account_id)
+);
+COMMENT ON TABLE recon.run_cash IS 'What the steps up to a run had taken in by its day, each bank account and its cash in transit: the next run adds to it.';
+CREATE TABLE recon.file_waiting (
+    run_id  bigint NOT NULL REFERENCES recon.run,
+    file_id bigint NOT NULL REFERENCES settlement.payment_file,
+    PRIMARY KEY (run_id, file_id)
+);
+COMMENT ON TABLE recon.file_waiting IS
+    'Files of which everything had cleared by a run, in a state from which they cannot be reconciled yet: the next run looks again.';
 COMMENT ON TABLE recon.cash_day IS 'What a step added to a bank account or its cash in transit, by the day on which it counts; digests add up.';
 ALTER TABLE recon.run ADD CONSTRAINT run_step FOREIGN KEY (step_id) REFERENCES recon.cash_step;
-SELECT ledger.make_append_only(t) FROM unnest(ARRAY['recon.cash_step', 'recon.transit_posting', 'recon.cash_day']::regclass[]) t;
-GRANT SELECT ON recon.cash_step, recon.transit_posting, recon.cash_day TO :app;
+SELECT ledger.make_append_only(t) FROM unnest(ARRAY['recon.cash_step', 'recon.transit_posting', 'recon.cash_day', 'recon.run_cash', 'recon.file_waiting']::regclass[]) t;
+GRANT SELECT ON recon.cash_step, recon.transit_posting, recon.cash_day, recon.run_cash, recon.file_waiting TO :app;
+
+CREATE FUNCTION recon.events_after(p_run_id bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    SELECT e.event_id FROM recon.run r
+      JOIN recon.event e ON e.book_id = r.book_id AND e.system_identifier = r.system_identifier AND e.xid >= pg_snapshot_xmin(r.snapshot)
+     WHERE r.run_id = p_run_id AND NOT pg_visible_in_snapshot(e.xid, r.snapshot)
+    UNION ALL  -- the books were restored elsewhere since
+    SELECT e.event_id FROM recon.run r
+      JOIN recon.event e ON e.book_id = r.book_id AND e.system_identifier <> r.system_identifier AND e.event_id > r.event_id
+     WHERE r.run_id = p_run_id
+$$;
+COMMENT ON FUNCTION recon.events_after IS 'Events that a run could not know; its own is among them. Internal.';
 
 -- Postings on N and T that no step has taken in: of batches that were not committed then, and, of an account that is new
 -- here, all.
@@ -104,18 +133,47 @@ BEGIN
     RETURN (SELECT max(s.step_id) FROM recon.cash_step s WHERE s.book_id = p_book_id);
 END $$;
 
--- Count, sum and digest of each bank account's N and T by a day, taken in or not yet.
-CREATE FUNCTION recon.cash_at(p_book_id int, p_date date)
+-- The run that a run for this day goes on from: the last of the last day up to it. None: everything is read.
+CREATE FUNCTION recon.run_before(p_book_id int, p_date date) RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book(p_book_id);
+    SELECT r.run_id FROM recon.run r WHERE r.book_id = p_book_id AND r.business_date <= p_date
+     ORDER BY r.business_date DESC, r.run_id DESC LIMIT 1
+$$;
+
+-- Count, sum and digest of what the steps have taken in by a day, each bank account's N and T: what the run before had, what
+-- counts since its day, what later steps brought; not chained: every step added up. Internal.
+CREATE FUNCTION recon.cash_taken(p_book_id int, p_date date, p_chained boolean)
+RETURNS TABLE (account_id int, posting_count bigint, net_minor numeric, digest numeric)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    WITH before AS MATERIALIZED (
+        SELECT coalesce(max(r.run_id), 0) AS run_id, coalesce(max(r.business_date), '-infinity') AS day, coalesce(max(r.step_id), 0) AS step_id
+          FROM recon.run r WHERE p_chained AND r.run_id = recon.run_before(p_book_id, p_date)),
+    account AS MATERIALIZED (
+        SELECT a.account_id FROM settlement.bank_account_root b
+         CROSS JOIN LATERAL unnest(ARRAY[b.nostro_account_id, b.transit_account_id]) a (account_id) WHERE b.book_id = p_book_id)
+    SELECT c.account_id, sum(c.n)::bigint, sum(c.net), sum(c.digest)
+      FROM (SELECT k.account_id, k.posting_count AS n, k.net_minor AS net, k.digest FROM before b JOIN recon.run_cash k USING (run_id)
+            UNION ALL
+            SELECT d.account_id, d.posting_count, d.net_minor, d.digest
+              FROM before b CROSS JOIN account a
+              JOIN recon.cash_day d ON d.account_id = a.account_id AND d.as_of_date > b.day AND d.as_of_date <= p_date
+            UNION ALL
+            SELECT d.account_id, d.posting_count, d.net_minor, d.digest
+              FROM before b JOIN recon.cash_day d ON d.step_id > b.step_id AND d.as_of_date <= b.day
+             WHERE d.book_id = p_book_id) c
+     GROUP BY c.account_id
+$$;
+
+-- The same, taken in or not yet.
+CREATE FUNCTION recon.cash_at(p_book_id int, p_date date, p_chained boolean DEFAULT true)
 RETURNS TABLE (account_id int, posting_count bigint, net_minor numeric, digest numeric)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     SELECT c.account_id, sum(c.n)::bigint, sum(c.net), sum(c.digest)
-      FROM (SELECT d.account_id, d.posting_count AS n, d.net_minor AS net, d.digest
-              FROM settlement.bank_account_root b
-             CROSS JOIN LATERAL unnest(ARRAY[b.nostro_account_id, b.transit_account_id]) a (account_id)
-              JOIN recon.cash_day d ON d.account_id = a.account_id AND d.as_of_date <= p_date
-             WHERE b.book_id = p_book_id
+      FROM (SELECT t.account_id, t.posting_count AS n, t.net_minor AS net, t.digest FROM recon.cash_taken(p_book_id, p_date, p_chained) t
             UNION ALL
             SELECT u.account_id, 1, u.amount_minor, hashint8extended(u.posting_id, u.amount_minor)::numeric
               FROM recon.untaken(p_book_id) u WHERE u.as_of_date <= p_date) c
@@ -141,14 +199,6 @@ SET plan_cache_mode = force_custom_plan AS $$
      WHERE p.as_of_date <= p_date GROUP BY p.account_id
 $$;
 
--- The run that a run for this day goes on from: the last of the last day up to it. None: everything is read.
-CREATE FUNCTION recon.run_before(p_book_id int, p_date date) RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ledger.require_book(p_book_id);
-    SELECT r.run_id FROM recon.run r WHERE r.book_id = p_book_id AND r.business_date <= p_date
-     ORDER BY r.business_date DESC, r.run_id DESC LIMIT 1
-$$;
-
 -- The postings on T, counted by a day, that may be in another place than in the run before: what was open in it, what
 -- counts since its day, what came in since, and what people took back. Whatever else counts is in a set that stands.
 -- Without a run before: every posting of the day.
@@ -170,7 +220,7 @@ BEGIN
     RETURN QUERY
     SELECT t.posting_id, t.account_id
       FROM (SELECT o.posting_id FROM recon.open_item o WHERE o.run_id = v_before.run_id
-            UNION SELECT u.posting_id FROM recon.unmatch u WHERE u.book_id = p_book_id
+            UNION SELECT u.posting_id FROM recon.events_after(v_before.run_id) e (event_id) JOIN recon.unmatch u USING (event_id)
             UNION SELECT n.posting_id FROM recon.transit_posting n
                    WHERE n.book_id = p_book_id AND n.as_of_date > v_before.business_date AND n.as_of_date <= p_date
             UNION SELECT n.posting_id FROM recon.transit_posting n
@@ -181,5 +231,5 @@ BEGIN
     SELECT u.posting_id, u.account_id FROM recon.untaken(p_book_id) u WHERE u.is_transit AND u.as_of_date <= p_date;
 END $$;
 COMMENT ON FUNCTION recon.touched IS 'Postings on cash in transit that a run must look at, given the run before. Internal.';
-REVOKE ALL ON FUNCTION recon.untaken, recon.touched, recon.run_before FROM PUBLIC;
+REVOKE ALL ON FUNCTION recon.untaken, recon.touched, recon.run_before, recon.cash_taken FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION recon.take_in, recon.cash_at, recon.cash_at_full, recon.untaken, recon.run_before TO :app;
