@@ -251,6 +251,10 @@ def _rule_faults(rules: Sequence[AccountRule]) -> Iterator[str]:
             yield from _amount_faults(f"{place}.ceiling", rule.ceiling, rule.currency)
         if rule.floor is not None and rule.ceiling is not None and Decimal(rule.ceiling) < Decimal(rule.floor):
             yield f"{place}: the ceiling is below the floor."
+        if (rule.floor is not None and Decimal(rule.floor) > 0) or (
+            rule.ceiling is not None and Decimal(rule.ceiling) < 0
+        ):
+            yield f"{place}: an account begins at zero, so zero must lie between its floor and its ceiling."
     yield from _repeats("accounts", rules, lambda r: r.code, "code")
 
 

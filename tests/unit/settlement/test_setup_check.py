@@ -55,6 +55,7 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
         ("type: liability, settleable: true", "type: asset, settleable: true", "only a liability is settleable"),
         ('code: "income:*"', 'code: "inc*me:*"', "'*' can only stand at the end"),
         ("type: income}", 'type: income, ceiling: "0.01"}', "(income:*).ceiling: amount 0.01 needs a currency"),
+        ("type: income}", 'type: income, currency: EUR, floor: "5"}', "(income:*): an account begins at zero, so zero"),
         ("type: income}", 'type: income, floor: "0", ceiling: "-1"}', "(income:*): the ceiling is below the floor"),
         ("payees_file: payees.csv", "payees_file: nowhere.csv", "payees_file: nowhere.csv does not exist"),
         ("    bic: NORDDEFFXXX\n", "    bic: NORDDEFFXXX\n    bic: NORDDEFFXXX\n", "line 10: 'bic' stands there twice"),
