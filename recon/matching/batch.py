@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,20 +202,24 @@ def _run(engine: Engine, job: Job, out: Path) -> BatchResult:
 
     declare_rules(engine)
     with _beside(job.threads) as beside:
-        counted = beside(lambda: exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts))
         engine.first_pass()
         first = beside(lambda: _first_digests(engine.beside()))
+        counted = beside(lambda: exact_keys(job.bank, job.ledger, late=job.late, accounts=job.accounts))
         legs = run_rules(engine)
+        load_sets(engine, legs)
+        engine.run("batch_sets")
+        sets = [beside(partial(_written, engine, name, out)) for name in ("matches", "proofs")]
         engine.run("batch_context")
         engine.keep_rest()
-        groups = code_groups(engine)
-        _load_results(engine, legs, groups)
+        engine.add_table("grouped", code_groups(engine))
+        engine.run("batch_codes")
         refuse_other_count(engine, counted())
         early = first()
         engine.run("batch_results")
         _refuse_residual(engine)
         digests = merged_digests(early, engine.rows("batch_digest"))
-        written = _write(engine, out, beside)
+        written = dict(each() for each in sets)
+    written |= dict(_written(engine, name, out) for name in ("breaks", "certificate"))
     digests.write_parquet(out / "digests.parquet")
     engine.rows("batch_links").write_parquet(out / "links.parquet")
     return _result(engine, written, result_digest(digests))
@@ -226,15 +231,9 @@ def _first_digests(engine: Engine) -> pl.DataFrame:
     return engine.rows("batch_first_digest")
 
 
-def _write(engine: Engine, out: Path, beside: Callable[[Callable[[], int]], Callable[[], int]]) -> dict[str, int]:
-    """Write the four files of rows, the proofs beside the matches. Returns the rows of each."""
-
-    def write(name: str) -> int:
-        return engine.beside().write(f"batch_write_{name}", out / f"{name}.parquet")
-
-    proofs = beside(lambda: write("proofs"))
-    written = {name: write(name) for name in ("matches", "breaks", "certificate")}
-    return written | {"proofs": proofs()}
+def _written(engine: Engine, name: str, out: Path) -> tuple[str, int]:
+    """Write one of the files of rows. Returns its name and the number of its rows."""
+    return name, engine.beside().write(f"batch_write_{name}", out / f"{name}.parquet")
 
 
 @contextmanager
@@ -253,13 +252,6 @@ def _beside(threads: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T
         return
     with ThreadPoolExecutor(1) as pool:
         yield lambda work: pool.submit(work).result
-
-
-def _load_results(engine: Engine, legs: pl.DataFrame, groups: pl.DataFrame) -> None:
-    """The tables `leg`, `rival` and `coded` that the results are views of."""
-    load_sets(engine, legs)
-    engine.add_table("grouped", groups)
-    engine.run("batch_codes")
 
 
 def _refuse_residual(engine: Engine) -> None:

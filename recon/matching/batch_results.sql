@@ -1,21 +1,5 @@
--- What the later passes of a batch run found, one row a leg, a set, an open item, and the certificate over all of it.
--- `leg` holds the sets of the later passes (frames of the cascade); `exact_pair` those of the first
--- (batch_first.sql); `coded` the open items' codes.
-CREATE VIEW late_match AS
-SELECT g.set_ordinal, r.code AS rule, r.version AS rule_version, g.item_id, i.amount_minor, i.row_hash, i.account
-FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id);
-
--- The equation of a set: bank_minor + ledger_minor = explained_minor (0 unless policy lets a difference clear).
-CREATE TABLE late_proof AS
-SELECT g.set_ordinal, r.code AS rule, r.version AS rule_version, any_value(i.account) AS account,
-       any_value(i.currency) AS currency, count(*)::INTEGER AS legs,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.kind IN ('LINE', 'PENDING')), 0)::BIGINT AS bank_minor,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.kind NOT IN ('LINE', 'PENDING')), 0)::BIGINT AS ledger_minor,
-       any_value(g.explained_code) AS explained_code, coalesce(any_value(v.rivals), 0)::INTEGER AS rivals,
-       any_value(g.margin)::INTEGER AS margin, r.is_fungible
-FROM leg g JOIN rule r USING (position) JOIN item i USING (item_id) LEFT JOIN rival v USING (set_ordinal)
-GROUP BY g.set_ordinal, r.code, r.version, r.is_fungible;
-
+-- What a batch run left open, one row an item, and the certificate over all of it. `coded` has the open items' codes,
+-- `exact_pair` the sets of the first pass (batch_first.sql), batch_sets.sql those of the later ones.
 CREATE TABLE break_item AS
 SELECT o.item_id, c.code, c.break_id, o.kind, o.account, o.currency, o.amount_minor, o.date, o.age_days, o.row_hash,
        coalesce(s.items, 1)::INTEGER AS items, coalesce(s.residual_minor, o.amount_minor)::BIGINT AS residual_minor,

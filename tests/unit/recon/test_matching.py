@@ -40,6 +40,18 @@ def test_what_another_line_explains_by_what_it_states_is_not_cleared_by_amount_a
     assert nobody_else.sets == {frozenset({1, 3}): "amount-party"}
 
 
+def test_amount_and_party_leave_what_a_line_with_a_letter_wrong_could_mean():
+    known = {"party_account": "DE00X"}
+    items = frame(
+        instruction(1, 500, end_to_end_id="NP260330-M6QKMXHEA6UT8572829734", **known),
+        line(2, 500, end_to_end_id="NP260330-M6QKMXHE6UAT8572829734", **known),
+        line(3, 500, **known),
+    )
+    assert reconcile_items(items).sets == {frozenset({1, 2}): "scored"}
+    nobody_else = reconcile_items(items.filter(pl.col("item_id") != 2))
+    assert nobody_else.sets == {frozenset({1, 3}): "amount-party"}
+
+
 def test_reject_undoes_its_instruction():
     outcome = reconcile_items(frame(instruction(1, 500), item(2, "REJECT", 500, corrects_id=1)))
     assert outcome.sets == {frozenset({1, 2}): "own-reject"}
