@@ -218,6 +218,8 @@ def tell_everything(program: Program) -> Story:
     tell("recon", "lines", stranger, "--to", story.program.home / "lines")
     tell("recon", "run", "--date", TUESDAY, turn="tuesday")
     tell("recon", "report")
+    tell("recon", "events")
+    tell("recon", "sets", "--date", MONDAY)
     paid = next(row for row in story["settle payout-report"].rows("payouts") if row["state"] == "executed")
     tell("trace", str(paid["end_to_end_id"]))
     tell("breaks", "list")
