@@ -409,40 +409,6 @@ BEGIN
     RETURN v_out;
 END $$;
 
-CREATE FUNCTION recon.declare_policy(p_book_id int, p_code text, p_template text, p_currency text, p_maximum_minor bigint, p_reason text)
-RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ledger.require_book(p_book_id);
-    INSERT INTO recon.adjustment_policy (book_id, code, template, currency, maximum_minor, reason)
-    VALUES (p_book_id, p_code, p_template, p_currency, p_maximum_minor, p_reason) RETURNING policy_id
-$$;
-
-CREATE FUNCTION recon.approve_policy(p_book_id int, p_policy_id bigint) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM ledger.require_book(p_book_id);
-    INSERT INTO recon.adjustment_policy_approval (policy_id)
-    SELECT p.policy_id FROM recon.adjustment_policy p WHERE p.policy_id = p_policy_id AND p.book_id = p_book_id ON CONFLICT DO NOTHING;
-    RETURN FOUND;
-END $$;
-
-CREATE FUNCTION recon.end_policy(p_book_id int, p_policy_id bigint, p_reason text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM ledger.require_book(p_book_id);
-    INSERT INTO recon.adjustment_policy_end (policy_id, reason)
-    SELECT p.policy_id, p_reason FROM recon.adjustment_policy p WHERE p.policy_id = p_policy_id AND p.book_id = p_book_id ON CONFLICT DO NOTHING;
-    RETURN FOUND;
-END $$;
-
-CREATE VIEW recon.policy_current AS
-SELECT p.book_id, p.policy_id, p.code, p.template, p.currency, p.maximum_minor, p.reason, p.declared_by, a.approved_by,
-       CASE WHEN e.policy_id IS NOT NULL THEN 'ended' WHEN a.policy_id IS NOT NULL THEN 'in force' ELSE 'declared' END AS state
-  FROM recon.adjustment_policy p
-  LEFT JOIN recon.adjustment_policy_approval a USING (policy_id)
-  LEFT JOIN recon.adjustment_policy_end e USING (policy_id);
-COMMENT ON VIEW recon.policy_current IS 'Policies for routine adjusting entries: declared, in force, ended.';
-
 -- Each proposal with what became of it; match_set_id is the set in which its break cleared.
 CREATE VIEW recon.adjustment_current AS
 SELECT a.book_id, a.adjustment_id, a.break_id, a.code, a.kind, a.template, a.reason, a.proposed_by, a.proposed_at, p.approved_by, p.policy_id,
@@ -497,8 +463,7 @@ SET plan_cache_mode = force_custom_plan AS $$
 $$;
 
 GRANT SELECT ON recon.adjustment, recon.adjustment_leg, recon.adjustment_item, recon.adjustment_policy, recon.adjustment_policy_approval,
-    recon.adjustment_policy_end, recon.adjustment_approval, recon.adjustment_end, recon.adjustment_undo, recon.policy_current,
-    recon.adjustment_current TO :app;
+    recon.adjustment_policy_end, recon.adjustment_approval, recon.adjustment_end, recon.adjustment_undo, recon.adjustment_current TO :app;
 GRANT EXECUTE ON FUNCTION recon.decided_sets, recon.first_free_day, recon.post_by_policy TO :app;
-GRANT EXECUTE ON FUNCTION recon.propose_adjustment, recon.end_adjustment, recon.declare_policy, recon.end_policy TO :preparer, :approver;
-GRANT EXECUTE ON FUNCTION recon.approve_adjustment, recon.approve_policy TO :approver;
+GRANT EXECUTE ON FUNCTION recon.propose_adjustment, recon.end_adjustment TO :preparer, :approver;
+GRANT EXECUTE ON FUNCTION recon.approve_adjustment TO :approver;
