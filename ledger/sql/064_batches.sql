@@ -148,6 +148,7 @@ DECLARE
     v_none    text[] := array_fill(NULL::text, ARRAY[v_count]);
     v_first   int[];                                  -- where each key stands first
     v_names   text[] := v_none; v_texts text[] := v_none;      -- refused by itself
+    v_before  text[];                                          -- refused so when it was tried last
     v_limits  text[] := v_none; v_reasons text[] := v_none;    -- refused by a balance
     v_skip    boolean[];
     v_wanted  boolean[];
@@ -168,7 +169,8 @@ BEGIN
     SELECT array_agg(f.first_n ORDER BY f.n) INTO v_first
       FROM (SELECT k.n, min(k.n) OVER (PARTITION BY k.key)::int AS first_n FROM unnest(p_keys) WITH ORDINALITY AS k (key, n)) f;
 
-    FOR v_attempt IN 1 .. 2 LOOP
+    -- Again as long as other faults are found than before: what others commit meanwhile (a key, a closed period) is one.
+    FOR v_attempt IN 1 .. 10 LOOP
         SELECT array_agg(g.name IS NOT NULL OR g.first_n <> g.n ORDER BY g.n) INTO v_skip
           FROM unnest(v_names, v_first) WITH ORDINALITY AS g (name, first_n, n);
         v_limits := v_none;
@@ -194,12 +196,13 @@ BEGIN
             v_done := true;
             EXIT;
         EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
-            IF v_attempt = 2 THEN EXIT; END IF;
         END;
+        v_before := v_names;
         FOR v_row IN SELECT * FROM ledger.entry_faults(p_book_id, p_keys, p_dates, p_descriptions, p_references, p_leg_entry, p_leg_account, p_leg_amount) LOOP
             v_names[v_row.entry_ordinal] := v_row.constraint_name;
             v_texts[v_row.entry_ordinal] := v_row.message;
         END LOOP;
+        EXIT WHEN v_names = v_before;  -- a fault that no pass knows
     END LOOP;
 
     IF NOT v_done THEN
