@@ -139,9 +139,8 @@ class Caller:
                     return work(self._conn)
             except (UnavailableError, OutcomeUnknownError) as error:
                 self._soak.count("outcomes_unknown" if isinstance(error, OutcomeUnknownError) else "asked_again")
-                if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
-                    said = error.__cause__.diag
-                    self._soak.findings.append(f"deadlock: {said.message_detail} {said.context}")
+                if isinstance(met := error.__cause__, psycopg.errors.DeadlockDetected):
+                    self._soak.findings.append(f"deadlock: {met.diag.message_detail} {met.diag.context}")
                 self.close()
 
     def close(self) -> None:
