@@ -15,7 +15,6 @@ Reference: the sum over the account's postings with the same conditions, by the 
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -26,10 +25,9 @@ from psycopg import sql
 from benchmarks.asof_plans import BALANCE, plans
 from benchmarks.asof_plans import PAGE as PAGE_QUERY
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
+from benchmarks.server import settings_of, throw_away
 from ledger import Connection, publish
 from nostro.cli.history import PAGE
-from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
 
 ACCOUNTS, BATCH, DAYS = 10_000, 8_190, 365
 _FIRST = date(2026, 1, 1)
@@ -84,11 +82,7 @@ def run(
     ``keep_plans``: a file for the plans of the hot account's balance and page, after VACUUM.
     """
     entries = max(postings // 2, 1)
-    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
-        initialise(database)
+    with throw_away() as database:
         with database.app() as conn:
             ids, seqs, posting_s, publishing_s = load(conn, entries, on_progress)
             middle = seqs[len(seqs) // 2]
@@ -105,10 +99,7 @@ def run(
             after = _buffers(conn, ids, middle)
             ours, summed = _times(conn, ids[0], middle, repeats)
             sizes = conn.execute(_SIZES).fetchall()
-            rows = conn.execute(
-                "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name",
-                (list(_SETTINGS),),
-            ).fetchall()
+        settings = settings_of(database, _SETTINGS)
     others: list[tuple[str, Figure]] = [(f"buffers_{name}_unvacuumed", value) for name, value in before]
     others += [(f"buffers_{name}", value) for name, value in after]
     others += [("buffers_most", max(value for _, value in (*before, *after)))]
@@ -123,7 +114,7 @@ def run(
         reference_per_s=1 / statistics.median(summed),
         peak_rss_mb=peak_rss_mb(),
         others=tuple(others),
-        settings=tuple((str(name), str(value)) for name, value in rows),
+        settings=settings,
     )
 
 

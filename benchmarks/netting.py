@@ -28,9 +28,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
+from benchmarks.server import COMPANY, throw_away
 from ledger import Connection
-from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.database import Database
 from nostro.users import add_user
 from settlement import apply_setup, approve
 from settlement.composing import batches_json, compose, read_frame, read_obligations
@@ -38,21 +38,6 @@ from settlement.iso20022 import gate_file, render
 
 _FIRST = dt.date(2026, 11, 2)
 _ENTRIES_PER_BATCH = 100_000
-_SETUP = """
-book: {name: Benchmark, functional_currency: EUR}
-accounts: [{code: "income:*", type: income}]
-banks:
-  nordbank:
-    bic: NORDDEFFXXX
-    timezone: Europe/Berlin
-    holidays: all
-    max_transactions: 999999
-    rails: {SEPA: {cutoff: "20:00"}}
-    transport: {kind: folder, outbox: out, inbox: in}
-bank_accounts:
-  - {code: eur, bank: nordbank, iban: DE89370400440532013000, currency: EUR, rail: SEPA,
-     holder: {name: Benchmark GmbH, country: DE, town: Berlin}, opening: {date: 2026-11-01, balance: "1000000000"}}
-"""
 _POST = """
 SELECT new_count FROM ledger.post_counted(%(book)s, NULL,
     (SELECT array_agg('sale-' || n ORDER BY n) FROM generate_series(%(from)s::int, %(to)s::int) n),
@@ -99,14 +84,10 @@ _EMPTY = sql.SQL("TRUNCATE {}")
 
 def run(*, items: int, payees: int, repeats: int, delay_days: int = 0) -> BenchResult:
     """Measure on a throw-away embedded server: `items` new open items a round, paid T+`delay_days`."""
-    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
-        initialise(database)
+    with throw_away() as database, tempfile.TemporaryDirectory(prefix="nostro-netting-") as home:
         for person, group in (("alice", "preparer"), ("bob", "approver")):
             add_user(database, person, group)
-        return _Bench(database, home, payees, delay_days).measure(items, max(repeats, 3))
+        return _Bench(database, Path(home), payees, delay_days).measure(items, max(repeats, 3))
 
 
 @dataclass(slots=True)
@@ -134,7 +115,7 @@ class _Bench:
         self._watch = _Watch()
         self._payees = payees
         path = home / "setup.yaml"
-        path.write_text(_SETUP)
+        path.write_text(COMPANY)
         codes = [f"liabilities:payable:P{n:06}" for n in range(payees)]
         with database.app() as conn:
             self._book = apply_setup(conn, path).book_id

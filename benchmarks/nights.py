@@ -12,6 +12,7 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from benchmarks.server import COMPANY
 from ledger import NewEntry, NewPosting, format_amount, post_batch
 from nostro.database import Database
 from nostro.users import add_user
@@ -33,23 +34,6 @@ _IBAN = "DE89370400440532013000"
 _OPENING_MINOR = 100_000_000_000
 _STRAY_MINOR = 1_234
 WEEK = 5  # nights
-_SETUP = """
-book: {name: Benchmark, functional_currency: EUR}
-accounts:
-  - {code: "income:*", type: income}
-  - {code: "liabilities:*", type: liability}
-banks:
-  nordbank:
-    bic: NORDDEFFXXX
-    timezone: Europe/Berlin
-    holidays: all
-    max_transactions: 999999
-    rails: {SEPA: {cutoff: "20:00"}}
-    transport: {kind: folder, outbox: out, inbox: in}
-bank_accounts:
-  - {code: eur, bank: nordbank, iban: DE89370400440532013000, currency: EUR, rail: SEPA,
-     holder: {name: Benchmark GmbH, country: DE, town: Berlin}, opening: {date: 2026-11-01, balance: "1000000000"}}
-"""
 
 
 class Company:
@@ -73,7 +57,7 @@ class Company:
         self.alice, self.bob = database.login("alice"), database.login("bob")
         self._sessions = (self.app, self.alice, self.bob)
         path = home / "setup.yaml"
-        path.write_text(_SETUP)
+        path.write_text(COMPANY)
         self.book = apply_setup(self.app, path).book_id
         self._open_payees()
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from benchmarks.posting_load import Keys, Load, Shape, Spread, throw_away
+from benchmarks.posting_load import Keys, Load, Shape, Spread
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
+from benchmarks.server import throw_away
 from ledger import AccountMode
 from nostro.database import Database
 

@@ -9,24 +9,19 @@ Making the Python rows is not measured for either way; encoding and sending them
 from __future__ import annotations
 
 import random
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
 from itertools import accumulate
-from pathlib import Path
-
-import psycopg
 
 from benchmarks.result import Figure
+from benchmarks.server import settings_of
 from ledger import AccountMode, Connection, ModeOf, set_account_modes
 from ledger.journal import Legs, post_columns
-from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.database import Database
 
 ACCOUNTS = 10_000
 SETTINGS = (
@@ -92,25 +87,6 @@ class Shape:
         if self.keys is not Keys.RANDOM:
             words.insert(0, self.keys.value)
         return "_".join([*words, "per_s"])
-
-
-@contextmanager
-def throw_away(*, wal_files: int) -> Iterator[Database]:
-    """A migrated database on an embedded server of its own, with the settings of a real deployment.
-
-    It has ``wal_files`` files of write-ahead log to write over, as a server has that has run for some time; a new one
-    makes and fills each file inside somebody's commit.
-    """
-    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
-        initialise(database)
-        with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
-            for _ in range(wal_files):
-                admin.execute("SELECT pg_logical_emit_message(false, 'bench', 'next file'), pg_switch_wal()")
-            admin.execute("CHECKPOINT")
-        yield database
 
 
 class Load:
@@ -241,12 +217,7 @@ class Load:
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         """The server settings that decide durability and speed."""
-        with self._database.app() as conn:
-            rows = conn.execute(
-                "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name",
-                (list(SETTINGS),),
-            ).fetchall()
-        return tuple((str(name), str(value)) for name, value in rows)
+        return settings_of(self._database, SETTINGS)
 
 
 def as_int(conn: Connection, query: str) -> int:

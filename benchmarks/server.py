@@ -10,18 +10,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from nostro.database import Database, initialise
 from nostro.postgres import start_embedded
 
+# A company that pays from one account at one bank.
+COMPANY = """
+book: {name: Benchmark, functional_currency: EUR}
+accounts:
+  - {code: "income:*", type: income}
+  - {code: "liabilities:*", type: liability}
+banks:
+  nordbank:
+    bic: NORDDEFFXXX
+    timezone: Europe/Berlin
+    holidays: all
+    max_transactions: 999999
+    rails: {SEPA: {cutoff: "20:00"}}
+    transport: {kind: folder, outbox: out, inbox: in}
+bank_accounts:
+  - {code: eur, bank: nordbank, iban: DE89370400440532013000, currency: EUR, rail: SEPA,
+     holder: {name: Benchmark GmbH, country: DE, town: Berlin}, opening: {date: 2026-11-01, balance: "1000000000"}}
+"""
+
 
 @contextmanager
-def throw_away() -> Iterator[Database]:
-    """An initialised database on an embedded server of its own, gone afterwards."""
+def throw_away(*, wal_files: int = 0) -> Iterator[Database]:
+    """An initialised database on an embedded server of its own, gone afterwards.
+
+    It has ``wal_files`` files of write-ahead log to write over, as a server has that has run for some time; a new one
+    makes and fills each file inside somebody's commit.
+    """
     with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)
         database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
         initialise(database)
+        if wal_files:
+            with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:
+                for _ in range(wal_files):
+                    admin.execute("SELECT pg_logical_emit_message(false, 'bench', 'next file'), pg_switch_wal()")
+                admin.execute("CHECKPOINT")
         yield database
 
 

@@ -21,7 +21,7 @@ from datetime import date
 from psycopg import sql
 
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
-from benchmarks.server import throw_away
+from benchmarks.server import settings_of, throw_away
 from ledger import Connection, publish, seal, verify, verify_after, verify_seals
 from ledger.journal import Legs, post_columns
 from nostro.database import Database
@@ -49,9 +49,7 @@ def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
         seal(conn, book_id=books.book_id)
         incremental = _seconds(lambda: _expect_new(conn, books.book_id))
         size = _int(conn, "SELECT pg_total_relation_size('ledger.seal') + pg_total_relation_size('ledger.seal_leaves')")
-        rows = conn.execute(
-            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name", (list(_SETTINGS),)
-        ).fetchall()
+        settings = settings_of(database, _SETTINGS)
     copied, checked = statistics.median(copies), statistics.median(checks)
     others: list[tuple[str, Figure]] = [
         ("verify_over_copy", round(checked / copied, 2)),
@@ -71,7 +69,7 @@ def run(*, entries: int, repeats: int, batch: int = 10_000) -> BenchResult:
         reference_per_s=entries / copied,
         peak_rss_mb=peak_rss_mb(),
         others=tuple(others),
-        settings=tuple((str(name), str(value)) for name, value in rows),
+        settings=settings,
     )
 
 

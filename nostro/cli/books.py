@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -72,28 +73,50 @@ def import_journal_command(
 
     Example: `nostro import journal sales-2026-11-02.csv`
     """
-    reports: list[tuple[Path, ImportReport]] = []
+
+    def post(s: Session, path: Path) -> ImportReport:
+        with progress(f"importing {path.name}", quiet=as_json) as report:
+            return import_journal(s.conn, book_id=s.book_id, path=path, on_progress=report)
+
+    def said(r: ImportReport) -> str:
+        return (
+            f"{r.entries:,} entries, {r.new_entries:,} new, {r.postings:,} postings, "
+            f"{r.accounts_opened:,} accounts opened"
+        )
+
+    import_each(files, post, said, as_json=as_json, book=book)
+
+
+def import_each(
+    files: Sequence[Path],
+    post: Callable[[Session, Path], ImportReport],
+    said: Callable[[ImportReport], str],
+    *,
+    as_json: bool,
+    book: str | None,
+) -> None:
+    """Post file after file, up to the first that is refused, publish, and say what came of each.
+
+    The files before a refused one are in the books: that is said first, then the refusal is raised.
+    """
+    reports: list[tuple[str, ImportReport]] = []
     refusal: RefusedError | None = None
     with session(book=book) as s:
         for path in files:
             try:
-                with progress(f"importing {path.name}", quiet=as_json) as report:
-                    reports.append((path, import_journal(s.conn, book_id=s.book_id, path=path, on_progress=report)))
-            except RefusedError as refused:  # the files before it are in the books: say so, then refuse
+                reports.append((path.name, post(s, path)))
+            except RefusedError as refused:
                 refusal = refused
                 break
         if reports:
             publish(s.conn)
 
     def text() -> None:
-        for path, r in reports:
-            console.print(
-                f"{path.name}: {r.entries:,} entries, {r.new_entries:,} new, {r.postings:,} postings, "
-                f"{r.accounts_opened:,} accounts opened"
-            )
+        for name, report in reports:
+            console.print(f"{name}: {said(report)}")
 
     if reports:
-        emit({"files": [{"file": path.name, "report": r} for path, r in reports]}, text, as_json=as_json)
+        emit({"files": [{"file": name, "report": report} for name, report in reports]}, text, as_json=as_json)
     if refusal is not None:
         raise refusal
 

@@ -10,8 +10,19 @@ import typer
 from ledger import format_amount, parse_amount_minor
 from ledger.errors import AmountError
 from ledger.money import CURRENCIES
-from nostro.cli.breaks import DayOption, ReasonOption, breaks_app
-from nostro.cli.common import AsOption, BookOption, JsonOption, console, emit, parse_date, progress, session, table
+from nostro.cli.breaks import ReasonOption, breaks_app
+from nostro.cli.common import (
+    AsOption,
+    BookOption,
+    JsonOption,
+    RunDayOption,
+    console,
+    emit,
+    parse_date,
+    progress,
+    session,
+    table,
+)
 from recon import (
     TEMPLATES,
     BreakCode,
@@ -53,7 +64,7 @@ def _currency(text: str) -> str:
 @breaks_app.command("export")
 def export_command(
     file: FileArgument,
-    day: DayOption = None,
+    day: RunDayOption = None,
     code: Annotated[str | None, typer.Option("--code", help="Only breaks of this code.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="Only of this person; '' for nobody's.")] = None,
     as_json: JsonOption = False,

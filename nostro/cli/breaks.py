@@ -13,10 +13,11 @@ from nostro.cli.common import (
     AsOption,
     BookOption,
     JsonOption,
+    KnownOption,
+    RunDayOption,
     console,
     date_text,
     emit,
-    known_text,
     parse_date,
     parse_known,
     progress,
@@ -48,19 +49,6 @@ from recon import (
 
 breaks_app = typer.Typer(no_args_is_help=True, help="What is open and why, and what closes it.")
 
-DayOption = Annotated[
-    str | None,
-    typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: the last reconciled)."),
-]
-KnownOption = Annotated[
-    str | None,
-    typer.Option(
-        "--known-at",
-        callback=known_text,
-        metavar="SEQ|MOMENT",
-        help="As known at this number (`nostro recon events`) or moment with time zone (default: now).",
-    ),
-]
 BreakArgument = Annotated[str, typer.Argument(help="A break, as `nostro breaks list` names it.")]
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
 DueOption = Annotated[str | None, typer.Option("--due", callback=date_text, help="Until when, like 2026-11-06.")]
@@ -103,7 +91,7 @@ def _cells(row: BoardRow) -> tuple[object, ...]:
 
 @breaks_app.command("list")
 def list_command(
-    day: DayOption = None,
+    day: RunDayOption = None,
     code: Annotated[str | None, typer.Option("--code", callback=_code, help="Only breaks of this code.")] = None,
     account: Annotated[str | None, typer.Option("--account", help="Only of this bank account.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="Only of this person; '' for nobody's.")] = None,
@@ -140,7 +128,7 @@ def list_command(
 @breaks_app.command("show")
 def show_command(
     break_id: BreakArgument,
-    day: DayOption = None,
+    day: RunDayOption = None,
     known_at: KnownOption = None,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -168,7 +156,7 @@ def show_command(
 @breaks_app.command("explain")
 def explain_command(
     break_id: BreakArgument,
-    day: DayOption = None,
+    day: RunDayOption = None,
     known_at: KnownOption = None,
     as_json: JsonOption = False,
     book: BookOption = None,

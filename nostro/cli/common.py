@@ -91,6 +91,19 @@ BookOption = Annotated[str | None, typer.Option("--book", help="Which book, when
 AsOption = Annotated[
     str | None, typer.Option("--as", envvar="NOSTRO_USER", help="The person acting (their own login role).")
 ]
+RunDayOption = Annotated[
+    str | None,
+    typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: the last reconciled)."),
+]
+KnownOption = Annotated[
+    str | None,
+    typer.Option(
+        "--known-at",
+        callback=known_text,
+        metavar="SEQ|MOMENT",
+        help="As known at this number (`nostro recon events`) or moment with time zone (default: now).",
+    ),
+]
 
 # Account codes are full of colons and brackets: rich must not read `:bank:` as a picture.
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -86,7 +86,7 @@ def user_add_command(
     where = f" for {', '.join(book)}" if book else ""
     emit(
         {"user": name, "group": group, "books": book},
-        lambda: console.print(f"{name} is {'a' if group.startswith('p') else 'an'} {group}{where}"),
+        lambda: console.print(f"{name} is {'an' if group[0] in 'aeiou' else 'a'} {group}{where}"),
         as_json=as_json,
     )
 

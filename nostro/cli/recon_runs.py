@@ -11,10 +11,11 @@ from nostro.cli.common import (
     EXIT_CHECK_FAILED,
     BookOption,
     JsonOption,
+    KnownOption,
+    RunDayOption,
     console,
     date_text,
     emit,
-    known_text,
     parse_date,
     parse_known,
     progress,
@@ -74,14 +75,8 @@ def events_command(
 
 @recon_app.command("sets")
 def sets_command(
-    day: Annotated[
-        str | None,
-        typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: the last reconciled)."),
-    ] = None,
-    known_at: Annotated[
-        str | None,
-        typer.Option("--known-at", callback=known_text, metavar="SEQ|MOMENT", help="As known then (number or moment)."),
-    ] = None,
+    day: RunDayOption = None,
+    known_at: KnownOption = None,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:

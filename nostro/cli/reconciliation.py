@@ -14,10 +14,11 @@ from nostro.cli.common import (
     EXIT_CHECK_FAILED,
     BookOption,
     JsonOption,
+    KnownOption,
+    RunDayOption,
     console,
     date_text,
     emit,
-    known_text,
     parse_date,
     parse_known,
     progress,
@@ -37,10 +38,6 @@ from recon.formats import Layout, read_layouts
 
 recon_app = typer.Typer(no_args_is_help=True, help="Prove that the bank did what the books say.")
 export_app = typer.Typer(no_args_is_help=True, help="The books for other programs.")
-
-DayOption = Annotated[
-    str | None, typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: last reconciled).")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -200,11 +197,8 @@ def _print_lines(lines: object) -> None:
 
 @recon_app.command("report")
 def report_command(
-    day: DayOption = None,
-    known_at: Annotated[
-        str | None,
-        typer.Option("--known-at", callback=known_text, metavar="SEQ|MOMENT", help="As known then (number or moment)."),
-    ] = None,
+    day: RunDayOption = None,
+    known_at: KnownOption = None,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:

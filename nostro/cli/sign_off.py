@@ -14,10 +14,11 @@ from nostro.cli.common import (
     AsOption,
     BookOption,
     JsonOption,
+    KnownOption,
+    RunDayOption,
     console,
     date_text,
     emit,
-    known_text,
     parse_date,
     parse_known,
     reason_text,
@@ -113,14 +114,8 @@ def signoff_command(
 
 @recon_app.command("identity")
 def identity_command(
-    day: Annotated[
-        str | None,
-        typer.Option("--date", "--as-of", callback=date_text, help="Business date (default: the last reconciled)."),
-    ] = None,
-    known_at: Annotated[
-        str | None,
-        typer.Option("--known-at", callback=known_text, metavar="SEQ|MOMENT", help="As known then (number or moment)."),
-    ] = None,
+    day: RunDayOption = None,
+    known_at: KnownOption = None,
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:

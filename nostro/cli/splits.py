@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ledger import ImportReport, format_amount, publish
-from ledger.errors import RefusedError
-from nostro.cli.books import import_app
-from nostro.cli.common import BookOption, JsonOption, console, date_text, emit, session, table
+from nostro.cli.books import import_app, import_each
+from nostro.cli.common import BookOption, JsonOption, Session, console, date_text, emit, session, table
 from settlement import SPLIT_COLUMNS, SplitLeg, SplitRow, composed_splits, import_splits, read_splits, split_row
 
 
@@ -18,10 +18,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     import_app.command("splits")(import_splits_command)
     app.command("split")(split_command)
-
-
-def _said(name: str, report: ImportReport) -> str:
-    return f"{name}: {report.entries:,} sales, {report.new_entries:,} new, {report.postings:,} postings"
 
 
 def import_splits_command(
@@ -37,29 +33,16 @@ def import_splits_command(
 
     Example: `nostro import splits sales-2026-11-02.csv`
     """
-    reports: list[tuple[str, ImportReport]] = []
-    refusal: RefusedError | None = None
-    with session(book=book) as s:
-        for path in files:
-            try:
-                content = path.read_bytes()
-                rows = read_splits(path.name, content)
-                report = import_splits(s.conn, book_id=s.book_id, name=path.name, content=content, rows=rows)
-                reports.append((path.name, report))
-            except RefusedError as refused:  # the files before it are in the books: say so, then refuse
-                refusal = refused
-                break
-        if reports:
-            publish(s.conn)
 
-    def text() -> None:
-        for name, report in reports:
-            console.print(_said(name, report))
+    def post(s: Session, path: Path) -> ImportReport:
+        content = path.read_bytes()
+        rows = read_splits(path.name, content)
+        return import_splits(s.conn, book_id=s.book_id, name=path.name, content=content, rows=rows)
 
-    if reports:
-        emit({"files": [{"file": name, "report": report} for name, report in reports]}, text, as_json=as_json)
-    if refusal is not None:
-        raise refusal
+    def said(r: ImportReport) -> str:
+        return f"{r.entries:,} sales, {r.new_entries:,} new, {r.postings:,} postings"
+
+    import_each(files, post, said, as_json=as_json, book=book)
 
 
 def split_command(
@@ -106,7 +89,7 @@ def split_command(
         legs = composed_splits(s.conn, book_id=s.book_id, rows=rows)
         report = None
         if not dry_run:
-            content = "\n".join(",".join(getattr(row, name) for name in SPLIT_COLUMNS) for row in rows).encode()
+            content = json.dumps([[getattr(row, name) for name in SPLIT_COLUMNS] for row in rows]).encode()
             report = import_splits(s.conn, book_id=s.book_id, name=f"split {key}", content=content, rows=rows)
             publish(s.conn)
 
