@@ -27,8 +27,9 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from benchmarks.company import COMPANY, payable, payee
 from benchmarks.result import BenchResult, Figure, peak_rss_mb
-from benchmarks.server import COMPANY, throw_away
+from benchmarks.server import throw_away
 from ledger import Connection
 from nostro.database import Database
 from nostro.users import add_user
@@ -116,7 +117,7 @@ class _Bench:
         self._payees = payees
         path = home / "setup.yaml"
         path.write_text(COMPANY)
-        codes = [f"liabilities:payable:P{n:06}" for n in range(payees)]
+        codes = [payable(n) for n in range(payees)]
         with database.app() as conn:
             self._book = apply_setup(conn, path).book_id
             opened = conn.execute(
@@ -136,32 +137,12 @@ class _Bench:
             self._accounts, self._income = accounts[:-1], accounts[-1]
             conn.execute(
                 "SELECT settlement.declare_payees(%s, %s)",
-                (self._book, Jsonb([self._payee(n, code) for n, code in enumerate(codes)])),
+                (self._book, Jsonb([payee(n, delay_days=delay_days) for n in range(payees)])),
             )
         with database.owner() as conn:
             conn.execute("CREATE TABLE public.ref_item (account_id int, posting_id bigint, amount_minor bigint)")
             for table, query in _WRITTEN.items():
                 conn.execute(_MAKE.format(_reference(table), query.format(run=sql.Literal(0))))
-
-    def _payee(self, n: int, account: str) -> dict[str, object]:
-        return {
-            "n": n,
-            "code": f"P{n:06}",
-            "account": account,
-            "name": f"Payee {n}",
-            "iban": "NL91ABNA0417164300",
-            "country": "NL",
-            "town": "Amsterdam",
-            "pay_from": "eur",
-            "minimum_minor": 0,
-            "delay_days": self._delay_days,
-            "hold": False,
-            "schedule": "daily",
-            "reserve_bps": 0,
-            "reserve_days": 0,
-            "reserve_fixed_minor": 0,
-            "negative": "carry",
-        }
 
     def measure(self, items: int, rounds: int) -> BenchResult:
         blocks: list[int] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from benchmarks.server import COMPANY
+from benchmarks.company import COMPANY, payable, payee
 from ledger import NewEntry, NewPosting, format_amount, post_batch
 from nostro.database import Database
 from nostro.users import add_user
@@ -76,7 +76,7 @@ class Company:
             NewEntry(
                 f"sale-{number}-{n}",
                 day,
-                (NewPosting("income:fees", 10_000 + n), NewPosting(_payable(n), -10_000 - n)),
+                (NewPosting("income:fees", 10_000 + n), NewPosting(payable(n), -10_000 - n)),
             )
             for n in range(self.payees)
         ]
@@ -172,7 +172,7 @@ class Company:
         return server, time.process_time() * 1e3
 
     def _open_payees(self) -> None:
-        codes = [_payable(n) for n in range(self.payees)]
+        codes = [payable(n) for n in range(self.payees)]
         self.app.execute(
             "SELECT ledger.open_accounts(%s, %s, %s, %s, %s, %s::text[], %s::bigint[])",
             (
@@ -186,34 +186,9 @@ class Company:
             ),
         )
         self.app.execute(
-            "SELECT settlement.declare_payees(%s, %s)", (self.book, Jsonb([_payee(n) for n in range(self.payees)]))
+            "SELECT settlement.declare_payees(%s, %s)", (self.book, Jsonb([payee(n) for n in range(self.payees)]))
         )
         self.app.commit()
-
-
-def _payable(n: int) -> str:
-    return f"liabilities:payable:P{n:06}"
-
-
-def _payee(n: int) -> dict[str, object]:
-    return {
-        "n": n,
-        "code": f"P{n:06}",
-        "account": _payable(n),
-        "name": f"Payee {n}",
-        "iban": "NL91ABNA0417164300",
-        "country": "NL",
-        "town": "Amsterdam",
-        "pay_from": "eur",
-        "minimum_minor": 0,
-        "delay_days": 0,
-        "hold": False,
-        "schedule": "daily",
-        "reserve_bps": 0,
-        "reserve_days": 0,
-        "reserve_fixed_minor": 0,
-        "negative": "carry",
-    }
 
 
 def _line(day: dt.date, ref: str, amount_minor: int, end_to_end_id: str | None) -> str:

@@ -15,25 +15,6 @@ import psycopg
 from nostro.database import Database, initialise
 from nostro.postgres import start_embedded
 
-# A company that pays from one account at one bank.
-COMPANY = """
-book: {name: Benchmark, functional_currency: EUR}
-accounts:
-  - {code: "income:*", type: income}
-  - {code: "liabilities:*", type: liability}
-banks:
-  nordbank:
-    bic: NORDDEFFXXX
-    timezone: Europe/Berlin
-    holidays: all
-    max_transactions: 999999
-    rails: {SEPA: {cutoff: "20:00"}}
-    transport: {kind: folder, outbox: out, inbox: in}
-bank_accounts:
-  - {code: eur, bank: nordbank, iban: DE89370400440532013000, currency: EUR, rail: SEPA,
-     holder: {name: Benchmark GmbH, country: DE, town: Berlin}, opening: {date: 2026-11-01, balance: "1000000000"}}
-"""
-
 
 @contextmanager
 def throw_away(*, wal_files: int = 0) -> Iterator[Database]:
