@@ -5,12 +5,10 @@ NOSTRO_SCREENSHOTS names a folder to keep the screenshots in.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import re
-import shutil
 import socket
-import subprocess
 import tempfile
 import time
 import urllib.request
@@ -27,18 +25,13 @@ from nostro.users import add_user
 from sandbox import read_truth
 from settlement import FileState, payment_files
 from tests.dagster_world import MONDAY, World, prepare_world
+from tests.ui.chromium import CHROMIUM, Browser, chromium, shows
 
 MORNING = "morning_reconciliation_job"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; install it to look at the web pages"),
 ]
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
-    *("--virtual-time-budget=20000", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-quic"),
-)
 _LAUNCH = """
 mutation($job: String!, $day: String!) { launchRun(executionParams: {
   selector: {repositoryName: "__repository__", repositoryLocationName: "nostro", jobName: $job}, runConfigData: {},
@@ -59,17 +52,14 @@ class Site:
     truth: tuple[tuple[str, str], ...]
     pictures: Path
 
-    def page(self, name: str, path: str, *, height: int = 1000) -> str:
-        """Open a page, keep its picture, and return the text a person can read on it."""
-        assert CHROMIUM is not None
-        picture = self.pictures / f"{name}.png"
-        with tempfile.TemporaryDirectory(prefix="nostro-browser-") as profile:
-            command = [CHROMIUM, *FLAGS, f"--window-size=1600,{height}", f"--user-data-dir={profile}"]
-            command += [f"--screenshot={picture}", "--dump-dom", self.address + path]
-            seen = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        assert picture.stat().st_size > 20_000, f"{picture.name} is as good as empty"
-        dom = re.sub(r"<(script|style)\b.*?</\1>", " ", seen.stdout, flags=re.DOTALL)
-        return re.sub(r"<[^>]*>", " ", dom)
+    browser: Browser
+
+    def look(self, name: str, path: str, names: tuple[str, ...], *, height: int = 1000) -> None:
+        """Open a page, keep its picture; a person can read all these names on it."""
+        text, picture = self.browser.page(self.address + path, names, height=height)
+        (self.pictures / f"{name}.png").write_bytes(picture)
+        assert len(picture) > 20_000, f"{name}.png is as good as empty"
+        assert [wanted for wanted in names if not shows(text, (wanted,))] == [], text
 
 
 def _ask(address: str, query: str, **variables: str) -> dict[str, dict[str, object]]:
@@ -141,7 +131,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             world.bank_day(MONDAY)  # from here on the sensors do the rest
             _until(lambda: _succeeded(running.address, MORNING), "the morning that the statements ask for")
             truth = tuple((known.item_ref, known.code) for known in read_truth(home) if known.date == MONDAY)
-            yield Site(running.address, nightly, truth, pictures)
+            with chromium() as browser:
+                yield Site(running.address, nightly, truth, pictures, browser)
 
 
 @pytest.mark.parametrize(
@@ -155,57 +146,53 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ],
 )
 def test_the_graph_of_a_group(site: Site, group: str, names: tuple[str, ...]) -> None:
-    text = site.page(f"group-{group}", f"/locations/nostro/asset-groups/{group}/lineage")
-    squeezed = re.sub(r"\s+", "", text)
-    assert [name for name in names if name.replace(" ", "") not in squeezed] == []
+    site.look(f"group-{group}", f"/locations/nostro/asset-groups/{group}/lineage", names)
 
 
 def test_a_nightly_run(site: Site) -> None:
-    text = site.page("run-nightly", f"/runs/{site.nightly_run}")
-    for name in ("nightly_settlement_job", "Success", "ledger__journal_files", "settlement__payment_proposal"):
-        assert name in text
+    site.look(
+        "run-nightly",
+        f"/runs/{site.nightly_run}",
+        ("nightly_settlement_job", "Success", "ledger__journal_files", "settlement__payment_proposal"),
+    )
 
 
 def test_the_runs_and_who_asked_for_them(site: Site) -> None:
-    text = site.page("runs", "/runs")
-    for name in ("release_job", "approved_files", "morning_reconciliation_job", MONDAY.isoformat()):
-        assert name in text
+    site.look("runs", "/runs", ("release_job", "approved_files", "morning_reconciliation_job", MONDAY.isoformat()))
 
 
 def test_the_checks(site: Site) -> None:
-    text = site.page("checks", "/assets/ledger/trial_balance?view=checks")
-    for name in ("books_verify", "debits_equal_credits", "blocking", "Passed"):
-        assert name in text
+    site.look(
+        "checks",
+        "/assets/ledger/trial_balance?view=checks",
+        ("books_verify", "debits_equal_credits", "blocking", "Passed"),
+    )
 
 
 def test_the_break_table(site: Site) -> None:
-    text = site.page("breaks", "/assets/recon/breaks?view=overview", height=1500)
-    for name in ("open breaks", "breaks by code", "what would close them"):
-        assert name in text
     assert site.truth
-    assert [pair for pair in site.truth if pair[0] not in text or pair[1] not in text] == []
+    named = tuple(itertools.chain.from_iterable(site.truth))
+    labels = ("open breaks", "breaks by code", "what would close them")
+    site.look("breaks", "/assets/recon/breaks?view=overview", labels + named, height=1500)
 
 
 def test_the_certificates(site: Site) -> None:
-    text = site.page("certificates", "/assets/recon/certificates?view=overview")
-    for name in ("residual 0", "certificates/eur-payouts/2026-11-02.json"):
-        assert name in text
+    site.look(
+        "certificates",
+        "/assets/recon/certificates?view=overview",
+        ("residual 0", "certificates/eur-payouts/2026-11-02.json"),
+    )
 
 
 def test_the_proposal_tells_an_approver_what_to_do(site: Site) -> None:
-    text = site.page("proposal", "/assets/settlement/payment_proposal?view=overview", height=1200)
-    for name in ("eur-payouts", "nostro_scheduler", "nostro settle approve", "total EUR"):
-        assert name in text
+    site.look(
+        "proposal",
+        "/assets/settlement/payment_proposal?view=overview",
+        ("eur-payouts", "nostro_scheduler", "nostro settle approve", "total EUR"),
+        height=1200,
+    )
 
 
 def test_the_alarm_clock(site: Site) -> None:
-    text = site.page("automation", "/automation")
-    for name in (
-        "nightly_settlement",
-        "morning_reconciliation",
-        "sealing",
-        "statement_inbox",
-        "approved_files",
-        "alerts",
-    ):
-        assert name in text
+    schedules = ("nightly_settlement", "morning_reconciliation", "sealing")
+    site.look("automation", "/automation", (*schedules, "statement_inbox", "approved_files", "alerts"))
