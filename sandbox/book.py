@@ -119,8 +119,8 @@ _LATER_ON = (
 )
 _ASKED_BACK = (
     "SELECT " + _PAYMENT + ", f.bank, b.account, b.closed_on, p.reject_reason IS NOT NULL, b.collects,"
-    " (SELECT coalesce(sum(CASE l.kind WHEN 'return' THEN l.amount_minor WHEN 'taken_back' THEN -l.amount_minor END),"
-    " 0) FROM later l WHERE l.payment_id = p.payment_id)"
+    " (SELECT coalesce(sum(CASE WHEN l.kind IN ('return', 'reversal') THEN l.amount_minor"
+    " WHEN l.kind = 'taken_back' THEN -l.amount_minor END), 0) FROM later l WHERE l.payment_id = p.payment_id)"
     " FROM payment p JOIN batch b USING (batch_id) JOIN file f USING (file_id)"
     " WHERE p.end_to_end_id = ? AND f.bank = ? AND f.accepted"
 )

@@ -131,10 +131,11 @@ class _EntryWriter:
         details = "".join([self._detail(detail, side, line.batch) for detail in line.details])
         batch = "" if line.batch is None else self._batch(line.batch, line.amount_minor, side)
         inside = f"<NtryDtls>{batch}{details}</NtryDtls>" if batch or details else ""
+        reversal = "<RvslInd>true</RvslInd>" if line.is_reversal else ""
         text = f"<AddtlNtryInf>{escape(line.text)}</AddtlNtryInf>" if line.text else ""
         return (
             f'<Ntry><Amt Ccy="{self._currency}">{format_amount(abs(line.amount_minor), self._exponent)}</Amt>'
-            f"<CdtDbtInd>{side}</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>"
+            f"<CdtDbtInd>{side}</CdtDbtInd>{reversal}<Sts><Cd>BOOK</Cd></Sts>"
             f"<BookgDt><Dt>{self._date}</Dt></BookgDt><ValDt><Dt>{self._date}</Dt></ValDt>"
             f"<AcctSvcrRef>{line.ref}</AcctSvcrRef><BkTxCd><Domn><Cd>{domain}</Cd><Fmly><Cd>{family}</Cd>"
             f"<SubFmlyCd>{sub}</SubFmlyCd></Fmly></Domn></BkTxCd>{inside}{text}</Ntry>\n"

@@ -22,6 +22,7 @@ from sandbox.setup_reader import Acquirer, BankAccount, BankProfile
 LATE = "late"
 RETURN = "return"
 TAKEN_BACK = "taken_back"
+REVERSAL = "reversal"
 _CUT = 6  # signs lost from a truncated reference
 
 
@@ -146,6 +147,8 @@ def day_lines(work: AccountWork, day: DayWork, rng: random.Random) -> list[Line]
             payment = later.payment
             detail = payment_detail(Booking(payment, payment.amount_minor, mark=mark))
             debits.append(Line(-payment.amount_minor, work.payment_code, [detail]))
+        elif later.kind == REVERSAL:
+            debits.append(_reversal_line(later))
         elif (later.kind == RETURN) != later.collects:
             credits.append(_return_line(later, work.return_charge_minor))
         else:
@@ -231,3 +234,18 @@ def _return_line(later: LaterBooking, charge_minor: int) -> Line:
     incoming = (later.kind == RETURN) != later.collects
     family = "IDDT" if later.collects else "ICDT"
     return Line((1 if incoming else -1) * (later.amount_minor - charge), f"PMNT/{family}/RRTN", [detail])
+
+
+def _reversal_line(later: LaterBooking) -> Line:
+    """A collection that we give back, as we told the bank (pain.007): a debit that says it is a reversal."""
+    payment = later.payment
+    detail = Detail(
+        amount_minor=later.amount_minor,
+        end_to_end_id=payment.end_to_end_id,
+        instruction_id=payment.instruction_id,
+        uetr=payment.uetr,
+        party_name=payment.creditor_name,
+        party_iban=payment.creditor_iban,
+        owner_pays=False,
+    )
+    return Line(-later.amount_minor, "PMNT/IDDT/PRDD", [detail], is_reversal=True)

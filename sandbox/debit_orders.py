@@ -44,15 +44,15 @@ class RecallOrder:
 def read_debits(content: bytes) -> Order:
     """Read a pain.008. Raises `UnreadableOrderError`."""
     message = message_name(content, DEBITS)
-    body = _body(content)
+    body = body_of(content)
     try:
         return Order(
             message=message,
-            message_id=_need(body, "GrpHdr/MsgId"),
-            created=_need(body, "GrpHdr/CreDtTm"),
-            stated_count=int(_need(body, "GrpHdr/NbOfTxs")),
-            stated_sum=_sum(body, "GrpHdr/CtrlSum"),
-            batches=tuple(_batch(node) for node in _all(body, "PmtInf")),
+            message_id=need(body, "GrpHdr/MsgId"),
+            created=need(body, "GrpHdr/CreDtTm"),
+            stated_count=int(need(body, "GrpHdr/NbOfTxs")),
+            stated_sum=sum_at(body, "GrpHdr/CtrlSum"),
+            batches=tuple(_batch(node) for node in all_of(body, "PmtInf")),
         )
     except (ValueError, InvalidOperation, NostroError) as fault:
         raise UnreadableOrderError(f"{message} cannot be read: {fault}") from fault
@@ -60,62 +60,62 @@ def read_debits(content: bytes) -> Order:
 
 def read_recall(content: bytes) -> RecallOrder:
     """Read a camt.055. Raises `UnreadableOrderError`."""
-    body = _body(content)
-    groups = _all(body, "Undrlyg/OrgnlPmtInfAndCxl")
+    body = body_of(content)
+    groups = all_of(body, "Undrlyg/OrgnlPmtInfAndCxl")
     if not groups:
         raise UnreadableOrderError("camt.055 names no payments to cancel")
-    original = groups[0] if _all(groups[0], "OrgnlGrpInf") else _all(body, "Undrlyg")[0]
+    original = groups[0] if all_of(groups[0], "OrgnlGrpInf") else all_of(body, "Undrlyg")[0]
     prefix = "OrgnlGrpInf" if original is groups[0] else "OrgnlGrpInfAndCxl"
     return RecallOrder(
-        message_id=_need(body, "Assgnmt/Id"),
-        created=_need(body, "Assgnmt/CreDtTm"),
-        original_message_id=_need(original, f"{prefix}/OrgnlMsgId"),
-        original_message=_need(original, f"{prefix}/OrgnlMsgNmId"),
+        message_id=need(body, "Assgnmt/Id"),
+        created=need(body, "Assgnmt/CreDtTm"),
+        original_message_id=need(original, f"{prefix}/OrgnlMsgId"),
+        original_message=need(original, f"{prefix}/OrgnlMsgNmId"),
         payments=tuple(
             AskedPayment(
-                _need(group, "OrgnlPmtInfId"),
-                _text(node, "CxlId"),
-                _need(node, "OrgnlEndToEndId"),
-                _text(node, "CxlRsnInf/Rsn/Cd") or _text(node, "CxlRsnInf/Rsn/Prtry"),
+                need(group, "OrgnlPmtInfId"),
+                text_of(node, "CxlId"),
+                need(node, "OrgnlEndToEndId"),
+                text_of(node, "CxlRsnInf/Rsn/Cd") or text_of(node, "CxlRsnInf/Rsn/Prtry"),
             )
             for group in groups
-            for node in _all(group, "TxInf")
+            for node in all_of(group, "TxInf")
         ),
     )
 
 
 def _batch(node: etree._Element) -> OrderedBatch:
-    count = _text(node, "NbOfTxs")
+    count = text_of(node, "NbOfTxs")
     return OrderedBatch(
-        payment_information_id=_need(node, "PmtInfId"),
-        debtor_iban=_need(node, "CdtrAcct/Id/IBAN"),
-        execution_date=dt.date.fromisoformat(_need(node, "ReqdColltnDt")),
+        payment_information_id=need(node, "PmtInfId"),
+        debtor_iban=need(node, "CdtrAcct/Id/IBAN"),
+        execution_date=dt.date.fromisoformat(need(node, "ReqdColltnDt")),
         stated_count=None if count is None else int(count),
-        stated_sum=_sum(node, "CtrlSum"),
+        stated_sum=sum_at(node, "CtrlSum"),
         payments=tuple(_debits(node)),
         collects=True,
     )
 
 
 def _debits(batch: etree._Element) -> Iterator[OrderedPayment]:
-    for node in _all(batch, "DrctDbtTxInf"):
-        money = _all(node, "InstdAmt")[0]
+    for node in all_of(batch, "DrctDbtTxInf"):
+        money = all_of(node, "InstdAmt")[0]
         code = money.get("Ccy", "")
-        if _text(node, "DrctDbtTx/MndtRltdInf/MndtId") is None:
-            raise ValueError(f"direct debit {_need(node, 'PmtId/EndToEndId')} names no mandate")
+        if text_of(node, "DrctDbtTx/MndtRltdInf/MndtId") is None:
+            raise ValueError(f"direct debit {need(node, 'PmtId/EndToEndId')} names no mandate")
         yield OrderedPayment(
-            instruction_id=_text(node, "PmtId/InstrId"),
-            end_to_end_id=_need(node, "PmtId/EndToEndId"),
-            uetr=_text(node, "PmtId/UETR"),
+            instruction_id=text_of(node, "PmtId/InstrId"),
+            end_to_end_id=need(node, "PmtId/EndToEndId"),
+            uetr=text_of(node, "PmtId/UETR"),
             amount_minor=parse_amount_minor(money.text or "", currency(code).exponent),
             currency=code,
-            creditor_name=_need(node, "Dbtr/Nm"),
-            creditor_iban=_need(node, "DbtrAcct/Id/IBAN"),
-            remittance=_text(node, "RmtInf/Ustrd"),
+            creditor_name=need(node, "Dbtr/Nm"),
+            creditor_iban=need(node, "DbtrAcct/Id/IBAN"),
+            remittance=text_of(node, "RmtInf/Ustrd"),
         )
 
 
-def _body(content: bytes) -> etree._Element:
+def body_of(content: bytes) -> etree._Element:
     """The message inside the document."""
     try:
         root = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
@@ -126,22 +126,26 @@ def _body(content: bytes) -> etree._Element:
     return root[0]
 
 
-def _all(node: etree._Element, path: str) -> list[etree._Element]:
+def all_of(node: etree._Element, path: str) -> list[etree._Element]:
+    """Elements at a path of local names."""
     return node.findall("/".join(f"{{*}}{name}" for name in path.split("/")))
 
 
-def _text(node: etree._Element, path: str) -> str | None:
-    found = _all(node, path)
+def text_of(node: etree._Element, path: str) -> str | None:
+    """Text of the first of them."""
+    found = all_of(node, path)
     return found[0].text if found else None
 
 
-def _need(node: etree._Element, path: str) -> str:
-    text = _text(node, path)
+def need(node: etree._Element, path: str) -> str:
+    """The same where it must be. Raises `UnreadableOrderError`."""
+    text = text_of(node, path)
     if not text:
         raise UnreadableOrderError(f"{path} is missing in {etree.QName(node).localname}")
     return text
 
 
-def _sum(node: etree._Element, path: str) -> Decimal | None:
-    text = _text(node, path)
+def sum_at(node: etree._Element, path: str) -> Decimal | None:
+    """A control sum, when there is one."""
+    text = text_of(node, path)
     return None if text is None else Decimal(text)

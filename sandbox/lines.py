@@ -66,6 +66,7 @@ class Line:
     text: str = ""
     mark: Mark | None = None
     ref: str = ""
+    is_reversal: bool = False
 
 
 def number(lines: Sequence[Line], *, bank: BankProfile, account_no: int, day: dt.date) -> None:

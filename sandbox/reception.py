@@ -18,12 +18,13 @@ from sandbox.fate import Fates
 from sandbox.folders import Folders
 from sandbox.orders import Order, OrderedBatch, UnreadableOrderError, message_name, read_order, sum_of
 from sandbox.recalls import REFUSED, answer_message, decide
+from sandbox.reversals import REVERSALS, give_back, read_reversal, totals_refusal
 from sandbox.setup_reader import BankAccount, BankProfile, BankSetup
 from sandbox.status import BatchStatus, FileStatus, RejectedPayment, status_report
 
 _UNREADABLE_CREATED = "1970-01-01T00:00:00Z"
 _RECALLS = ("camt.055.",)
-_KNOWN = ("pain.001.001.03", "pain.001.001.09", "pain.001.001.11", *DEBITS, *_RECALLS)
+_KNOWN = ("pain.001.001.03", "pain.001.001.09", "pain.001.001.11", *DEBITS, *REVERSALS, *_RECALLS)
 _NOT_AN_ID = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -75,6 +76,8 @@ class Reception:
             message = message_name(content, _KNOWN)
             if message.startswith(_RECALLS):
                 return self._take_recall(bank, path, content)
+            if message in REVERSALS:
+                return self._take_reversal(bank, path, content)
             order = read_debits(content) if message in DEBITS else read_order(content)
         except UnreadableOrderError as fault:
             return self._refuse_unreadable(bank, path, str(fault))
@@ -134,6 +137,28 @@ class Reception:
         self._folders.deliver(bank, name, answer_message(order, bank, answered, number=number))
         refused = sum(each.status == REFUSED for each in answered)
         return Received(bank.code, path.name, order.message_id, len(answered), refused, None)
+
+    def _take_reversal(self, bank: BankProfile, path: Path, content: bytes) -> Received:
+        """Answer a reversal by pain.002: what goes back tomorrow, what does not and why."""
+        order = read_reversal(content)
+        count, again = len(order.debits), self._book.knows_message(bank.code, order.message_id)
+        reason = "DU01" if again and bank.refuses_duplicates else totals_refusal(order)
+        file = self._book.add_file(
+            bank=bank.code,
+            message=order.message,
+            message_id=order.message_id,
+            created=order.created,
+            count=count,
+            accepted=reason is None,
+        )
+        if reason is not None:
+            self.report(bank, file, "RJCT", reason=_Refusal(reason, "Reversal refused"))
+            return Received(bank.code, path.name, order.message_id, count, count, reason)
+        self.report(bank, file, "ACTC")
+        statuses = give_back(order, bank, self._book, self._book.last_closed_day() or dt.date.min)
+        self.report(bank, file, group_status(statuses, "ACCP", of=count), batches=statuses)
+        rejected = sum(len(status.rejected) for status in statuses)
+        return Received(bank.code, path.name, order.message_id, count, rejected, None)
 
     def _keep(self, bank: BankProfile, file: StoredFile, batch: OrderedBatch) -> int:
         account = self._debtor(bank, batch)

@@ -62,7 +62,16 @@ from settlement.reading import (
     verify_clearing,
     written_texts,
 )
-from settlement.recalling import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
+from settlement.recalling import (
+    Recall,
+    approve_recall,
+    recalls,
+    request_file_recall,
+    request_file_reversal,
+    request_recall,
+    request_reversal,
+    send_recalls,
+)
 from settlement.reconciling import LostSend, SendReview, adopt_lost, end_lost, lost_sends, review_sends, sign_sends
 from settlement.screening import Verdict, screen_payee
 from settlement.sending import SendState, require_reconciled, send_state
@@ -172,7 +181,9 @@ __all__ = [
     "release_payee",
     "release_run",
     "request_file_recall",
+    "request_file_reversal",
     "request_recall",
+    "request_reversal",
     "require_reconciled",
     "resolve_interrupted",
     "resolve_unknown",

@@ -144,6 +144,8 @@ register_constraint_errors(
         "recall_own_name": FourEyesError,
         "recall_four_eyes": FourEyesError,
         "recall_whole": FileTamperedError,
+        "recall_kind": FileStateError,
+        "recall_in_time": FileStateError,
         "recall_file_once": FileStateError,
         "recall_file_msg_id": FileStateError,
         "recall_file_id_length": FileTamperedError,

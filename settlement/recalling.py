@@ -1,10 +1,12 @@
-"""Asking payments back: what two people agreed on becomes one camt.055 a payment file and approval.
+"""Asking payments back and giving collections back: what two people agreed on becomes one file a payment file and
+approval, a camt.055 about payments (a recall), a pain.007 about direct debits (a reversal).
 
 Lives here: requests, the file and its gate, what each recall has come to. Must not live here: who may (Postgres),
 moving bytes (`transmission`), reading the bank's answer (`answers`).
 
 Ids follow from what is asked back: the MsgId is that of the payment file with ``-R1`` (then ``-R2``, …) behind it, the
-id of each request is the payment's EndToEndId, because a payment is asked back once.
+id of each request is the payment's EndToEndId, because a payment is asked back once. A payment file pays or collects,
+so its recalls are all of one kind.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ from settlement.iso20022 import (
     CancellationFile,
     FileLimits,
     Finding,
+    MessageVersion,
     OriginalGroup,
+    Reversal,
+    ReversalFile,
     Totals,
     check_business_rules,
     gate_file,
@@ -36,11 +41,12 @@ from settlement.iso20022 import (
 from settlement.model import StepResult
 from settlement.reading import payment_file
 from settlement.setup_check import rail_calendar
+from settlement.setup_model import DirectDebit as DebitTerms
 from settlement.transmission import release_recall
 from settlement.transport import Transport
 
 _ASKED = """
-SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_date, q.reason_code, m.part,
+SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_date, i.direction, q.reason_code, m.part,
        b.payment_information_id
   FROM settlement.recall_request q
   JOIN settlement.instruction i USING (instruction_id)
@@ -51,8 +57,8 @@ SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_da
 """
 _PARTS = "SELECT part, created_at, content FROM settlement.recall_file WHERE file_id = %s ORDER BY part"
 _RECALLS = """
-SELECT file_id, part, end_to_end_id, payee, bank_account, currency, exponent::int, amount_minor, reason_code, reason,
-       requested_by, approved_by, msg_id, state, answer
+SELECT kind, file_id, part, end_to_end_id, payee, bank_account, currency, exponent::int, amount_minor, reason_code,
+       reason, requested_by, approved_by, msg_id, state, answer
   FROM settlement.recall
  WHERE book_id = %s AND (%s::bigint IS NULL OR file_id = %s)
  ORDER BY instruction_id
@@ -61,12 +67,14 @@ SELECT file_id, part, end_to_end_id, payee, bank_account, currency, exponent::in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """A payment that was asked back. `part` and `msg_id` are of its camt.055, None until a second person approved.
+    """A payment that was asked back (`kind` recall), or a collection that is given back (reversal).
 
-    `state`: requested, approved, sending, failed, unknown, sent, accepted, refused, returned; `answer` holds the bank's
-    codes. Amounts are minor units of `currency`.
+    `part` and `msg_id` are of its file, None until a second person approved. `state`: requested, approved, sending,
+    failed, unknown, sent, accepted, refused, partly_returned, returned, reversed; `answer` holds the bank's codes.
+    Amounts are minor units of `currency`.
     """
 
+    kind: str
     file_id: int
     part: int | None
     end_to_end_id: str
@@ -91,6 +99,7 @@ class _Asked:
     amount_minor: int
     uetr: str | None
     execution_date: dt.date
+    direction: str
     reason_code: str
     part: int | None
     payment_information_id: str
@@ -109,9 +118,22 @@ def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, re
     The code goes to the bank once another person approved; the reason stays in the books. Raises `FileStateError` when
     it was not sent.
     """
+    return _request(conn, end_to_end_id, reason_code, reason, "pay")
+
+
+def request_reversal(conn: Connection, *, end_to_end_id: str, reason_code: str, reason: str) -> bool:
+    """Ask that a settled direct debit be given back (AM05, AM09, MD05, MS02). False when it was asked before.
+
+    Nothing leaves before another person approved. Raises `FileStateError` when it is not settled, or something of it
+    went back.
+    """
+    return _request(conn, end_to_end_id, reason_code, reason, "collect")
+
+
+def _request(conn: Connection, end_to_end_id: str, reason_code: str, reason: str, direction: str) -> bool:
     with transaction(conn):
         row = conn.execute(
-            "SELECT settlement.request_recall(%s, %s, %s)", (end_to_end_id, reason_code, reason)
+            "SELECT settlement.request_recall(%s, %s, %s, %s)", (end_to_end_id, reason_code, reason, direction)
         ).fetchone()
     return row is not None and bool(row[0])
 
@@ -121,9 +143,18 @@ def request_file_recall(conn: Connection, file_id: int, *, reason_code: str, rea
 
     Raises `FileStateError` when there is none, `NotKnownError`.
     """
+    return _request_file(conn, file_id, reason_code, reason, "pay")
+
+
+def request_file_reversal(conn: Connection, file_id: int, *, reason_code: str, reason: str) -> int:
+    """The same for every settled direct debit of a file."""
+    return _request_file(conn, file_id, reason_code, reason, "collect")
+
+
+def _request_file(conn: Connection, file_id: int, reason_code: str, reason: str, direction: str) -> int:
     with transaction(conn):
         row = conn.execute(
-            "SELECT settlement.request_file_recall(%s, %s, %s)", (file_id, reason_code, reason)
+            "SELECT settlement.request_file_recall(%s, %s, %s, %s)", (file_id, reason_code, reason, direction)
         ).fetchone()
     return 0 if row is None else int(str(row[0]))
 
@@ -131,11 +162,13 @@ def request_file_recall(conn: Connection, file_id: int, *, reason_code: str, rea
 def approve_recall(
     conn: Connection, file_id: int, *, now: dt.datetime, end_to_end_ids: Collection[str] | None = None
 ) -> list[Recall]:
-    """Approve what was asked back of a payment file (or these payments of it) and write the camt.055, gated and kept.
+    """Approve what was asked back of a payment file (or these payments of it) and write the camt.055, gated and kept;
+    of a file of direct debits, the pain.007.
 
     The session's login approves and must not have asked for any of it. `now` (aware) is printed in the file. Gives
     what the file asks back; empty when nothing waits. Raises `FourEyesError`, `AccessError`, `ProposalRefusedError`
-    with every finding, `FileStateError` for a payment that does not wait or came back since, `NotKnownError`.
+    with every finding, `FileStateError` for a payment that does not wait or came back since, or for a collection after
+    the scheme's last day for reversals, `NotKnownError`.
     """
     with transaction(conn):
         frame = read_frame(conn, payment_file(conn, file_id).run_id)
@@ -148,6 +181,7 @@ def approve_recall(
             return []
         part = len(_parts(conn, file_id)) + 1
         created_at = now.astimezone(dt.UTC).replace(microsecond=0)
+        deadline = _deadline(frame, waiting, created_at)
         file, requests, totals = _compose(conn, frame, file_id, part, created_at, waiting)
         findings = check_business_rules(file, requests, _limits(frame, file), totals)
         content = b"" if findings else render(file, requests, totals)
@@ -155,8 +189,8 @@ def approve_recall(
         if findings:
             raise ProposalRefusedError(_refusal(findings), findings)
         conn.execute(
-            "SELECT settlement.record_recall(%s, %s, %s, %s, %s, %s)",
-            (file_id, part, file.msg_id, created_at, content, [asked.instruction_id for asked in waiting]),
+            "SELECT settlement.record_recall(%s, %s, %s, %s, %s, %s, %s)",
+            (file_id, part, file.msg_id, created_at, content, [asked.instruction_id for asked in waiting], deadline),
         )
     return [recall for recall in recalls(conn, book_id=frame.book_id, file_id=file_id) if recall.part == part]
 
@@ -198,31 +232,82 @@ def _asked(conn: Connection, file_id: int) -> list[_Asked]:
         return cursor.execute(_ASKED, (file_id,)).fetchall()
 
 
+def _deadline(frame: RunFrame, asked: Sequence[_Asked], now: dt.datetime) -> dt.datetime | None:
+    """Until when the collections among what is asked can be given back; None for payments. Raises `FileStateError`."""
+    if asked[0].direction == "pay":
+        return None
+    terms, calendar = _debit_terms(frame), rail_calendar(frame.bank, frame.rail)
+    first = min(asked, key=attrgetter("execution_date"))
+    last_day = calendar.add_open_days(first.execution_date, terms.reversal_days)
+    deadline = calendar.cutoff_at(last_day + dt.timedelta(days=1), dt.time())
+    if now >= deadline:
+        raise FileStateError(
+            f"payment {first.end_to_end_id} was collected on {first.execution_date}; reversals of it were taken until "
+            f"{last_day}. Pay the money back instead."
+        )
+    return deadline
+
+
+def _debit_terms(frame: RunFrame) -> DebitTerms:
+    assert frame.bank.direct_debit is not None, "a run that collected has a profile with direct_debit"
+    return frame.bank.direct_debit
+
+
+_Follower = tuple[CancellationFile | ReversalFile, list[Cancellation | Reversal], Totals]
+
+
 def _compose(
     conn: Connection, frame: RunFrame, file_id: int, part: int, created_at: dt.datetime, asked: Sequence[_Asked]
-) -> tuple[CancellationFile, list[Cancellation], Totals]:
-    """The values of one camt.055, a group for each batch of the payment file; the same inputs give the same file."""
-    msg_id, bank = payment_file(conn, file_id).msg_id, frame.bank
+) -> _Follower:
+    """The values of one camt.055 or pain.007, a group for each batch of the payment file; the same inputs give the same
+    file."""
+    msg_id, collects = payment_file(conn, file_id).msg_id, asked[0].direction == "collect"
     batches = [(name, list(inside)) for name, inside in groupby(asked, attrgetter("payment_information_id"))]
-    file = CancellationFile(
-        msg_id=f"{msg_id}-R{part}",
-        created_at=created_at,
-        initiating_party_name=transliterate(frame.holder.name, bank.charset, bank.umlauts).written,
-        bank_bic=bank.bic,
-        groups=tuple(
-            OriginalGroup(
-                message_id=msg_id, message_name=bank.message, payment_information_id=name, currency=frame.currency
-            )
-            for name, _ in batches
-        ),
-        message_version=bank.recall_message,
-        charset=bank.charset,
+    original = _debit_terms(frame).message if collects else frame.bank.message
+    groups = tuple(
+        OriginalGroup(message_id=msg_id, message_name=original, payment_information_id=name, currency=frame.currency)
+        for name, _ in batches
     )
-    requests = [[_request(frame, one) for one in inside] for _, inside in batches]
+    write = _reversal_file if collects else _cancellation_file
+    file = write(frame, f"{msg_id}-R{part}", created_at, groups)
+    request = _reversal if collects else _cancellation
+    requests = [[request(frame, one) for one in inside] for _, inside in batches]
     return file, list(chain.from_iterable(requests)), Totals.of_groups(requests)
 
 
-def _request(frame: RunFrame, one: _Asked) -> Cancellation:
+def _cancellation_file(
+    frame: RunFrame, msg_id: str, created_at: dt.datetime, groups: tuple[OriginalGroup, ...]
+) -> CancellationFile:
+    return CancellationFile(
+        msg_id=msg_id,
+        created_at=created_at,
+        initiating_party_name=_written_name(frame),
+        bank_bic=frame.bank.bic,
+        groups=groups,
+        message_version=frame.bank.recall_message,
+        charset=frame.bank.charset,
+    )
+
+
+def _reversal_file(
+    frame: RunFrame, msg_id: str, created_at: dt.datetime, groups: tuple[OriginalGroup, ...]
+) -> ReversalFile:
+    return ReversalFile(
+        msg_id=msg_id,
+        created_at=created_at,
+        initiating_party_name=_written_name(frame),
+        groups=groups,
+        batch_booking=frame.bank.batch_booking,
+        message_version=_debit_terms(frame).reversal_message,
+        charset=frame.bank.charset,
+    )
+
+
+def _written_name(frame: RunFrame) -> str:
+    return transliterate(frame.holder.name, frame.bank.charset, frame.bank.umlauts).written
+
+
+def _cancellation(frame: RunFrame, one: _Asked) -> Cancellation:
     return Cancellation(
         cancellation_id=one.end_to_end_id,
         instruction_id=one.end_to_end_id,
@@ -235,11 +320,26 @@ def _request(frame: RunFrame, one: _Asked) -> Cancellation:
     )
 
 
-def _limits(frame: RunFrame, file: CancellationFile) -> FileLimits:
+def _reversal(frame: RunFrame, one: _Asked) -> Reversal:
+    """The whole collection; its UETR where both messages carry one."""
+    return Reversal(
+        reversal_id=one.end_to_end_id,
+        instruction_id=one.end_to_end_id,
+        end_to_end_id=one.end_to_end_id,
+        uetr=one.uetr if _debit_terms(frame).reversal_message.carries_uetr else None,
+        original_amount_minor=one.amount_minor,
+        amount_minor=one.amount_minor,
+        currency=frame.currency,
+        reason=one.reason_code,
+    )
+
+
+def _limits(frame: RunFrame, file: CancellationFile | ReversalFile) -> FileLimits:
+    first = file.groups[0].message_name
     return FileLimits(
         rail=frame.rail,
         calendar=rail_calendar(frame.bank, frame.rail),
-        uetr=frame.bank.uetr and file.message_version.carries_uetr,
+        uetr=frame.bank.uetr and file.message_version.carries_uetr and MessageVersion(first).carries_uetr,
     )
 
 

@@ -129,6 +129,12 @@ def _direct_debits(version: MessageVersion) -> MessageVersion:
     return version
 
 
+def _reversals(version: MessageVersion) -> MessageVersion:
+    if version.family != "pain.007":
+        raise ValueError(f"reversal_message {version} is not a pain.007")
+    return version
+
+
 def _cancellations(version: MessageVersion) -> MessageVersion:
     if version.family != "camt.055":
         raise ValueError(f"recall_message {version} is not a camt.055")
@@ -262,6 +268,8 @@ class DirectDebit(_Model):
     creditor_id: Annotated[str, AfterValidator(_creditor_id)]
     message: Annotated[MessageVersion, AfterValidator(_direct_debits)] = MessageVersion.PAIN_008_001_08
     lead_days: Annotated[int, Field(ge=1, le=14)] = 1
+    reversal_message: Annotated[MessageVersion, AfterValidator(_reversals)] = MessageVersion.PAIN_007_001_11
+    reversal_days: Annotated[int, Field(ge=1, le=30)] = 5  # open days after the collection date; SEPA rulebooks: 5
 
 
 class Bank(_Model):

@@ -1,4 +1,4 @@
-"""Commands that ask sent payments back: request, approve, send, look."""
+"""Commands that ask sent payments back and give collections back: request, approve, send, look."""
 
 from __future__ import annotations
 
@@ -20,17 +20,28 @@ from nostro.cli.common import (
     session,
     table,
 )
-from settlement import Recall, approve_recall, recalls, request_file_recall, request_recall, send_recalls
+from settlement import (
+    Recall,
+    approve_recall,
+    recalls,
+    request_file_recall,
+    request_file_reversal,
+    request_recall,
+    request_reversal,
+    send_recalls,
+)
 
 _CODES = ("DUPL", "TECH", "FRAD", "CUST", "AM09", "AC03")
+_REVERSAL_CODES = ("AM05", "AM09", "MD05", "MS02")
 
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
-FileArgument = Annotated[int, typer.Argument(help="The payment file whose payments are asked back.")]
+FileArgument = Annotated[int, typer.Argument(help="The file whose payments are asked back or given back.")]
 
 
 def register(settle: typer.Typer) -> None:
     """Add these commands to `nostro settle`."""
     settle.command("recall")(recall_command)
+    settle.command("reverse")(reverse_command)
     settle.command("recall-approve")(approve_command)
     settle.command("recall-send")(send_command)
     settle.command("recalls")(recalls_command)
@@ -68,6 +79,46 @@ def recall_command(
     emit(value, lambda: console.print(said), as_json=as_json)
 
 
+def reverse_command(
+    reason: ReasonOption,
+    end_to_end_id: Annotated[str | None, typer.Argument(help="EndToEndId of the collection.")] = None,
+    file_id: Annotated[
+        int | None, typer.Option("--file", help="Every settled collection of this file instead.")
+    ] = None,
+    code: Annotated[
+        str,
+        typer.Option(
+            "--code",
+            help="AM05 (collected twice), AM09 (wrong amount), MD05 (not to be collected) or MS02 (no reason given).",
+        ),
+    ] = "MS02",
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Give a collected direct debit back, or a whole file. Another person approves before the bank is told.
+
+    Then as with recalls: `recall-approve` writes the reversal (pain.007), `recall-send` sends it, `recalls` shows it.
+
+    Example: `nostro settle reverse E2E… --code AM05 --reason "collected twice" --as alice`
+    """
+    if code not in _REVERSAL_CODES:
+        raise typer.BadParameter(f"{code!r} is not AM05, AM09, MD05 or MS02", param_hint="--code")
+    if (end_to_end_id is None) == (file_id is None):
+        raise typer.BadParameter("name a collection by its EndToEndId, or a file by --file", param_hint="--file")
+    with session(person, book) as s:
+        if end_to_end_id is not None:
+            is_new = request_reversal(s.conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
+            said = "to be given back; another person approves" if is_new else "was to be given back before"
+            value: dict[str, object] = {"end_to_end_id": end_to_end_id, "is_new": is_new}
+        else:
+            assert file_id is not None
+            count = request_file_reversal(s.conn, file_id, reason_code=code, reason=reason)
+            said = f"{count} collections of file {file_id} are to be given back; another person approves"
+            value = {"file_id": file_id, "to_reverse": count}
+    emit(value, lambda: console.print(said), as_json=as_json)
+
+
 def approve_command(
     file_id: FileArgument,
     end_to_end_ids: Annotated[
@@ -81,7 +132,7 @@ def approve_command(
     book: BookOption = None,
     person: AsOption = None,
 ) -> None:
-    """Approve what another person asked back of a file, and write the request to the bank (camt.055).
+    """Approve what another person asked back of a file, and write it for the bank (camt.055; of collections pain.007).
 
     Example: `nostro settle recall-approve 3 --as bob`
     """
@@ -102,7 +153,7 @@ def send_command(
     book: BookOption = None,
     person: AsOption = None,
 ) -> None:
-    """Send the approved recalls of a file to its bank. Again: nothing is sent twice.
+    """Send the approved recalls (or reversals) of a file to its bank. Again: nothing is sent twice.
 
     Example: `nostro settle recall-send 3 --as alice`
     """
@@ -123,7 +174,7 @@ def recalls_command(
     as_json: JsonOption = False,
     book: BookOption = None,
 ) -> None:
-    """Payments that were asked back, and what became of each: requested, approved, sent, accepted, refused, returned.
+    """Payments asked back and collections given back, and what became of each: requested, approved, sent, and so on.
 
     Example: `nostro settle recalls --file 3`
     """
@@ -134,13 +185,14 @@ def recalls_command(
 
 def _print(found: list[Recall]) -> None:
     if not found:
-        console.print("nothing is asked back")
+        console.print("nothing is asked back or given back")
         return
     table(
         None,
-        ("file", "payment", "payee", "amount", "code", "by", "approved by", "state", "answer"),
+        ("kind", "file", "payment", "payee", "amount", "code", "by", "approved by", "state", "answer"),
         [
             (
+                recall.kind,
                 str(recall.file_id),
                 recall.end_to_end_id,
                 recall.payee,
@@ -153,5 +205,5 @@ def _print(found: list[Recall]) -> None:
             )
             for recall in found
         ],
-        right=(3,),
+        right=(4,),
     )

@@ -3,6 +3,8 @@
 
 -- A return is a part of a payment, up to what is not back yet: what came, and the charges kept of it when that is not
 -- the whole rest already. A line of the other side with a return's reason takes a return back. part_minor is signed so.
+-- A collection that two people gave back (pain.007) goes back by a line that says it is a reversal, with or without a
+-- reason; their approval is the policy.
 CREATE FUNCTION recon.routine_candidates(p_book_id int, p_as_of date)
 RETURNS TABLE (rule text, line_posting_id bigint, key text, booking_date date, reference text, amount_minor bigint,
                instruction_id bigint, part_minor bigint, side int, transit_account_id int, currency text, return_reason text)
@@ -13,27 +15,32 @@ SET plan_cache_mode = force_custom_plan AS $$
                 ELSE 'routine-interest' END,
            l.t_posting_id, concat_ws(':', b.code, left(s.content_sha256, 12), l.line_ordinal, l.detail_ordinal),
            l.booking_date, coalesce(l.account_servicer_ref, l.entry_ref, s.stmt_id), l.amount_minor,
-           i.instruction_id, i.part_minor, i.side, b.transit_account_id, b.currency, l.return_reason
+           i.instruction_id, i.part_minor, i.side, b.transit_account_id, b.currency, coalesce(l.return_reason, i.reversal_code)
       FROM recon.touched(p_book_id, p_as_of, recon.run_before(p_book_id, p_as_of)) t
       JOIN recon.statement_line l ON l.t_posting_id = t.posting_id
       JOIN recon.statement s USING (statement_id)
       JOIN settlement.bank_account b ON b.bank_account_id = s.bank_account_id
       JOIN settlement.setup_current c ON c.book_id = l.book_id
       LEFT JOIN LATERAL (
-           SELECT min(f.instruction_id) AS instruction_id, min(f.part_minor) AS part_minor, min(f.side) AS side
-             FROM (SELECT i.instruction_id, d.side,
+           SELECT min(f.instruction_id) AS instruction_id, min(f.part_minor) AS part_minor, min(f.side) AS side,
+                  min(f.reversal_code) AS reversal_code
+             FROM (SELECT i.instruction_id, d.side, v.reason_code AS reversal_code,
                           CASE WHEN m.came < 0 THEN m.came + m.charges
                                WHEN m.came = i.amount_minor - i.back_minor THEN m.came ELSE m.came + m.charges END AS part_minor,
                           i.amount_minor - i.back_minor AS rest_minor, i.back_minor
                      FROM settlement.instruction_current i
                     CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 1 ELSE -1 END AS side) d
                     CROSS JOIN LATERAL (SELECT d.side * l.amount_minor AS came, abs(coalesce(l.charges_minor, 0)) AS charges) m
+                     LEFT JOIN LATERAL (SELECT q.reason_code FROM settlement.recall_member a JOIN settlement.recall_request q USING (instruction_id)
+                                         WHERE a.instruction_id = i.instruction_id AND d.side = -1 AND m.came > 0) v ON true
                     WHERE (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr) AND i.bank_account_id = s.bank_account_id
                       AND i.transit_posting_id IS NOT NULL AND i.reject_posting_id IS NULL
+                      AND CASE WHEN v.reason_code IS NULL THEN l.return_reason IS NOT NULL AND c.body -> 'policies' ->> 'returns' = 'auto'
+                               ELSE true END
                       AND sign(m.came) = sign(CASE WHEN m.came < 0 THEN m.came + m.charges ELSE m.came END)) f
             WHERE f.part_minor BETWEEN -f.back_minor AND f.rest_minor
            HAVING count(*) = 1) i
-        ON l.return_reason IS NOT NULL AND l.amount_minor <> 0 AND c.body -> 'policies' ->> 'returns' = 'auto'
+        ON l.amount_minor <> 0 AND (l.return_reason IS NOT NULL OR l.is_reversal OR right(l.bank_tx_code, 5) = '/PRDD')
       LEFT JOIN LATERAL (
            SELECT t ->> 'code' AS code
              FROM settlement.bank_profile p, jsonb_array_elements(p.body -> 'tariff') t
@@ -42,7 +49,7 @@ SET plan_cache_mode = force_custom_plan AS $$
             LIMIT 1) tariff
         ON l.return_reason IS NULL AND c.body -> 'policies' ->> 'tariffed_charges' = 'auto'
      WHERE l.book_id = p_book_id AND l.t_posting_id IS NOT NULL
-       AND (l.return_reason IS NOT NULL OR right(l.bank_tx_code, 5) IN ('/CHRG', '/INTR', '/COMM', '/FEES'))
+       AND (l.return_reason IS NOT NULL OR l.is_reversal OR right(l.bank_tx_code, 5) IN ('/CHRG', '/INTR', '/COMM', '/FEES', '/PRDD'))
        AND EXISTS (SELECT FROM recon.statement_booking k WHERE k.statement_id = l.statement_id AND k.closing_date <= p_as_of)
        AND NOT EXISTS (SELECT FROM recon.routine_posting r WHERE r.line_posting_id = l.t_posting_id)
        AND NOT EXISTS (SELECT FROM recon.live_leg m WHERE m.book_id = l.book_id AND m.posting_id = l.t_posting_id)

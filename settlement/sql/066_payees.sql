@@ -81,21 +81,23 @@ COMMENT ON TABLE settlement.run_hold IS 'A run of which no file is sealed or sen
 
 CREATE TABLE settlement.recall_request (
     instruction_id bigint PRIMARY KEY REFERENCES settlement.instruction,
-    reason_code    text NOT NULL CHECK (reason_code IN ('DUPL', 'TECH', 'FRAD', 'CUST', 'AM09', 'AC03')),
+    reason_code    text NOT NULL CHECK (reason_code IN ('DUPL', 'TECH', 'FRAD', 'CUST', 'AM09', 'AC03', 'AM05', 'MD05', 'MS02')),
     reason         text NOT NULL CHECK (reason <> ''),
     requested_by   text NOT NULL DEFAULT session_user,
     requested_at   timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE settlement.recall_request IS 'A payment that was sent and is asked back; the bank''s answer is a return, or nothing.';
+COMMENT ON TABLE settlement.recall_request IS
+    'A payment that was sent and is asked back, or a collection that is to be given back; the bank''s answer is a return, or nothing.';
 
--- Money that came back for the reason FOCR (following a cancellation request), tied to the request that asked for it.
+-- Money that came back for the reason FOCR (following a cancellation request), or a collection that went back as we had
+-- told the bank, tied to the request that asked for it.
 CREATE TABLE settlement.recall_return (
     instruction_id bigint NOT NULL CONSTRAINT recall_return_asked REFERENCES settlement.recall_request,
     part           int    NOT NULL,
     PRIMARY KEY (instruction_id, part),
     CONSTRAINT recall_return_came FOREIGN KEY (instruction_id, part) REFERENCES settlement.reopening
 );
-COMMENT ON TABLE settlement.recall_return IS 'Which part of a payment came back because we had asked for it.';
+COMMENT ON TABLE settlement.recall_return IS 'Which part of a payment came back, or of a collection went back, because we had asked for it.';
 
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.payee_hold', 'settlement.payee_hold_release', 'settlement.details_release', 'settlement.screening',

@@ -1,4 +1,4 @@
--- What banks answer (pain.002), what comes back, and releasing what is held.
+-- What banks answer (pain.002), and what comes back.
 
 -- Re-opens what instructions had cleared: Dr cash in transit / Cr payable (a collection the other way round; a return
 -- that is taken back in its mirror). Each instruction at most once a call, and never more than it paid, by the table's
@@ -250,35 +250,9 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Which of our files an answer is about: the one whose message it names, else those whose payments it names, or, when it
--- names no message, whose batches.
-CREATE FUNCTION settlement.answered_files(
-    p_book_id int, p_original_msg_id text, p_batch_ids text[], p_end_to_end_ids text[], p_uetrs text[])
-    RETURNS TABLE (file_id bigint, bank text, is_named boolean)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
-    WITH named AS (
-        SELECT f.file_id FROM settlement.payment_file f
-         WHERE f.msg_id = p_original_msg_id AND f.book_id = p_book_id
-    ), listed AS (
-        SELECT b.file_id FROM settlement.payment_batch b
-         WHERE b.payment_information_id = ANY (p_batch_ids) AND coalesce(p_original_msg_id, 'NOTPROVIDED') = 'NOTPROVIDED'
-        UNION
-        SELECT i.file_id FROM settlement.instruction i WHERE i.end_to_end_id = ANY (p_end_to_end_ids)
-        UNION
-        SELECT i.file_id FROM settlement.instruction i WHERE i.uetr = ANY (p_uetrs)
-    )
-    SELECT f.file_id, b.bank, EXISTS (SELECT FROM named)
-      FROM settlement.payment_file f JOIN settlement.bank_account_root b USING (bank_account_id)
-     WHERE f.book_id = p_book_id
-       AND (f.file_id IN (SELECT n.file_id FROM named n)
-            OR (NOT EXISTS (SELECT FROM named) AND f.file_id IN (SELECT l.file_id FROM listed l)))
-     ORDER BY f.file_id
-$$;
-
 -- Takes in one answer of a bank: keeps its bytes, applies it, keeps what could not be applied.
 -- The same bytes again change nothing. p_findings are the reader's (an unreadable file has nothing else).
--- p_kind: an answer to a recall (camt.029) is only noted; everything else moves payments. A return on its way (RTRN, of a
+-- p_kind: an answer to a recall (camt.029), or one that names a reversal (pain.002), is only noted; everything else moves payments. A return on its way (RTRN, of a
 -- pacs.004, camt.054 or camt.052) is noted and proves that the payment was executed; a statement is what books it.
 CREATE FUNCTION settlement.receive_answer(
     p_book_id int, p_bank text, p_kind text, p_name text, p_content bytea, p_effective date, p_original_msg_id text,
@@ -326,6 +300,10 @@ BEGIN
         ELSIF NOT EXISTS (SELECT FROM settlement.file_event e
                            WHERE e.file_id = v_file.file_id AND e.state IN ('sending', 'unknown')) THEN
             v_faults := v_faults || format('it answers a file that is %s and was never sent', v_state);
+        ELSIF v_file.recall_part IS NOT NULL AND NOT EXISTS (
+            SELECT FROM settlement.recall_event e
+             WHERE e.file_id = v_file.file_id AND e.part = v_file.recall_part AND e.state = 'sending') THEN
+            v_faults := v_faults || format('it answers recall %s of file %s, which was never sent', v_file.recall_part, v_file.file_id);
         ELSE
             SELECT coalesce(array_agg(l.end_to_end_id ORDER BY l.n), '{}') AS end_to_end_ids,
                    coalesce(array_agg(l.uetr ORDER BY l.n), '{}') AS uetrs,
@@ -348,11 +326,20 @@ BEGIN
              WHERE v_file.is_named
                 OR EXISTS (SELECT FROM settlement.payment_batch b
                             WHERE b.file_id = v_file.file_id AND b.payment_information_id = l.id);
-            IF p_kind = 'camt.029' THEN
+            IF p_kind = 'camt.029' OR v_file.recall_part IS NOT NULL THEN
                 PERFORM settlement.note_answers('recall', v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids,
                             v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
                 PERFORM settlement.answer_recall(v_file.file_id, message_id, v_batch.ids, v_batch.statuses, v_batch.reasons,
-                            cardinality(p_end_to_end_ids) = 0 AND v_file.is_named, p_covering_status, p_covering_reason);
+                            CASE WHEN v_file.recall_part IS NULL THEN cardinality(p_end_to_end_ids) = 0 AND v_file.is_named
+                                 ELSE p_covering_status IS NOT NULL END, p_covering_status, p_covering_reason, v_file.recall_part);
+                INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, reference, message)
+                SELECT receive_answer.message_id, m.last + row_number() OVER (ORDER BY l.n), 'unknown_reference',
+                       coalesce(l.end_to_end_id, l.uetr), format('answer %s names no payment of this file', l.status)
+                  FROM unnest(v_done.end_to_end_ids, v_done.uetrs, v_done.statuses) WITH ORDINALITY AS l (end_to_end_id, uetr, status, n),
+                       (SELECT coalesce(max(x.ordinal), 0) AS last FROM settlement.message_finding x
+                         WHERE x.message_id = receive_answer.message_id) m
+                 WHERE NOT EXISTS (SELECT FROM settlement.instruction i
+                                    WHERE i.file_id = v_file.file_id AND (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr));
                 CONTINUE;
             END IF;
             -- What comes back was executed: that much moves the payment, and tells where a file is that was in doubt.
@@ -418,7 +405,9 @@ BEGIN
     IF p_amount_minor < 0 THEN PERFORM settlement.settle_taken_back(p_instruction_id); END IF;
     INSERT INTO settlement.recall_return (instruction_id, part)
     SELECT r.instruction_id, r.part FROM settlement.reopening r JOIN settlement.recall_request q USING (instruction_id)
-     WHERE r.line_posting_id = p_line_posting_id AND r.kind = 'return' AND split_part(r.reason, ' ', 1) = 'FOCR';
+      JOIN settlement.instruction i USING (instruction_id)
+     WHERE r.line_posting_id = p_line_posting_id AND r.kind = 'return'
+       AND split_part(r.reason, ' ', 1) = CASE i.direction WHEN 'pay' THEN 'FOCR' ELSE q.reason_code END;
     RETURN (SELECT r.transit_posting_id FROM settlement.reopening r WHERE r.line_posting_id = p_line_posting_id);
 END $$;
 
@@ -457,38 +446,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
              WHERE c.file_id = ANY (p_file_ids) ORDER BY c.file_id) f
 $$;
 
--- Releasing a hold is a person's decision: only members of the groups can call it.
-CREATE FUNCTION settlement.release_hold(p_posting_id bigint, p_reason text) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_count int;
-BEGIN
-    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.posting x WHERE x.posting_id = p_posting_id));
-    IF NOT EXISTS (SELECT FROM settlement.hold h WHERE h.posting_id = p_posting_id) THEN
-        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'hold_known',
-            MESSAGE = format('Posting %s is not held.', p_posting_id);
-    END IF;
-    INSERT INTO settlement.hold_release (hold_id, reason)
-    SELECT h.hold_id, p_reason FROM settlement.hold h
-     WHERE h.posting_id = p_posting_id ORDER BY h.hold_id
-        ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
-END $$;
-
--- Keeps an open item from being paid until a person releases it.
-CREATE FUNCTION settlement.hold_item(p_posting_id bigint, p_reason text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.posting x WHERE x.posting_id = p_posting_id));
-    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, reason)
-    SELECT y.book_id, p.posting_id, y.payee_version_id, p_reason
-      FROM ledger.posting p JOIN settlement.payee_current y ON y.account_id = p.account_id
-     WHERE p.posting_id = p_posting_id
-       AND NOT settlement.is_cleared(p_posting_id)
-       AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = p_posting_id);
-    RETURN FOUND;
-END $$;
-
 GRANT EXECUTE ON FUNCTION settlement.receive_answer TO :app;
-GRANT EXECUTE ON FUNCTION settlement.release_hold, settlement.hold_item TO :preparer, :approver;

@@ -20,13 +20,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION settlement.policy_of IS 'The policy of a reason code; human where the code is not known.';
 
--- What a camt.029 says of a payment that was asked back.
+-- What a camt.029 says of a payment that was asked back, and a pain.002 of a collection that is to be given back.
 CREATE TABLE settlement.recall_outcome (
     code    text PRIMARY KEY,
     outcome text NOT NULL CHECK (outcome IN ('agreed', 'refused', 'pending', 'person')),
     meaning text NOT NULL CHECK (meaning <> '')
 );
-COMMENT ON TABLE settlement.recall_outcome IS 'Answers to a recall; agreed says that money will come, and only a statement that it came.';
+COMMENT ON TABLE settlement.recall_outcome IS 'Answers to a recall or reversal; agreed says that money will come, and only a statement that it came.';
 INSERT INTO settlement.recall_outcome VALUES
     ('CNCL', 'agreed', 'Cancelled as asked.'),
     ('ACCR', 'agreed', 'The cancellation is accepted.'),
@@ -41,7 +41,18 @@ INSERT INTO settlement.recall_outcome VALUES
     ('MODI', 'person', 'The payment was changed and not cancelled.'),
     ('ICOV', 'person', 'A cover was started.'),
     ('MCOV', 'person', 'A cover is missing.'),
-    ('CONF', 'person', 'The bank confirms; read what.');
+    ('CONF', 'person', 'The bank confirms; read what.'),
+    ('RCVD', 'pending', 'The bank has it.'),
+    ('PDNG', 'pending', 'The bank is still checking.'),
+    ('ACTC', 'pending', 'Its form is right.'),
+    ('ACCP', 'pending', 'It is accepted; the statement will show it.'),
+    ('ACWC', 'pending', 'It is accepted with a change, such as another date.'),
+    ('ACSP', 'pending', 'It is being settled; the statement will show it.'),
+    ('ACSC', 'agreed', 'It is settled; the statement will show it.'),
+    ('ACCC', 'agreed', 'It is settled and credited; the statement will show it.'),
+    ('PART', 'person', 'Some are given back and some are not; see each.'),
+    ('RJCT', 'refused', 'The reversal is refused; the reason says why.'),
+    ('CANC', 'refused', 'The reversal is cancelled.');
 SELECT ledger.make_append_only('settlement.recall_outcome');
 GRANT SELECT ON settlement.reason_policy, settlement.recall_outcome TO :app;
 

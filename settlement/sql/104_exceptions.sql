@@ -13,7 +13,7 @@ SELECT h.hold_id,
             WHEN r.kind IN ('reject', 'return') THEN coalesce(p.policy, 'human') END AS policy,
        c.code,
        CASE WHEN r.kind = 'taken_back' THEN 'The bank took a return back: the payee has been paid after all.'
-            WHEN a.recalled THEN format('It came back as we had asked (%s).', a.reason_code)
+            WHEN a.recalled THEN format(CASE a.list WHEN 'reversal' THEN 'We gave it back (%s).' ELSE 'It came back as we had asked (%s).' END, a.reason_code)
             WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'It came back as if we had asked, and nobody had; ask the bank.'
             ELSE p.meaning END AS meaning
   FROM settlement.hold h
@@ -21,9 +21,11 @@ SELECT h.hold_id,
  CROSS JOIN LATERAL (SELECT split_part(r.reason, ' ', 1) AS code) c
   LEFT JOIN settlement.reopening_last l ON l.instruction_id = h.instruction_id
   LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = h.instruction_id
-  LEFT JOIN LATERAL (SELECT true AS recalled, q.reason_code, o.policy
+  LEFT JOIN LATERAL (SELECT true AS recalled, q.reason_code, o.policy, s.list
                        FROM settlement.recall_return t JOIN settlement.recall_request q USING (instruction_id)
-                       LEFT JOIN settlement.reason_policy o ON o.list = 'cancellation' AND o.code = q.reason_code
+                       JOIN settlement.instruction i USING (instruction_id)
+                      CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 'cancellation' ELSE 'reversal' END AS list) s
+                       LEFT JOIN settlement.reason_policy o ON o.list = s.list AND o.code = q.reason_code
                       WHERE t.instruction_id = r.instruction_id AND t.part = r.part) a ON true
   LEFT JOIN settlement.reason_policy p
          ON p.code = c.code
@@ -48,6 +50,39 @@ END $$;
 CREATE TRIGGER hold_release_check AFTER INSERT ON settlement.hold_release
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_hold_release();
 ALTER TABLE settlement.hold_release ENABLE ALWAYS TRIGGER hold_release_check;
+
+-- Releasing a hold is a person's decision: only members of the groups can call it.
+CREATE FUNCTION settlement.release_hold(p_posting_id bigint, p_reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_count int;
+BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.posting x WHERE x.posting_id = p_posting_id));
+    IF NOT EXISTS (SELECT FROM settlement.hold h WHERE h.posting_id = p_posting_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'hold_known',
+            MESSAGE = format('Posting %s is not held.', p_posting_id);
+    END IF;
+    INSERT INTO settlement.hold_release (hold_id, reason)
+    SELECT h.hold_id, p_reason FROM settlement.hold h
+     WHERE h.posting_id = p_posting_id ORDER BY h.hold_id
+        ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+-- Keeps an open item from being paid until a person releases it.
+CREATE FUNCTION settlement.hold_item(p_posting_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM ledger.posting x WHERE x.posting_id = p_posting_id));
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, reason)
+    SELECT y.book_id, p.posting_id, y.payee_version_id, p_reason
+      FROM ledger.posting p JOIN settlement.payee_current y ON y.account_id = p.account_id
+     WHERE p.posting_id = p_posting_id
+       AND NOT settlement.is_cleared(p_posting_id)
+       AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = p_posting_id);
+    RETURN FOUND;
+END $$;
 
 -- Verification of payees: the bank compared names with accounts and waits. One decision a file.
 CREATE TABLE settlement.name_check_decision (
@@ -160,7 +195,8 @@ GRANT SELECT ON settlement.return_announced TO :app, :analyst;
 
 -- Everything that waits for a person on a day, most pressing first.
 -- held: came back, open again, not to be paid. disputed: executed and rejected. names: see doubtful_name.
--- noted: the bank asks something. returning: a return was announced. recall: asked back, refused or not answered.
+-- noted: the bank asks something. returning: a return was announced. recall, reversal: asked back or given
+-- back, refused or not answered.
 -- overdue: a file without any answer after its day and the bank's time for it.
 CREATE FUNCTION settlement.exceptions(p_book_id int, p_as_of date)
 RETURNS TABLE (kind text, policy text, file_id bigint, end_to_end_id text, payee text, currency text, exponent int,
@@ -202,10 +238,12 @@ BEGIN
                n.reason_code, 'A return is announced; the statement will book it.', n.amount_minor
           FROM settlement.return_announced n
          UNION ALL
-        SELECT 'recall', 'human', q.instruction_id, NULL, q.requested_at::date, n.code,
-               coalesce(o.meaning, CASE WHEN n.code IS NULL THEN 'Asked back; the bank has not answered.'
+        SELECT CASE k.direction WHEN 'pay' THEN 'recall' ELSE 'reversal' END, 'human', q.instruction_id, NULL, q.requested_at::date, n.code,
+               coalesce(o.meaning, CASE WHEN n.code IS NULL AND k.direction = 'pay' THEN 'Asked back; the bank has not answered.'
+                                        WHEN n.code IS NULL THEN 'To be given back; the bank has not answered.'
                                         ELSE 'The bank answers in words of its own; read them.' END), NULL
           FROM settlement.recall_request q
+          JOIN settlement.instruction k USING (instruction_id)
           LEFT JOIN LATERAL (SELECT n.code FROM settlement.answer_note n
                               WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall'
                               ORDER BY n.note_id DESC LIMIT 1) n ON true
@@ -239,3 +277,4 @@ GRANT SELECT ON settlement.hold_policy, settlement.name_check_decision, settleme
     settlement.doubtful_name TO :app;
 GRANT EXECUTE ON FUNCTION settlement.exceptions TO :app;
 GRANT EXECUTE ON FUNCTION settlement.decide_names, settlement.decide_dispute TO :approver;
+GRANT EXECUTE ON FUNCTION settlement.release_hold, settlement.hold_item TO :preparer, :approver;

@@ -1,6 +1,7 @@
--- Asking payments back: requests of one person, approved by another, become one camt.055 a payment file and approval.
+-- Asking payments back, and giving collections back: requests of one person, approved by another, become one file a
+-- payment file and approval: a camt.055 about payments (a recall), a pain.007 about direct debits (a reversal).
 -- It is sent as payment files are (090): SENDING is committed before any byte leaves. Money is a statement's to prove:
--- a recall posts nothing and re-opens nothing.
+-- neither posts anything or re-opens anything.
 
 CREATE TABLE settlement.recall_file (
     file_id       bigint NOT NULL REFERENCES settlement.payment_file,
@@ -12,12 +13,16 @@ CREATE TABLE settlement.recall_file (
     content       bytea NOT NULL,
     approved_by   text NOT NULL DEFAULT session_user,
     approved_at   timestamptz NOT NULL DEFAULT now(),
+    deadline      timestamptz,
     CONSTRAINT recall_file_once PRIMARY KEY (file_id, part),
     CONSTRAINT recall_file_msg_id UNIQUE (msg_id),
     CONSTRAINT recall_file_id_length CHECK (length(msg_id) BETWEEN 1 AND 35),
-    CONSTRAINT recall_file_hash CHECK (sha256 = encode(sha256(content), 'hex'))
+    CONSTRAINT recall_file_hash CHECK (sha256 = encode(sha256(content), 'hex')),
+    CONSTRAINT recall_in_time CHECK (created_at < deadline)
 );
-COMMENT ON TABLE settlement.recall_file IS 'The final bytes of a camt.055 about payments of one payment file; part counts them.';
+COMMENT ON TABLE settlement.recall_file IS
+    'The final bytes of a camt.055 about payments, or of a pain.007 about collections, of one payment file; part counts them.';
+COMMENT ON COLUMN settlement.recall_file.deadline IS 'Of a reversal: until when the scheme takes one. NULL for a recall.';
 COMMENT ON COLUMN settlement.recall_file.created_at IS 'The caller''s clock; it is printed in the file.';
 
 CREATE TABLE settlement.recall_member (
@@ -29,6 +34,12 @@ CREATE TABLE settlement.recall_member (
 );
 CREATE INDEX recall_member_file ON settlement.recall_member (file_id, part);
 COMMENT ON TABLE settlement.recall_member IS 'Which recall asks which payment back; a payment is asked back once.';
+
+-- The ISO reasons with which payments are asked back, and those with which collections are given back.
+CREATE FUNCTION settlement.recall_codes(p_direction text) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE p_direction WHEN 'pay' THEN '{DUPL,TECH,FRAD,CUST,AM09,AC03}' ELSE '{AM05,AM09,MD05,MS02}' END::text[]
+$$;
 
 -- Four eyes hold for whoever writes the rows, the owner included. A recall is whole: its payments come in one statement.
 CREATE FUNCTION settlement.check_recall() RETURNS trigger
@@ -60,6 +71,17 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_whole',
             MESSAGE = format('A recall is of payments of file %s, as many as it says.', v_bad.file_id);
+    END IF;
+    SELECT i.end_to_end_id, q.reason_code, i.direction INTO v_bad
+      FROM new_rows n JOIN settlement.recall_file f USING (file_id, part)
+      JOIN settlement.recall_request q USING (instruction_id) JOIN settlement.instruction i USING (instruction_id)
+     WHERE q.reason_code <> ALL (settlement.recall_codes(i.direction)) OR (i.direction = 'collect') <> (f.deadline IS NOT NULL)
+     ORDER BY n.instruction_id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_kind',
+            MESSAGE = format('%s %s does not fit a file of its kind with the reason %s.',
+                             CASE v_bad.direction WHEN 'collect' THEN 'Collection' ELSE 'Payment' END, v_bad.end_to_end_id, v_bad.reason_code),
+            HINT = 'Collections are given back before a deadline, payments are asked back without one; each has reasons of its own.';
     END IF;
     RETURN NULL;
 END $$;
@@ -105,7 +127,7 @@ SELECT n.instruction_id,
   FROM settlement.answer_note n LEFT JOIN settlement.recall_outcome o USING (code)
  WHERE n.kind = 'recall' AND n.instruction_id IS NOT NULL
  GROUP BY n.instruction_id;
-COMMENT ON VIEW settlement.recall_said IS 'What the answers to a recall (camt.029) come to, payment by payment.';
+COMMENT ON VIEW settlement.recall_said IS 'What the answers to a recall (camt.029) or a reversal (pain.002) come to, payment by payment.';
 
 -- An answer proves that the bank has the recall, whatever we saw of sending it.
 CREATE VIEW settlement.recall_file_current AS
@@ -122,9 +144,10 @@ SELECT f.file_id, f.part, p.book_id, p.bank_account_id, f.msg_id, f.sha256, f.pa
 COMMENT ON VIEW settlement.recall_file_current IS 'Each recall with its last event.';
 
 CREATE VIEW settlement.recall AS
-SELECT i.book_id, i.instruction_id, i.file_id, m.part, i.end_to_end_id, i.payee_code AS payee, b.code AS bank_account, c.code AS currency,
-       c.exponent, i.amount_minor, q.reason_code, q.reason, q.requested_by, f.approved_by, f.msg_id,
-       CASE WHEN i.reopened_by = 'return' AND i.back_minor = i.amount_minor THEN 'returned'
+SELECT i.book_id, i.instruction_id, CASE i.direction WHEN 'pay' THEN 'recall' ELSE 'reversal' END AS kind, i.file_id, m.part,
+       i.end_to_end_id, i.payee_code AS payee, b.code AS bank_account, c.code AS currency, c.exponent, i.amount_minor, q.reason_code, q.reason, q.requested_by, f.approved_by, f.msg_id,
+       CASE WHEN i.reopened_by = 'return' AND i.back_minor = i.amount_minor
+            THEN CASE WHEN i.direction = 'collect' AND t.instruction_id IS NOT NULL THEN 'reversed' ELSE 'returned' END
             WHEN t.instruction_id IS NOT NULL THEN 'partly_returned'
             WHEN s.state IN ('accepted', 'refused', 'unknown') THEN s.state
             ELSE coalesce(f.state, 'requested') END AS state,
@@ -138,7 +161,7 @@ SELECT i.book_id, i.instruction_id, i.file_id, m.part, i.end_to_end_id, i.payee_
   LEFT JOIN settlement.recall_file_current f ON f.file_id = m.file_id AND f.part = m.part
   LEFT JOIN settlement.recall_said s USING (instruction_id);
 COMMENT ON VIEW settlement.recall IS
-    'Each payment that was asked back: requested, approved, sending, failed, unknown, sent, accepted, refused, partly_returned, returned.';
+    'Each payment asked back, each collection given back: requested, approved, sending, failed, unknown, sent, accepted, refused, partly_returned, returned (by the payer''s bank: also a collection), reversed.';
 
 CREATE VIEW settlement.payout AS
 SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.payee_name, i.payee_iban,
@@ -146,7 +169,8 @@ SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.pa
        o.owed_minor, i.amount_minor, o.owed_minor - i.amount_minor AS remainder_minor,
        CASE WHEN i.reopened_by IS NOT NULL OR i.state IN ('rejected', 'returned', 'cancelled', 'disputed') THEN i.state
             WHEN EXISTS (SELECT FROM settlement.return_announced a WHERE a.instruction_id = i.instruction_id) THEN 'returning'
-            WHEN (SELECT q.state FROM settlement.recall q WHERE q.instruction_id = i.instruction_id) IN ('sent', 'accepted') THEN 'recalled'
+            WHEN (SELECT q.state FROM settlement.recall q WHERE q.instruction_id = i.instruction_id) IN ('sent', 'accepted')
+            THEN CASE i.direction WHEN 'pay' THEN 'recalled' ELSE 'reversing' END
             ELSE i.state END AS state,
        i.reason_code, i.msg_id, i.payment_information_id, i.file_id
   FROM settlement.instruction_current i
@@ -156,72 +180,111 @@ SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.pa
   JOIN ledger.currency c ON c.currency_id = i.currency_id
  WHERE i.transit_posting_id IS NOT NULL;
 COMMENT ON VIEW settlement.payout IS
-    'What each payee was paid by sealed instructions, and where each payment stands. recalled: the bank has our recall and has not said no; returning: it announced that the money comes back.';
+    'What each payee was paid by sealed instructions, and where each payment stands. recalled, reversing: the bank has our recall or reversal and has not said no; returning: it announced that the money comes back.';
 
--- Whether a payment in this state may be at the bank and can be asked back.
-CREATE FUNCTION settlement.is_recallable(p_state text) RETURNS boolean
+-- Whether a payment in this state may be at the bank and can be asked back; whether a collection was settled (the bank
+-- said so, or a statement did and its file is reconciled) and nothing of it went back, so that it can be given back.
+CREATE FUNCTION settlement.is_recallable(p_direction text, p_state text, p_file_state text, p_back_minor bigint) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT p_state NOT IN ('proposed', 'approved', 'sealed', 'failed', 'void', 'rejected', 'cancelled', 'returned')
+    SELECT CASE p_direction
+           WHEN 'pay' THEN p_state NOT IN ('proposed', 'approved', 'sealed', 'failed', 'void', 'rejected', 'cancelled', 'returned')
+           ELSE p_back_minor = 0 AND (p_state = 'executed'
+                OR p_file_state = 'reconciled' AND p_state NOT IN ('rejected', 'cancelled', 'returned', 'disputed')) END
 $$;
 
--- Asks a sent payment back.
-CREATE FUNCTION settlement.request_recall(p_end_to_end_id text, p_reason_code text, p_reason text) RETURNS boolean
+CREATE FUNCTION settlement.require_recall_code(p_direction text, p_code text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_code <> ALL (settlement.recall_codes(p_direction)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_kind',
+            MESSAGE = format('%s is no reason to %s; take one of %s.', p_code,
+                             CASE p_direction WHEN 'pay' THEN 'ask a payment back' ELSE 'give a collection back' END,
+                             array_to_string(settlement.recall_codes(p_direction), ', '));
+    END IF;
+END $$;
+COMMENT ON FUNCTION settlement.require_recall_code IS 'Internal: called where something is asked back or given back.';
+
+-- Payments of a file, or one payment, with what is asked about them. Internal.
+CREATE FUNCTION settlement.askable(p_file_id bigint, p_end_to_end_id text)
+    RETURNS TABLE (instruction_id bigint, file_id bigint, direction text, state text, is_askable boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.instruction_id, c.file_id, c.direction, c.state,
+           settlement.is_recallable(c.direction, c.state, f.state, c.back_minor)
+      FROM settlement.instruction_current c JOIN settlement.file_current f USING (file_id)
+     WHERE c.file_id = p_file_id OR c.end_to_end_id = p_end_to_end_id
+$$;
+
+-- Refuses what cannot be asked for, in words. Internal.
+CREATE FUNCTION settlement.refuse_recall(p_what text, p_direction text, p_is text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
+        MESSAGE = format('%s %s and cannot be %s.', p_what, p_is, CASE p_direction WHEN 'pay' THEN 'recalled' ELSE 'reversed' END),
+        HINT = CASE p_direction WHEN 'pay' THEN 'What was not sent yet is taken back by `nostro settle cancel`; a collection is given back by `nostro settle reverse`.'
+                    ELSE 'Only a direct debit that was collected, and of which nothing went back, is reversed.' END;
+END $$;
+
+-- Asks a sent payment back, or asks that a settled collection be given back (p_direction collect).
+CREATE FUNCTION settlement.request_recall(p_end_to_end_id text, p_reason_code text, p_reason text, p_direction text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_paid record;
 BEGIN
     PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
-    SELECT c.instruction_id, c.state, c.direction INTO v_paid
-      FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
-    IF NOT FOUND OR NOT settlement.is_recallable(v_paid.state) OR v_paid.direction <> 'pay' THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
-            MESSAGE = format('Payment %s is %s and cannot be recalled.', p_end_to_end_id,
-                             CASE v_paid.direction WHEN 'collect' THEN 'a collection' ELSE coalesce(v_paid.state, 'not known') END),
-            HINT = 'What was not sent yet is taken back by `nostro settle cancel`.';
+    PERFORM settlement.require_recall_code(p_direction, p_reason_code);
+    SELECT * INTO v_paid FROM settlement.askable(NULL, p_end_to_end_id);
+    IF NOT FOUND OR v_paid.direction <> p_direction OR NOT v_paid.is_askable AND NOT EXISTS (
+        SELECT FROM settlement.recall_request q WHERE q.instruction_id = v_paid.instruction_id) THEN
+        PERFORM settlement.refuse_recall('Payment ' || p_end_to_end_id, p_direction,
+            'is ' || CASE WHEN v_paid.direction <> p_direction THEN CASE v_paid.direction WHEN 'collect' THEN 'a collection' ELSE 'no collection' END
+                          ELSE coalesce(v_paid.state, 'not known') END);
     END IF;
     INSERT INTO settlement.recall_request (instruction_id, reason_code, reason)
     VALUES (v_paid.instruction_id, p_reason_code, p_reason) ON CONFLICT DO NOTHING;
     RETURN FOUND;
 END $$;
 
--- Asks back every payment of a file that may be at the bank; how many were not asked back before.
-CREATE FUNCTION settlement.request_file_recall(p_file_id bigint, p_reason_code text, p_reason text) RETURNS int
+-- The same for every payment of a file that it can be asked for; for how many it was not asked before.
+CREATE FUNCTION settlement.request_file_recall(p_file_id bigint, p_reason_code text, p_reason text, p_direction text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
     v_count int;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
+    PERFORM settlement.require_recall_code(p_direction, p_reason_code);
     INSERT INTO settlement.recall_request (instruction_id, reason_code, reason)
-    SELECT c.instruction_id, p_reason_code, p_reason FROM settlement.instruction_current c
-     WHERE c.file_id = p_file_id AND settlement.is_recallable(c.state) AND c.direction = 'pay' ORDER BY c.instruction_id
+    SELECT a.instruction_id, p_reason_code, p_reason FROM settlement.askable(p_file_id, NULL) a
+     WHERE a.is_askable AND a.direction = p_direction ORDER BY a.instruction_id
         ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
-    IF v_count = 0 AND NOT EXISTS (SELECT FROM settlement.recall q WHERE q.file_id = p_file_id) THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
-            MESSAGE = format('File %s is %s; it has no payment that can be recalled.', p_file_id, v_state),
-            HINT = 'What was not sent yet is taken back by `nostro settle cancel`.';
+    IF v_count = 0 AND NOT EXISTS (SELECT FROM settlement.recall q
+                                    WHERE q.file_id = p_file_id AND (q.kind = 'recall') = (p_direction = 'pay')) THEN
+        PERFORM settlement.refuse_recall(format('File %s', p_file_id), p_direction, format('is %s, holds nothing to ask for', v_state));
     END IF;
     RETURN v_count;
 END $$;
 
--- Keeps an approved recall: the approver is who calls. Payments that came back meanwhile are not asked back.
+-- Keeps an approved recall or reversal (then with the deadline of the scheme): the approver is who calls. What came back
+-- or went back meanwhile is not asked for.
 CREATE FUNCTION settlement.record_recall(
-    p_file_id bigint, p_part int, p_msg_id text, p_created_at timestamptz, p_content bytea, p_instruction_ids bigint[]) RETURNS void
+    p_file_id bigint, p_part int, p_msg_id text, p_created_at timestamptz, p_content bytea, p_instruction_ids bigint[],
+    p_deadline timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
     v_bad   record;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
-    SELECT c.end_to_end_id, c.state INTO v_bad FROM settlement.instruction_current c
-     WHERE c.file_id = p_file_id AND c.instruction_id = ANY (p_instruction_ids) AND NOT settlement.is_recallable(c.state) LIMIT 1;
+    SELECT i.end_to_end_id, a.state, a.direction INTO v_bad FROM settlement.askable(p_file_id, NULL) a
+      JOIN settlement.instruction i USING (instruction_id)
+     WHERE a.instruction_id = ANY (p_instruction_ids) AND NOT a.is_askable LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
-            MESSAGE = format('Payment %s is %s and cannot be recalled.', v_bad.end_to_end_id, v_bad.state);
+        PERFORM settlement.refuse_recall('Payment ' || v_bad.end_to_end_id, v_bad.direction, 'is ' || v_bad.state);
     END IF;
-    INSERT INTO settlement.recall_file (file_id, part, msg_id, created_at, payment_count, sha256, content)
-    VALUES (p_file_id, p_part, p_msg_id, p_created_at, cardinality(p_instruction_ids), encode(sha256(p_content), 'hex'), p_content);
+    INSERT INTO settlement.recall_file (file_id, part, msg_id, created_at, payment_count, sha256, content, deadline)
+    VALUES (p_file_id, p_part, p_msg_id, p_created_at, cardinality(p_instruction_ids), encode(sha256(p_content), 'hex'), p_content,
+            p_deadline);
     INSERT INTO settlement.recall_member (instruction_id, file_id, part)
     SELECT g.id, p_file_id, p_part FROM unnest(p_instruction_ids) AS g (id);
     INSERT INTO settlement.recall_event (file_id, part, ordinal, from_state, state) VALUES (p_file_id, p_part, 1, 'new', 'approved');
@@ -301,10 +364,11 @@ BEGIN
 END $$;
 
 -- Keeps an answer about batches of a file with every payment of theirs that was asked back and is not listed itself;
--- p_covers: what it says of the file as a whole (p_code) is of all others. How many.
+-- p_covers: what it says of the file as a whole (p_code) is of all others. p_part: it is of this reversal alone, and
+-- what it gives no code is not said. How many.
 CREATE FUNCTION settlement.answer_recall(
     p_file_id bigint, p_message_id bigint, p_batch_ids text[], p_batch_codes text[], p_batch_reasons text[],
-    p_covers boolean, p_code text, p_reason_code text) RETURNS int
+    p_covers boolean, p_code text, p_reason_code text, p_part int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count int;
@@ -319,6 +383,7 @@ BEGIN
       LEFT JOIN unnest(p_batch_ids, p_batch_codes, p_batch_reasons) WITH ORDINALITY AS g (id, code, reason, n)
              ON g.id = b.payment_information_id
      WHERE m.file_id = p_file_id AND (g.id IS NOT NULL OR p_covers)
+       AND (p_part IS NULL OR m.part = p_part AND CASE WHEN g.id IS NULL THEN p_code ELSE g.code END IS NOT NULL)
        AND NOT EXISTS (SELECT FROM settlement.answer_note n
                         WHERE n.message_id = p_message_id AND n.instruction_id = m.instruction_id)
      ORDER BY m.instruction_id, g.n
@@ -327,6 +392,34 @@ BEGIN
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION settlement.answer_recall IS 'Internal: called where a bank''s answers are taken in.';
+
+-- Which of our files an answer is about: the one whose message it names, else those whose payments it names, or, when it
+-- names no message, whose batches. recall_part: it answers a recall or reversal of the file, by its own MsgId.
+CREATE FUNCTION settlement.answered_files(
+    p_book_id int, p_original_msg_id text, p_batch_ids text[], p_end_to_end_ids text[], p_uetrs text[])
+    RETURNS TABLE (file_id bigint, bank text, is_named boolean, recall_part int)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+    WITH named AS (
+        SELECT f.file_id, NULL::int AS part FROM settlement.payment_file f
+         WHERE f.msg_id = p_original_msg_id AND f.book_id = p_book_id
+        UNION ALL
+        SELECT r.file_id, r.part FROM settlement.recall_file r WHERE r.msg_id = p_original_msg_id
+    ), listed AS (
+        SELECT b.file_id FROM settlement.payment_batch b
+         WHERE b.payment_information_id = ANY (p_batch_ids) AND coalesce(p_original_msg_id, 'NOTPROVIDED') = 'NOTPROVIDED'
+        UNION
+        SELECT i.file_id FROM settlement.instruction i WHERE i.end_to_end_id = ANY (p_end_to_end_ids)
+        UNION
+        SELECT i.file_id FROM settlement.instruction i WHERE i.uetr = ANY (p_uetrs)
+    )
+    SELECT f.file_id, b.bank, EXISTS (SELECT FROM named), (SELECT n.part FROM named n)
+      FROM settlement.payment_file f JOIN settlement.bank_account_root b USING (bank_account_id)
+     WHERE f.book_id = p_book_id
+       AND (f.file_id IN (SELECT n.file_id FROM named n)
+            OR (NOT EXISTS (SELECT FROM named) AND f.file_id IN (SELECT l.file_id FROM listed l)))
+     ORDER BY f.file_id
+$$;
 
 GRANT SELECT ON settlement.recall_file, settlement.recall_member, settlement.recall_event, settlement.recall_said,
     settlement.recall_file_current, settlement.recall TO :app;

@@ -38,10 +38,10 @@ FIRST, SECOND = "P000001", "P000002"
 Entry = tuple[dt.date, str, list[tuple[str, int]]]
 
 
-def documented() -> dict[str, Entry]:
+def documented(fence: str = "back") -> dict[str, Entry]:
     """Every ```back``` block: date, key, legs in the order of their accounts."""
     blocks = {}
-    for name, body in re.findall(r"^```back (\S+)\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
+    for name, body in re.findall(rf"^```{fence} (\S+)\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
         head, *rest = body.strip().splitlines()
         day, key = head.split()
         legs = [(code, parse_amount_minor(amount, 2)) for code, amount, _ in (line.split() for line in rest)]

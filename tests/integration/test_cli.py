@@ -30,6 +30,7 @@ STRANGER = "STRANGER-1"
 # test_access_cli.py, test_soak.py; payees and what stops payments in test_settlement_stops_cli.py; profiles in
 # test_file_validation.py; what people say of a doubtful file in test_settlement_kill_sweep.py.
 STOPS = {"settle hold", "settle hold-run", "settle release-run", "settle cancel", "settle recall"} | {
+    "settle reverse",
     "settle recall-approve", "settle recall-send", "settle recalls",
 }  # fmt: skip
 # Need a bank that contradicts itself or doubts names: what they call is in test_settlement_answers.py.

@@ -99,6 +99,11 @@ def test_stops_on_the_command_line(program: Program) -> None:
     assert "requested" in program.done("settle", "recalls").out
     asked_of = str(gone[1])
     assert program("settle", "recall-send", asked_of, "--as", "alice").status == 1, "nobody approved"
+    as_alice_gives = ("--code", "AM05", *as_alice)
+    assert "no collection" in program("settle", "reverse", str(gone[0]), *as_alice_gives).err
+    assert program("settle", "reverse", "--file", asked_of, *as_alice_gives).status == 1, "it pays, it collects nothing"
+    assert program("settle", "reverse", str(gone[0]), "--code", "DUPL", *as_alice).status == 2
+    assert program("settle", "reverse", *as_alice_gives).status == 2
     assert program("settle", "recall-approve", asked_of, "--now", NOON, "--as", "alice").status == 1
     approved = program.done("settle", "recall-approve", asked_of, "--now", NOON, "--as", "bob", "--json").rows(
         "recalls"

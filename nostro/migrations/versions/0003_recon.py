@@ -16,7 +16,6 @@ def upgrade() -> None:
         "020_rules.sql",
         "030_ingest.sql",
         "038_known_cash.sql",
-        "040_routine.sql",
         "050_run.sql",
         "060_certificate.sql",
         "070_views.sql",
