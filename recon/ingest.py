@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -47,6 +49,8 @@ from recon.records import (
 from recon.staging import stage
 from recon.statements import book_ready, chain_end, chain_fault, waiting
 from settlement import BookedLine, is_answer, take_notice
+
+_BIC: Final = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +265,7 @@ def _outcome_of(results: Sequence[StatementResult], *, is_end_of_day: bool) -> s
 def _account_of(delivery: Delivery, statement: Statement) -> BankAccount:
     """Our account that this statement is about; refuses the file when there is none."""
     currencies = {proof.currency for proof in statement.proofs if proof.currency} | {statement.currency}
-    named = [account for account in delivery.accounts if _is_named(account, statement.account)]
+    named = [account for account in delivery.accounts if is_named(account, statement.account)]
     fitting = [account for account in named if account.currency in currencies or currencies == {None}]
     if len(fitting) == 1:
         return fitting[0]
@@ -276,17 +280,18 @@ def _account_of(delivery: Delivery, statement: Statement) -> BankAccount:
     )
 
 
-def _is_named(account: BankAccount, stated: str | None) -> bool:
+def is_named(account: BankAccount, stated: str | None) -> bool:
     """Whether a statement's account is ours: the IBAN, or its national part as MT940 writes it.
 
-    ``37040044/532013000`` is bank code and number of a German IBAN; a bare number of six characters or more is
-    the end of an IBAN.
+    ``37040044/532013000`` is bank code and number of a German IBAN; a number of six characters or more alone, or
+    behind a BIC, is the end of an IBAN.
     """
     if stated is None:
         return False
     if account.iban == stated:
         return True
-    bank, _, number = "".join(stated.split()).upper().rpartition("/")
+    bank, _, number = re.sub(r"[\s.-]", "", stated).upper().rpartition("/")
+    bank = "" if _BIC.fullmatch(bank) else bank
     national = account.iban[4:]
     if bank and number.isdigit():
         return national == bank + number.zfill(len(national) - len(bank))

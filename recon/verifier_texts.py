@@ -25,18 +25,25 @@ class RawStatement:
     booked_count: int
 
 
+def _plain(content: bytes) -> str:
+    """The text with one kind of line end. Only figures are read, so any single-byte alphabet is as good as another."""
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = content.decode("utf-16" if marked else "latin-1").removeprefix("\xef\xbb\xbf")
+    return re.sub(r"\r\n|\r|@@(?=:[0-9]{2}[A-Z]?:)|@@$", "\n", text)
+
+
 def read_raw_mt940(content: bytes, *, ordinal: int, exponent: int) -> RawStatement:
     """The `ordinal`-th statement of an MT940 file; pages that follow each other are one.
 
     Raises `ReconCheckError` when it has no single opening and closing balance.
     """
     pages: list[list[tuple[str, str]]] = []
-    fields = re.findall(r"^:(20|25|28C?|60[FM]|61|62[FM]):([^\r\n]*)", content.decode("latin-1"), re.MULTILINE)
+    fields = re.findall(r"^[ \t]*:(20|25|28C?|60[FM]|61|62[FM]):([^\r\n]*)", _plain(content), re.MULTILINE)
     for tag, text in fields:
-        if tag == "20":
+        is_over = not pages or any(name.startswith("62") for name, _ in pages[-1])
+        if tag == "20" or (is_over and tag[:2] in ("25", "28", "60")):
             pages.append([])
-        elif pages:
-            pages[-1].append((tag, text))
+        pages[-1:] = [[*page, (tag, text)] for page in pages[-1:]]
     statements: list[list[tuple[str, str]]] = []
     for page in pages:
         before = statements[-1] if statements else []
@@ -88,14 +95,14 @@ def read_raw_bai2(content: bytes, *, ordinal: int, exponent: int) -> RawStatemen
     accounts = 0
     lines: list[int] = []
     balances: dict[str, list[int]] = {"010": [], "015": []}
-    for code, fields in _bai_records(content.decode("latin-1")):
+    for code, fields in _bai_records(_plain(content)):
         accounts += code == "03"
         if accounts != ordinal:
             continue
         if code == "03":
-            for at, name in enumerate(fields[2:-1], 2):
-                if (at - 2) % 4 == 0 and name in balances and fields[at + 1]:
-                    balances[name].append(int(fields[at + 1]))
+            for name, amount in _bai_balances(fields[2:]):
+                if name in balances and amount:
+                    balances[name].append(int(amount))
         elif code == "16":
             kind = int(fields[0])
             lines.append(int(fields[1]) * (1 if kind < 400 or 920 <= kind < 960 else -1))
@@ -104,6 +111,21 @@ def read_raw_bai2(content: bytes, *, ordinal: int, exponent: int) -> RawStatemen
     if len(balances["010"]) != 1 or len(balances["015"]) != 1:
         raise ReconCheckError(f"account {ordinal} of the file has no single opening and closing balance.")
     return RawStatement("", balances["010"][0], balances["015"][0], sum(lines), len(lines))
+
+
+def _bai_balances(fields: list[str]) -> Iterator[tuple[str, str]]:
+    """Type code and amount of each balance: a type code, an amount, a count, a funds type and its own fields."""
+    rest = list(fields)
+    while rest:
+        name = rest.pop(0)
+        if not name:
+            continue
+        amount, _, funds = [*rest[:3], "", "", ""][:3]
+        yield name, amount
+        known = re.fullmatch("[012SVDZ]?", funds) is not None
+        days = int(rest[3]) if funds == "D" and rest[3:4] and rest[3].isdigit() else 0
+        more = {"S": 3, "V": 2, "D": 1 + 2 * days}.get(funds, 0)
+        del rest[: (3 if known else 2) + more]
 
 
 def _bai_records(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -19,7 +19,7 @@ from typing import Final
 
 from recon.formats.assembly import Draft, Line, day_of, finish_file
 from recon.formats.camt_progress import Notes
-from recon.formats.mt940 import decoded
+from recon.formats.mt940 import CONTROL, decoded
 from recon.formats.rules import StatementRefused
 from recon.formats.values import Fault, exponent_of, reference, shown
 from recon.model import Balance, EntryStatus, StatementFile
@@ -30,11 +30,18 @@ _AMOUNT: Final = re.compile(r"([+-]?)([0-9]{1,18})")
 # Status codes of balances (Appendix A): ledger balances are booked, available ones are not.
 _BALANCES: Final = {"010": "OPBD", "015": "CLBD", "040": "OPAV", "045": "CLAV", "030": "ITBD", "060": "ITAV"}
 _TOTALS: Final = {"100": 1, "400": -1}
+# Records that stand between accounts.
+_OUTSIDE: Final = frozenset({"01", "02", "03", "98", "99"})
 # Items that came back: ACH, wires, checks, cash letters (Appendix A).
 _RETURNS: Final = frozenset(
     {str(code) for code in (*range(250, 259), 261, 266, 268, 552, *range(555, 558), 561, 563, 564, 566, 567, 568, 651)}
 )
-_LABEL: Final = re.compile(r"([A-Z]{4}):\s*(.*)")
+# What stands behind the item count; anything else there is the next type code.
+_FUNDS: Final = frozenset({"", "0", "1", "2", "D", "S", "V", "Z"})
+_NO_MONEY: Final = "890"
+# Labels that are fields of a line; any other stays in the text.
+_LABEL: Final = re.compile(r"(EREF|REMI|DBNM|CRNM|DACT|CACT):\s*(.*)")
+_LENGTH: Final = re.compile(r"\s*01,(?:[^,\n]*,){5}([0-9]{2,5}),")
 _REASON: Final = re.compile(r'Reason: "(R[0-9]{2}|C[0-9]{2})"')
 
 
@@ -72,7 +79,7 @@ class _Group:
 
 
 def looks_like_bai2(text: str) -> bool:
-    return re.match(r"\s*01,[^,\n]*,[^,\n]*,[0-9]{6},", text) is not None
+    return re.match(r"\s*01,[^,\n]*,[^,\n]*,[0-9]{6}(?:[0-9]{2})?,", text) is not None
 
 
 def read_bai2(data: bytes, *, name: str) -> StatementFile:
@@ -94,9 +101,19 @@ def read_bai2(data: bytes, *, name: str) -> StatementFile:
     return finish_file(name, data, drafts, notes)
 
 
+def _lines(text: str) -> list[str]:
+    """Lines; a file in one piece is cut at the physical record length that its header states."""
+    lines = re.split(r"\r\n|\n|\r", CONTROL.sub("", text).strip("\n"))
+    length = _LENGTH.match(text)
+    if len(lines) > 1 or length is None:
+        return lines
+    size = int(length.group(1))
+    return [lines[0][at : at + size] for at in range(0, len(lines[0]), size)]
+
+
 def _records(text: str) -> Iterator[_Record]:
     current: _Record | None = None
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    for number, line in enumerate(_lines(text), 1):
         for piece in _NEXT.split(line):
             found = _START.match(piece)
             if found is None:
@@ -136,13 +153,18 @@ def _continue(record: _Record, text: str, number: int, *, wrapped: bool) -> None
 
 def _text_at(fields: list[str]) -> int | None:
     """Where the text of a 16 record starts; None when its fields are not complete yet."""
+    at = _references_at(fields) + 2
+    return at if len(fields) > at else None
+
+
+def _references_at(fields: list[str]) -> int:
+    """Where the two references of a 16 record stand, behind its funds type."""
     kind = fields[2].strip().upper() if len(fields) > 2 else ""
     skip = {"S": 3, "V": 2}.get(kind, 0)
     if kind == "D":
         count = fields[3].strip() if len(fields) > 3 else ""
         skip = 1 + 2 * int(count) if count.isdigit() and len(count) < 3 else 0
-    at = 3 + skip + 2
-    return at if len(fields) > at else None
+    return 3 + skip
 
 
 def _walk(records: list[_Record], notes: Notes) -> list[Draft]:
@@ -152,6 +174,11 @@ def _walk(records: list[_Record], notes: Notes) -> list[Draft]:
     draft: Draft | None = None
     for record in records:
         lines = 1 + sum(1 for text, _ in record.more if text == "")
+        if record.code in _OUTSIDE and draft is not None:
+            draft.set_aside(0, Fault("control-missing", "the account has no 49 record"), draft.source_line)
+            draft = None
+        if record.code == "01":
+            file_totals = _Totals()
         for totals in (account, group.totals, file_totals):
             totals.records += lines
         if record.code == "02":
@@ -161,7 +188,9 @@ def _walk(records: list[_Record], notes: Notes) -> list[Draft]:
             account = _Totals(records=lines)
             draft = _account(record, group, account)
             drafts.append(draft)
-        elif record.code == "16" and draft is not None:
+        elif record.code == "16":
+            if draft is None:
+                raise StatementRefused("entry-misplaced", record.line, "a 16 record outside an account: ask the bank")
             _detail(record, draft, group, account)
         elif record.code == "49" and draft is not None:
             group.totals.amount += _stated(record, 0)
@@ -174,8 +203,6 @@ def _walk(records: list[_Record], notes: Notes) -> list[Draft]:
             _check(record, group.totals, "group-total-differs", notes)
         elif record.code == "99":
             _check(record, file_totals, "file-total-differs", notes)
-    if draft is not None:
-        draft.set_aside(0, Fault("control-missing", "the account has no 49 record"), draft.source_line)
     _number_repeats(drafts)
     return drafts
 
@@ -193,7 +220,9 @@ def _group(record: _Record, notes: Notes) -> _Group:
 
 
 def _day(text: str) -> date | None:
-    return day_of(2000 + int(text[:2]), int(text[2:4]), int(text[4:])) if re.fullmatch("[0-9]{6}", text) else None
+    """YYMMDD, or YYYYMMDD as in version 3."""
+    found = re.fullmatch("(?:20)?([0-9]{2})([0-9]{2})([0-9]{2})", text)
+    return None if found is None else day_of(2000 + int(found.group(1)), int(found.group(2)), int(found.group(3)))
 
 
 def _account(record: _Record, group: _Group, totals: _Totals) -> Draft:
@@ -222,14 +251,22 @@ def _account(record: _Record, group: _Group, totals: _Totals) -> Draft:
 
 
 def _summaries(fields: list[str], draft: Draft, totals: _Totals, line: int) -> _Sums:
-    """Balances go to the draft, stated sums of details come back. A list of type, amount, item count, funds type."""
+    """Balances go to the draft, stated sums of details come back. A list of type, amount, item count, funds type.
+
+    Lines end with more or fewer commas than their fields need: an empty type code is passed over.
+    """
     at = 0
     stated: _Sums = {}
     while at < len(fields):
+        if not fields[at]:
+            at += 1
+            continue
         code, text, count, kind = [*fields[at : at + 4], "", "", "", ""][:4]
         at += 4
         kind = kind.upper()
-        if kind == "S":
+        if kind not in _FUNDS:
+            at -= 1
+        elif kind == "S":
             at += 3
         elif kind == "V":
             at += 2
@@ -278,15 +315,18 @@ def _detail(record: _Record, draft: Draft, group: _Group, totals: _Totals) -> No
     sign = _sign(code)
     if re.fullmatch(r"[0-9]{1,18}", text):
         totals.amount += int(text)
-    at = _text_at(record.fields) or len(fields)
-    bank, customer = [*fields[max(at - 2, 2) : at], "", ""][:2]
+    at = _references_at(fields)
+    bank, customer = [*fields[at : at + 2], "", ""][:2]
+    if code == _NO_MONEY and not text.strip("0"):
+        draft.notes.add("information-only", "an 890 record is a text and moves no money", record.line)
+        return
     fault = _detail_fault(code, text, sign, draft)
     if fault is not None or sign is None or draft.currency is None:
         draft.set_aside(
             ordinal, fault or Fault("sign-unknown", f"type code {shown(code)}"), record.line, reference=bank or None
         )
         return
-    labels, words = _labels([",".join(record.fields[at:]).strip(), *(each for each, _ in record.more)])
+    labels, words = _labels([",".join(record.fields[at + 2 :]).strip(), *(each for each, _ in record.more)])
     amount = sign * int(text)
     reason = _REASON.search(words)
     mine = labels.get("DBNM") if sign > 0 else labels.get("CRNM")

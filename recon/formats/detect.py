@@ -13,12 +13,19 @@ from typing import Final
 from recon.formats.bai2 import looks_like_bai2
 from recon.formats.mt940 import decoded, looks_like_mt
 from recon.formats.report_layout import Layout
-from recon.formats.report_reader import layout_for
+from recon.formats.report_reader import columns_of, layout_for
 from recon.formats.rules import StatementRefused
 from recon.formats.workbook import is_workbook
 
 HEAD_BYTES: Final = 64 * 1024
 _ZIP: Final = b"PK\x03\x04"
+# What banks and people also send, by its first bytes.
+_OTHERS: Final = {
+    b"%PDF-": "a PDF: ask the bank for the statement as camt.053, MT940, BAI2 or CSV",
+    b"\xd0\xcf\x11\xe0": "an old workbook (XLS): save it as XLSX or CSV",
+    b"OFXHEADER": "OFX, which is not read: ask the bank for the statement as camt.053, MT940, BAI2 or CSV",
+    b"!Type:": "QIF, which is not read: ask the bank for the statement as camt.053, MT940, BAI2 or CSV",
+}
 
 
 class FileFormat(StrEnum):
@@ -45,24 +52,33 @@ def detect_file(source: Path | bytes, layouts: Sequence[Layout] = ()) -> FileFor
 def detect(head: bytes, layouts: Sequence[Layout] = ()) -> FileFormat:
     """The format of a file from its first `HEAD_BYTES` (a workbook: all of it).
 
-    What is nothing else is left to the XML reader to refuse. Raises `StatementRefused` for a workbook that no layout
-    knows.
+    What is nothing else is left to the XML reader to refuse. Raises `StatementRefused` for a workbook or a table that
+    no layout knows, and for what is known to be something else.
     """
     if is_workbook(head):
         if layout_for(head, layouts) is None:
             raise StatementRefused(
                 "layout-unknown",
                 1,
-                "no sheet of the workbook has the columns of a report we know: give a --layout",
+                "no sheet of the workbook has the columns of a report we know: give a --layout (report-layouts.md)",
             )
         return FileFormat.REPORT
-    if b"\0" in head or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    for start, what in _OTHERS.items():
+        if head.startswith(start):
+            raise StatementRefused("not-xml", 1, f"this is {what}")
+    text = decoded(head)[0].lstrip()
+    if "\0" in text or text.startswith("<"):
         return FileFormat.CAMT
-    text = decoded(head)[0]
     if looks_like_bai2(text):
         return FileFormat.BAI2
     if looks_like_mt(text):
         return FileFormat.MT940
     if layout_for(head, layouts) is not None:
         return FileFormat.REPORT
+    if columns := columns_of(text):
+        raise StatementRefused(
+            "layout-unknown",
+            1,
+            f"a table with the columns {columns}, which no layout knows: give a --layout (report-layouts.md)",
+        )
     return FileFormat.CAMT

@@ -20,25 +20,32 @@ from typing import Final
 from recon.formats.assembly import Draft, Line, day_of, finish_file
 from recon.formats.mt940_details import Details, read_details, read_ns, read_supplement
 from recon.formats.rules import StatementRefused
-from recon.formats.values import Fault, parse_money, shown
+from recon.formats.values import Fault, iban_in, parse_money, shown, without_currency
 from recon.model import Balance, EntryStatus, StatementFile
 
-_TAG: Final = re.compile(r":(20|21|25P?|28C?|13D?|34F|60[FM]?|61|86|62[FM]?|64|65F?|90[CD]|NS|940|942):(.*)", re.DOTALL)
-_BLOCK: Final = re.compile(r"\{[1-5]:(?:[^{}\n]|\{[^{}\n]*\})*\}|\{4:\s*$|^\s*\{4:")
+_TAG: Final = re.compile(
+    r"[ \t]*:(20|21|25P?|28C?|13D?|34F|60[FM]?|61|86|62[FM]?|64|65F?|90[CD]|NS|940|942):(.*)", re.DOTALL
+)
+# Braces may have become national letters on their way through a seven-bit alphabet.
+_BLOCK: Final = re.compile(r"\{[1-5]:(?:[^{}\n]|\{[^{}\n]*\})*\}|\{4:\s*$|^\s*[{äæ]4:")
 _MESSAGE_TYPE: Final = re.compile(r"\{2:[IO](94[02])")
-_END: Final = re.compile(r"-(?:\}.*|X{3})?\s*")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_END: Final = re.compile(r"-(?:[}åü].*|X{3})?\s*")
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _AMOUNT: Final = r"[0-9]+(?:[,.][0-9]*)?|[,.][0-9]+"
 _ENTRY: Final = re.compile(
-    rf"([0-9]{{6}})([0-9]{{4}})?\s?(RC|RD|EC|ED|C|D)([A-Z])?\s?({_AMOUNT})\s?(?:([A-Z][A-Z0-9 ]{{3}})(.*))?", re.DOTALL
+    rf"([0-9]{{6}})([0-9]{{4}})?\s?(RC|RD|EC|ED|C|D)([A-Z])?\s?({_AMOUNT})\s?"
+    r"(?:([A-Z][A-Z0-9 ]{3})(.*)|([A-Za-z/].*))?",
+    re.DOTALL,
 )
 _BALANCE: Final = re.compile(rf"([CD])([0-9]{{6}})([A-Z]{{3}})?\s*({_AMOUNT})\s*")
 _NUMBER: Final = re.compile(r"\s*([0-9]{1,9})(?:\s*/\s*([0-9]{1,9}))?\s*")
 _HEAD: Final = ("25", "28", "60", "34")
+_HEAD_FIELD: Final = re.compile(r"^[ \t]*:(20|25|28|34|60)[A-Z]?:", re.MULTILINE)
 _KINDS: Final = {"60F": "OPBD", "60M": "OPBD", "62F": "CLBD", "62M": "CLBD", "64": "CLAV", "65": "FWAV"}
-_IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
-# What a bank writes into :61: when the reference stands in :86:.
-_POINTERS: Final = frozenset({"NONREF", "EREF", "EREF+", "KREF", "KREF+", "MREF", "MREF+", "PREF", "REF+", "", "-"})
+# What a bank writes into :61: when there is no reference, or it stands in :86:.
+_POINTERS: Final = frozenset(
+    {"NONREF", "NOREF", "NOTPROVIDED", "EREF", "KREF", "MREF", "MARF", "PREF", "CREF", "REMI", "REF", "", "-", "."}
+)
 _SIGNS: Final = {"C": 1, "D": -1, "RC": -1, "RD": 1, "EC": 1, "ED": -1}
 REFERENCE_CHARACTERS: Final = 16
 
@@ -61,8 +68,8 @@ class _RawEntry:
 
 
 def looks_like_mt(text: str) -> bool:
-    """Whether a text is a SWIFT MT940 or MT942: it has an account or balance field and a reference before it."""
-    return bool(re.search(r"^:20:", text, re.MULTILINE) and re.search(r"^:(?:25P?|60[FM]|28C?):", text, re.MULTILINE))
+    """Whether a text is a SWIFT MT940 or MT942: it has two of the fields that stand at a statement's head."""
+    return len(set(_HEAD_FIELD.findall(_in_lines(text)))) > 1
 
 
 def read_mt940(data: bytes, *, name: str) -> StatementFile:
@@ -82,7 +89,9 @@ def read_mt940(data: bytes, *, name: str) -> StatementFile:
 
 
 def decoded(data: bytes) -> tuple[str, str]:
-    """Text and encoding: UTF-8, else Windows-1252, else Latin-1 (which reads any byte)."""
+    """Text and encoding: UTF-8, UTF-16 with its mark, else Windows-1252, else Latin-1 (which reads any byte)."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace"), "utf-8"
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             return data.decode(encoding), "utf-8" if encoding == "utf-8-sig" else encoding
@@ -91,18 +100,24 @@ def decoded(data: bytes) -> tuple[str, str]:
     return data.decode("latin-1"), "latin-1"
 
 
+def _in_lines(text: str) -> str:
+    """Line feeds alone. Home banking transports write two signs for a line end."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("@@", "\n") if "@@:20:" in text else text
+
+
 def _messages(text: str) -> Iterator[tuple[str, list[_Field]]]:
-    """Fields of each message. A :20: starts one; behind an end mark any head field does.
+    """Fields of each message. A :20: starts one; behind a closing balance or an end mark any head field does.
 
     An end mark (``-``, ``-}``) alone ends nothing, because a wrapped text may leave a lone hyphen on a line.
     """
     fields: list[_Field] = []
     version = stated = ""
-    ended = False
-    for number, raw in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    ended = closed = False
+    for number, raw in enumerate(_in_lines(text).split("\n"), 1):
         if found := _MESSAGE_TYPE.search(raw):
             stated = f"mt{found.group(1)}"
-        line = _CONTROL.sub("", _BLOCK.sub("", raw))
+        line = CONTROL.sub("", _BLOCK.sub("", raw))
         found = _TAG.match(line)
         if found is None:
             ended = ended or bool(_END.fullmatch(line))
@@ -113,11 +128,12 @@ def _messages(text: str) -> Iterator[tuple[str, list[_Field]]]:
         if tag in ("940", "942"):
             stated, ended = f"mt{tag}", True
             continue
-        if tag == "20" or (tag[:2] in _HEAD and (ended or not fields)):
+        if tag == "20" or (tag[:2] in _HEAD and (ended or closed or not fields)):
             if fields:
                 yield version or _version(fields), fields
-            fields, version = [], stated
+            fields, version, closed = [], stated, False
         ended = False
+        closed = closed or tag[:2] == "62"
         if fields or tag == "20" or tag[:2] in _HEAD:
             fields.append(_Field(tag, number, [found.group(2)]))
     if fields:
@@ -175,15 +191,8 @@ def _head(each: _Field, draft: Draft) -> None:
     text = each.text.strip()
     if each.tag[:2] == "25":
         account = text.split("\n")[0].strip()
-        compact = re.sub(r"[\s.-]", "", account).upper()
-        currency = re.fullmatch(r"(.*?)/?([A-Z]{3})", account)
-        if _IBAN.fullmatch(compact):
-            draft.iban = compact
-        else:
-            # Some banks write the currency behind the number: 1291.99.348EUR, NL08DEUT0319809633EUR.
-            bare = re.sub(r"[\s.-]", "", currency.group(1)).upper() if currency else ""
-            draft.iban = bare if len(bare) > 14 and _IBAN.fullmatch(bare) else None
-        draft.account = None if draft.iban else account or None
+        draft.iban = iban_in(account)
+        draft.account = None if draft.iban else without_currency(account) or None
     elif each.tag[:2] == "28":
         if found := _NUMBER.fullmatch(text):
             draft.sequence = int(found.group(1)) or None
@@ -270,7 +279,8 @@ def _entry(ordinal: int, raw: _RawEntry, draft: Draft) -> None:
         return
     amount = _money(found.group(5), draft.currency)
     value_date = _value_day(found.group(1), draft, raw.head.line)
-    reference, bank_reference, more = _references(found.group(7) or "")
+    kind, rest = _kind(found.group(6) or "", found.group(7) or found.group(8) or "")
+    reference, bank_reference, more = _references(rest)
     if value_date is None:
         draft.set_aside(
             ordinal, Fault("date-garbled", f"value date {shown(found.group(1))} is not a date"), raw.head.line
@@ -281,7 +291,6 @@ def _entry(ordinal: int, raw: _RawEntry, draft: Draft) -> None:
         return
     mark = found.group(3)
     details = _details(raw, [more, supplement])
-    kind = (found.group(6) or "").strip()
     signed = _SIGNS[mark] * amount
     draft.lines.append(
         Line(
@@ -331,18 +340,26 @@ def _status(version: str, mark: str) -> str:
     return (EntryStatus.PDNG if version == "mt942" else EntryStatus.BOOK).value
 
 
+def _kind(kind: str, rest: str) -> tuple[str, str]:
+    """Transaction type and references; some banks leave the type out, and NONREF follows the amount."""
+    pointer = (kind + rest).partition("//")[0].strip()
+    return ("", kind + rest) if pointer in ("NONREF", "NOREF") else (kind.strip(), rest)
+
+
 def _references(text: str) -> tuple[str | None, str | None, str]:
     """The account owner's reference, the bank's, and a text that some banks put behind them."""
     own, _, bank = text.partition("//")
     more = ""
-    if len(own) > REFERENCE_CHARACTERS and "//" not in text:
+    if iban_in(own.strip()) is not None:
+        own, more = "", own
+    elif len(own) > REFERENCE_CHARACTERS and "//" not in text:
         own, more = own[:REFERENCE_CHARACTERS], own[REFERENCE_CHARACTERS:]
     return _reference(own), _reference(bank), more.strip()
 
 
 def _reference(text: str) -> str | None:
     found = text.strip()
-    return None if found.upper() in _POINTERS else found
+    return None if found.upper().rstrip("+") in _POINTERS else found
 
 
 def _details(raw: _RawEntry, supplements: list[str]) -> Details:

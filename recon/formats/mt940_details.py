@@ -32,13 +32,16 @@ class Details:
     instructed: tuple[str, str] | None = None
 
 
-_GERMAN: Final = re.compile(r"\s*([0-9]{3})?\s*([^\w\s/.,:;+-])(?=[0-9]{2})")
+# A plus sign only behind a code and before the first subfields, because it starts international phone numbers too.
+_GERMAN: Final = re.compile(r"\s*(?:([0-9]{3})?\s*([^\w\s/.,:;+-])(?=[0-9]{2})|([0-9]{3})(\+)(?=00|10|20))")
 _WORDS: Final = re.compile(
     r"/(EREF|PREF|KREF|MARF|MREF|CSID|CNTP|REMI|PURP|ULTC|ULTD|ULTB|RTRN|TRTP|IBAN|BIC|NAME|BENM|ORDP|ISDT|TRCD|ACCW"
     r"|PI|SVWZ|ADDR|ADRS|ID|ISD|OCMT|CHGS|EXCH|BUSP|TRDAT|TRCD)/"
 )
 # Tags of the SEPA rules inside the remittance, DFÜ annex 3.
 _SEPA: Final = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|COAM|OAMT|IBAN|BIC|PURP)\+")
+# SWIFT cuts texts at so many characters, in the middle of a word; a shorter line ends where the bank ended it.
+_CUT: Final = 65
 _MONEY: Final = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[,.][0-9]*)?)")
 # Business transaction codes (GVC) of returned direct debits and credit transfers.
 _RETURN_CODES: Final = frozenset({"108", "109", "159", "183", "193", "196"})
@@ -55,7 +58,9 @@ def read_details(text: str) -> Details:
         ("/EREF/", "/REMI/", "/TRTP/", "/CNTP/", "/BENM/", "/PREF/")
     ):
         return _words(whole)
-    plain = _squeezed(" ".join(lines))
+    plain = _squeezed("".join(line if len(line) == _CUT else f"{line} " for line in lines))
+    if plain and _SEPA.match(plain):
+        return _with_sepa(Details(), plain)
     code = re.match(r"([0-9]{3})(?=[A-Z ])", plain or "")
     return Details(text=None, remittance=plain, code=code.group(1) if code else None)
 
@@ -65,29 +70,40 @@ def _squeezed(text: str | None) -> str | None:
 
 
 def _german(whole: str, found: re.Match[str]) -> Details:
-    parts = re.split(re.escape(found.group(2)) + r"(?=[0-9]{2})", whole[found.start(2) :])[1:]
+    code, sign = found.group(1) or found.group(3), found.group(2) or found.group(4)
+    sign = re.escape(sign)
+    parts = re.split(rf"{sign}(?=[0-9]{{2}})", re.sub(rf"\s{sign}\s*$", "", whole[found.end() - 1 :]))[1:]
     fields: dict[str, str] = {}
     for part in parts:
         fields[part[:2]] = fields.get(part[:2], "") + part[2:]
     remittance = "".join(fields[key] for key in sorted(fields) if "20" <= key <= "29" or "60" <= key <= "63")
-    tags = _sepa_tags(remittance)
-    code = found.group(1)
     details = Details(
         text=_squeezed(fields.get("00")),
         code="+".join(part for part in (code, _squeezed(fields.get("10"))) if part) or None,
-        remittance=_squeezed(
-            tags.get("SVWZ") if "SVWZ" in tags else tags.get("") if tags.keys() - {""} else remittance
-        ),
-        end_to_end_id=reference(_squeezed(tags.get("EREF"))),
-        payment_information_id=reference(_squeezed(tags.get("KREF"))),
-        mandate_id=reference(_squeezed(tags.get("MREF"))),
         party_name=_squeezed(fields.get("32", "") + fields.get("33", "")),
-        party_account=_account(fields.get("31") or fields.get("38") or tags.get("IBAN")),
+        party_account=_account(fields.get("31") or fields.get("38")),
         return_reason="NARR" if code in _RETURN_CODES else None,
     )
+    return _with_sepa(details, remittance)
+
+
+def _with_sepa(details: Details, text: str) -> Details:
+    """Add the remittance, taken apart by its SEPA tags where it has some."""
+    tags = _sepa_tags(text)
+    details.remittance = _squeezed(tags.get("SVWZ") if "SVWZ" in tags else tags.get("") if tags.keys() - {""} else text)
+    details.end_to_end_id = _given(tags.get("EREF"))
+    details.payment_information_id = _given(tags.get("KREF"))
+    details.mandate_id = _given(tags.get("MREF"))
+    details.party_account = details.party_account or _account(tags.get("IBAN"))
     if amount := _MONEY.match(tags.get("OAMT", "")):
         details.instructed = (amount.group(1), amount.group(2))
     return details
+
+
+def _given(text: str | None) -> str | None:
+    """A reference; NONREF is SWIFT's way to say there is none."""
+    found = reference(_squeezed(text))
+    return None if found == "NONREF" else found
 
 
 def _sepa_tags(text: str) -> dict[str, str]:
@@ -111,13 +127,15 @@ def _words(whole: str) -> Details:
         structured = remittance.strip("/").rpartition("/")[2] or None
         remittance = ""
     remittance = re.sub(r"^USTD//?", "", remittance).strip("/")
+    named = values.get("TRTP") or pieces[0]
     return Details(
-        text=_squeezed(values.get("TRTP") or pieces[0]),
+        # What no word of ours names must not be lost.
+        text=_squeezed(named if remittance or structured else whole),
         remittance=_squeezed(remittance),
         structured_ref=structured,
-        end_to_end_id=reference(values.get("EREF", "").strip("/")),
-        payment_information_id=reference((values.get("PREF") or values.get("KREF") or "").strip("/")),
-        mandate_id=reference((values.get("MARF") or values.get("MREF") or "").strip("/")),
+        end_to_end_id=_given(values.get("EREF", "").strip("/")),
+        payment_information_id=_given((values.get("PREF") or values.get("KREF") or "").strip("/")),
+        mandate_id=_given((values.get("MARF") or values.get("MREF") or "").strip("/")),
         party_name=_squeezed(values.get("NAME", "").strip("/") or (counterparty[2] if len(counterparty) > 2 else None)),
         party_account=_account(values.get("IBAN", "").strip("/") or (counterparty[0] if counterparty else None)),
         return_reason=reference(values.get("RTRN", "").strip("/")[:4]),

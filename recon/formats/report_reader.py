@@ -48,6 +48,27 @@ def layout_for(data: bytes, layouts: Sequence[Layout] | None = None) -> Layout |
     return None
 
 
+def columns_of(text: str) -> str | None:
+    """The first columns of a text that is a table, for a message; None when it is none.
+
+    A table has three cells or more in its first full row, by one delimiter, and no row among the next with more.
+    """
+    for delimiter in ";\t,|":
+        reader = csv.reader(io.StringIO(text[:20_000], newline=""), delimiter=delimiter)
+        try:
+            rows = [cells for _, cells in zip(range(_HEAD_ROWS * 2), reader, strict=False) if len(cells) > 2]
+        except csv.Error:
+            continue
+        if (
+            rows
+            and len({len(cells) for cells in rows}) <= len(rows) // 2 + 1
+            and all(len(each) < 60 for each in rows[0])
+        ):
+            names = [cell.strip() for cell in rows[0] if cell.strip()]
+            return f"{', '.join(names[:4])}{', …' if len(names) > 4 else ''}"[:100]
+    return None
+
+
 def _is_at_head(layout: Layout, rows: Cells) -> bool:
     for _, cells in rows[:_HEAD_ROWS]:
         if layout.tag is not None and layout.tag in cells[:2]:

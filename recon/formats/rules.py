@@ -26,7 +26,7 @@ FILE_RULES: Final[dict[str, str]] = {
     "no-statement": "the message has no statement, report or notification",
     "archive-damaged": "a zip or gzip file that cannot be unpacked",
     "archive-unsafe": "an archive that is too large, too dense, nested or encrypted",
-    "layout-unknown": "a workbook of which no layout knows a sheet",
+    "layout-unknown": "a workbook or table whose columns no layout knows",
     "cut-short": "a BAI2 file without its last record, or a report without its trailer",
 }
 
@@ -86,6 +86,7 @@ FINDING_RULES: Final[dict[str, str]] = {
     "group-status": "a BAI2 group that is marked correction, deletion or test",
     "group-total-differs": "a group's control total or number of accounts differs",
     "file-total-differs": "a file's control total or number of groups differs",
+    "information-only": "a BAI2 890 record, a text that moves no money",
     "record-count-differs": "a control record counts other records than there are",
     "version-untested": "a version newer than any tested",
 }

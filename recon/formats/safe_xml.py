@@ -192,7 +192,9 @@ def _refuse_what_is_not_xml(head: bytes) -> None:
         raise StatementRefused("empty-file", 1, "the file is empty: fetch it again from the bank")
     if not text.startswith(b"<"):
         raise StatementRefused(
-            "not-xml", 1, "this is not XML: send the camt.052, camt.053 or camt.054 file as the bank delivered it"
+            "not-xml",
+            1,
+            "this is not XML, MT940, MT942, BAI2 or a table: send the file as the bank delivered it",
         )
 
 

@@ -21,6 +21,8 @@ _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DAY: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.:][0-9]*)?)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
+_IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
+_SEPARATORS: Final = re.compile(r"[\s.-]")
 # CdtDbtInd; credit is positive: the account holder's view.
 SIGNS: Final = {"CRDT": 1, "DBIT": -1}
 NOT_PROVIDED: Final = frozenset({"NOTPROVIDED", "NOT PROVIDED", "NOT-PROVIDED", "NOT_PROVIDED"})
@@ -49,6 +51,33 @@ def reference(text: str | None) -> str | None:
     if 11 <= len(found) <= 12 and found.upper() in NOT_PROVIDED:
         return None
     return found or None
+
+
+def iban_in(account: str) -> str | None:
+    """The IBAN in a bank's way to name an account: with blanks, a bank's code before it or a currency behind it.
+
+    ``COBADEFFXXX/DE89…``, ``/RO19…``, ``NL47INGB0001212121EUR``. The check digits say where it ends; when they are
+    wrong (banks change numbers to make a file anonymous), it is all that stands there.
+    """
+    last = without_currency(account.rpartition("/")[2])
+    compact = _SEPARATORS.sub("", last).upper()
+    for form in (compact[:-3], compact):
+        if _IBAN.fullmatch(form) and int("".join(str(int(sign, 36)) for sign in form[4:] + form[:4])) % 97 == 1:
+            return form
+    return compact if _IBAN.fullmatch(compact) else None
+
+
+def without_currency(account: str) -> str:
+    """An account without the currency that some banks write behind it: ``1291.99.348EUR``, ``NL50RABO0156750961 EUR``.
+
+    Letters may belong to an IBAN, so they are only cut from digits, or behind a blank.
+    """
+    found = re.fullmatch(r"(?:([0-9./-]+)|(.*[^\s/]))[\s/]*([A-Z]{3})", account.strip())
+    if found is None or exponent_of(found.group(3)) is None:
+        return account.strip()
+    if found.group(2) is not None and not account.strip()[:-3].endswith((" ", "/")):
+        return account.strip()
+    return found.group(1) or found.group(2)
 
 
 def shown(text: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from recon.formats import StatementRefused, read_statement_file
 from recon.line_schema import StatementLines
 from recon.model import ProofState, StatementFile
+from recon.verifier_texts import read_raw_bai2
 
 
 def bai(*details: str, opening: int = 100_000, closing: int = 100_000, currency: str = "USD", group: str = "1") -> str:
@@ -84,6 +85,60 @@ def test_continuations_give_fields_first_and_text_then() -> None:
 @pytest.mark.parametrize(("code", "sign"), [("100", 1), ("399", 1), ("400", -1), ("699", -1), ("921", 1), ("961", -1)])
 def test_the_type_code_gives_the_sign(code: str, sign: int) -> None:
     assert one(f"16,{code},2500,,,,T/")["amount_minor"] == 2500 * sign
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "03,0123456789,USD,010,100000,,,015,100000,,,/\n88,040,1,,,045,2,,/",
+        "03,0123456789,USD,010,100000,,,015,100000,/\n88,040,1,,,045,2,,/",
+        "03,0123456789,USD,,,,,010,100000,,,015,100000,,,040,1,,,045,2,,/",
+        "03,0123456789,USD,010,100000,2,D,2,0,1,1,2,015,100000,,S,1,2,3,040,1,,V,261119,,045/\n88,2,,/",
+    ],
+)
+def test_commas_too_many_or_too_few_move_no_balance(lines: str) -> None:
+    text = bai().replace("03,0123456789,USD,010,100000,,,015,100000,,/", lines)
+    text = text.replace("49,200000,", "49,200003,").replace("98,200000", "98,200003").replace("99,200000", "99,200003")
+    (statement,) = read(text).statements
+    assert statement.proof.state is ProofState.PROVEN
+    assert [balance.amount_minor for balance in statement.balances] == [100_000, 100_000, 1, 2]
+    raw = read_raw_bai2(text.encode(), ordinal=1, exponent=2)
+    assert (raw.opening_minor, raw.closing_minor) == (100_000, 100_000)
+
+
+def test_references_of_a_record_without_text() -> None:
+    assert one("16,142,2500,Z/")["account_servicer_ref"] is None
+    row = one("16,142,2500,Z,B1/")
+    assert (row["account_servicer_ref"], row["instruction_id"], row["remittance"]) == ("B1", None, None)
+    row = one("16,142,2500,V,261121,,B1,C1/\n88,TRID: T-9\n88,REMI: RENT")
+    assert (row["account_servicer_ref"], row["instruction_id"]) == ("B1", "C1")
+    assert (row["remittance"], row["additional_info"]) == ("RENT", "TRID: T-9")
+
+
+def test_a_text_without_money_is_no_entry() -> None:
+    file = read(bai("16,890,0,,,,RATES CHANGED/"))
+    assert file.statements[0].proof.state is ProofState.PROVEN and file.lines.height == 0
+    assert [finding.rule for finding in file.statements[0].findings] == ["information-only"]
+
+
+def test_several_files_in_one_and_files_without_line_ends() -> None:
+    one_file = bai("16,142,2500,,B,,TEXT/", closing=102_500)
+    two = read(f"{one_file}\n{one_file.replace('261119', '261120')}\x1a")
+    assert [statement.id for statement in two.statements] == ["2026-11-19", "2026-11-20"]
+    assert two.findings == ()
+    stated = one_file.replace("0800,1,,,2/", "0800,1,80,1,2/")
+    (statement,) = read("".join(line.ljust(80) for line in stated.split("\n"))).statements
+    assert statement.proof.state is ProofState.PROVEN and statement.findings == ()
+
+
+def test_every_account_needs_its_control_record_and_every_entry_its_account() -> None:
+    body = bai().split("\n")
+    text = "\n".join([*body[:3], *body[2:]])
+    first, second = read(text).statements
+    assert [bad.rule for bad in first.quarantined] == ["balance-control-missing"]
+    assert second.quarantined == ()
+    with pytest.raises(StatementRefused, match="entry-misplaced"):
+        read("\n".join([*body[:4], "16,142,2500,,,,T/", *body[4:]]))
 
 
 def test_returns_carry_a_reason() -> None:

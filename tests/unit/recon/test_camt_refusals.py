@@ -23,6 +23,10 @@ REFUSED = [
     ("cut-short", 2, b"01,BANK,US,260102,0800,1,,,2/\n02,US,BANK,1,260102,,USD,2/\n"),
     ("not-xml", 1, b"PK\x03\x04 zipped"),
     ("not-xml", 1, b"\x00\x01\x02\x03"),
+    ("not-xml", 1, b"%PDF-1.7 a statement on paper"),
+    ("not-xml", 1, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100),
+    ("layout-unknown", 1, b'"Date","Label","Amount"\r\n"12/15/2026","x","5.00"\r\n'),
+    ("layout-unknown", 1, "Buchungstag;Text;Betrag;Saldo\n1.2.2026;x;5,00;6,00\n".encode("utf-16")),
     ("xml-not-well-formed", 1, b"<"),
     ("xml-not-well-formed", 2, b"<!-- only\na comment -->"),
     ("xml-not-well-formed", 3, b"\n\n" + GOOD.encode()[:-20]),
@@ -71,8 +75,8 @@ def test_refused_by_rule_at_line(rule: str, line: int, data: bytes) -> None:
 
 def test_every_file_rule_is_shown_above() -> None:
     shown = {rule for rule, _, _ in REFUSED}
-    # Archives: test_reports; workbooks: test_workbooks.
-    assert shown | {"file-unreadable", "archive-damaged", "archive-unsafe", "layout-unknown"} == set(FILE_RULES)
+    # Archives: test_reports.
+    assert shown | {"file-unreadable", "archive-damaged", "archive-unsafe"} == set(FILE_RULES)
 
 
 @pytest.mark.parametrize("where", ["missing.xml", "."])

@@ -6,9 +6,13 @@ from datetime import date
 
 import pytest
 
+from recon.accounts import BankAccount
 from recon.formats import StatementRefused, read_statement_file
+from recon.ingest import is_named
 from recon.line_schema import StatementLines
 from recon.model import ProofState, StatementFile
+from recon.verifier_texts import read_raw_mt940
+from settlement.business_days import Calendar
 
 HEAD = ":20:STARTUMS\n:25:DE89370400440532013000\n:28C:00012/001\n:60F:C261119EUR1000,00\n"
 TAIL = ":62F:C261120EUR1000,00\n-\n"
@@ -62,10 +66,87 @@ def test_the_mark_gives_the_sign(mark: str, amount: int, reversal: bool) -> None
         ("CR5NOV ", 500),
         ("C,5NTRF", 50),
         ("C5.25NTRF", 525),
+        ("CN5,25//", 525),
+        ("CD5,25", 525),
+        ("C5,25N", 525),
     ],
 )
 def test_how_banks_write_amounts(head: str, minor: int) -> None:
     assert one(f":61:261120{head}NONREF")["amount_minor"] == minor
+
+
+@pytest.mark.parametrize("amount", ["1.001,50", "1,001.50", "1'001,50", "1 001,50", "5,5,5"])
+def test_an_amount_is_never_cut_at_a_separator(amount: str) -> None:
+    (statement,) = read(f"{HEAD}:61:2611201120C{amount}NTRFX\n{TAIL}").statements
+    assert [bad.rule for bad in statement.quarantined] == ["entry-garbled"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "kind", "own", "bank"),
+    [
+        ("NTRF1004688128      //6128", "NTRF", "1004688128", "6128"),
+        ("//19239782213", None, None, "19239782213"),
+        ("NONREF", None, None, None),
+        ("NIC MARF", "NIC", None, None),
+        ("NMSCKREF+", "NMSC", None, None),
+        ("NOVBDE89370400440532013000", "NOVB", None, None),
+    ],
+)
+def test_what_stands_behind_the_amount(rest: str, kind: str | None, own: str | None, bank: str | None) -> None:
+    row = one(f":61:2611201120D5,{rest}")
+    assert (row["proprietary_code"], row["instruction_id"], row["account_servicer_ref"]) == (kind, own, bank)
+
+
+@pytest.mark.parametrize(
+    ("stated", "iban", "account"),
+    [
+        ("COBADEFFXXX/DE89370400440532013000", "DE89370400440532013000", None),
+        ("/DE89 3704 0044 0532 0130 00", "DE89370400440532013000", None),
+        ("DE89370400440532013000EUR", "DE89370400440532013000", None),
+        ("DE00370400440532013000 EUR", "DE00370400440532013000", None),
+        ("37040044/532013000EUR", None, "37040044/532013000"),
+        ("DABADKKK/1111.11.11111", None, "DABADKKK/1111.11.11111"),
+        ("ACCOUNT", None, "ACCOUNT"),
+    ],
+)
+def test_how_banks_name_an_account(stated: str, iban: str | None, account: str | None) -> None:
+    (statement,) = read(HEAD.replace("DE89370400440532013000", stated) + TAIL).statements
+    assert (statement.iban, statement.other_account_id) == (iban, account)
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "@@", "\n "])
+def test_line_ends_and_encodings_do_not_matter(end: str, codec: str) -> None:
+    text = f"\n{HEAD}:61:2611201120C5,50NTRFX\n:86:Zürich\n:62F:C261120EUR1005,50\n-\n".replace("\n", end)
+    file = read(text.encode(codec))
+    assert file.statements[0].proof.state is ProofState.PROVEN
+    assert file.lines["remittance"].to_list() == ["Zürich"]
+    raw = read_raw_mt940(text.encode(codec), ordinal=1, exponent=2)
+    assert (raw.opening_minor, raw.lines_minor, raw.closing_minor) == (100_000, 550, 100_550)
+
+
+def test_statements_without_a_reference_or_an_end_mark_are_told_apart() -> None:
+    first = HEAD.replace(":20:STARTUMS\n", "") + TAIL.replace("-\n", "")
+    second = first.replace("00012", "00013").replace("C261120", "C261121").replace("C261119", "C261120")
+    file = read(first + second)
+    assert [statement.proof.state for statement in file.statements] == [ProofState.PROVEN] * 2
+    assert [read_raw_mt940((first + second).encode(), ordinal=n, exponent=2).booked_count for n in (1, 2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("information", "column", "text", "party"),
+    [
+        ("166+20RENT +32BUYER INC", "remittance", "RENT", "BUYER INC"),
+        ("166~20RENT ~32BUYER INC ~", "remittance", "RENT", "BUYER INC"),
+        ("EREF+E-1 SVWZ+RENT", "remittance", "RENT", None),
+        ("/BENM/300000/BUYER INC/RENT", "additional_info", "/BENM/300000/BUYER INC/RENT", None),
+        ("+49 30 1234 RENT", "remittance", "+49 30 1234 RENT", None),
+        ("A" * 65 + "\nB 1\nC", "remittance", "A" * 65 + "B 1 C", None),
+    ],
+)
+def test_nothing_a_bank_writes_is_lost(information: str, column: str, text: str, party: str | None) -> None:
+    row = one(f":61:2611201120D5,NTRFX\n:86:{information}")
+    assert (row[column], row["party_name"]) == (text, party)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +280,23 @@ def test_a_cut_statement_is_never_proven() -> None:
         except StatementRefused:
             continue
         assert all(statement.proof.state is not ProofState.PROVEN for statement in file.statements), whole[:end]
+
+
+@pytest.mark.parametrize(
+    ("stated", "ours"),
+    [
+        ("DE89370400440532013000", True),
+        ("37040044/532013000", True),
+        ("COBADEFFXXX/0532013000", True),
+        ("COBADEFF/53.201-3000", True),
+        ("532013000", True),
+        ("COBADEFFXXX/0532013001", False),
+        ("37040045/532013000", False),
+        ("13000", False),
+        (None, False),
+    ],
+)
+def test_which_account_of_ours_is_named(stated: str | None, ours: bool) -> None:
+    calendar = Calendar("ECB", "Europe/Berlin")
+    account = BankAccount(1, "main", "DE89370400440532013000", "EUR", 2, 1, 2, date(2026, 1, 1), 0, calendar)
+    assert is_named(account, stated) is ours
