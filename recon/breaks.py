@@ -92,6 +92,8 @@ def classify(
     or before, and may be repeated by an open one; `cleared_expected` (`CLEARED_EXPECTED_SCHEMA`) the same of
     instructions; `acquirers` has `ACQUIRER_SCHEMA`. Row order is irrelevant.
     """
+    if open_items.is_empty():
+        return Classification(breaks=(), open_items=_open_rows(open_items, ()))
     engine = Engine.of_frame(open_items, tolerances=tolerances, threads=threads)
     try:
         engine.without_first_pass()

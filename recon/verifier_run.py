@@ -13,6 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from psycopg import sql
 from ledger import Connection, transaction
 from recon.errors import NoRunError, ReconCheckError
 from recon.item_rows import row_hashes
+from recon.scratch_db import scratch
 from recon.staging import fetch
 from recon.verifier import Proof, Source, prove_account
 from recon.verifier_rules import Fault, declare, run_checks
@@ -65,8 +67,7 @@ def verify_run(
         whole = not (chained and may_chain)
         assert isinstance(day, dt.date) and isinstance(content, bytes)
         kept = _Kept.read(content)
-        with duckdb.connect(":memory:", config={"threads": threads}) as db:
-            db.execute("SET enable_progress_bar = false")
+        with _database(threads) as db:
             kept.declare(db)
             for name, frame in kept.frames.items():
                 db.from_arrow(frame.to_arrow()).create(name)
@@ -124,6 +125,11 @@ class _Kept:
         return both.join(row_hashes(both).unique("item_id"), on="item_id", how="left").rename(
             {"row_sha256": "row_hash"}
         )
+
+
+def _database(threads: int) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """One of this process's, or for several threads an instance of its own."""
+    return scratch() if threads == 1 else duckdb.connect(":memory:", config={"threads": threads})
 
 
 def _load(

@@ -12,7 +12,7 @@ import polars as pl
 
 from recon.errors import ReconCheckError
 from recon.matching.engine import Engine
-from recon.matching.items import Tolerances
+from recon.matching.items import ITEM_SCHEMA, Tolerances
 from recon.matching.rules import RULES, Rule
 
 SET_SCHEMA: dict[str, pl.DataType] = {
@@ -51,6 +51,8 @@ def clear(items: pl.DataFrame, *, tolerances: Tolerances, threads: int = 1) -> C
     `items` has `ITEM_SCHEMA`, one row a posting, in any order. The result depends on its rows alone. Raises
     `ReconCheckError` when the engines disagree about the exact keys.
     """
+    if items.is_empty():
+        return Cascade(pl.DataFrame(schema=SET_SCHEMA), items.select(list(ITEM_SCHEMA)), (0, 0))
     engine = Engine.of_frame(items, tolerances=tolerances, threads=threads)
     try:
         engine.first_pass()
@@ -58,13 +60,20 @@ def clear(items: pl.DataFrame, *, tolerances: Tolerances, threads: int = 1) -> C
 
         counted = exact_keys_of(items.lazy())
         refuse_other_count(engine, counted)
-        declare_rules(engine)
         late = run_rules(engine)
-        load_sets(engine, late)
-        sets = _numbered(pl.concat([_first_pass_legs(engine), late]), engine.rows("rival_counts"))
+        sets = _numbered(pl.concat([_first_pass_legs(engine), late]), _rivals(engine, late))
         return Cascade(sets, engine.open_items(), (engine.exact_key_count, counted))
     finally:
         engine.close()
+
+
+def _rivals(engine: Engine, late: pl.DataFrame) -> pl.DataFrame:
+    """Rivals of each set (by its smallest item) that has any; only sets of the later passes can."""
+    if late.is_empty():
+        return pl.DataFrame(schema={"set_ordinal": pl.Int64(), "rivals": pl.Int32()})
+    declare_rules(engine)
+    load_sets(engine, late)
+    return engine.rows("rival_counts")
 
 
 def refuse_other_count(engine: Engine, counted: int) -> None:
@@ -80,6 +89,8 @@ def run_rules(engine: Engine) -> pl.DataFrame:
     """Every rule in order over what is open: legs (`LEG_SCHEMA`) of the sets, which are taken from the engine."""
     found = [pl.DataFrame(schema=LEG_SCHEMA)]
     for position, rule in enumerate(RULES):
+        if engine.left == 0:
+            break
         groups = _groups(engine, rule)
         if groups.height:
             found.append(_legs(position, groups))

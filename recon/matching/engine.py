@@ -20,6 +20,7 @@ import polars as pl
 from recon.errors import FileRefusedError
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
 from recon.matching.rules import rule_sql
+from recon.scratch_db import close_scratch, open_scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
+SMALL = 20_000  # items up to which planning a query costs more than running it
+_NOTHING = pl.DataFrame()
+_TYPES: dict[str, pl.DataType] = {
+    "BIGINT": pl.Int64(),
+    "INTEGER": pl.Int32(),
+    "VARCHAR": pl.String(),
+    "BOOLEAN": pl.Boolean(),
+}
 
 
 class Engine:
@@ -37,15 +46,25 @@ class Engine:
     """
 
     def __init__(
-        self, *, tolerances: Tolerances, threads: int, memory_limit_gb: int | None = None, scratch: Path | None = None
+        self,
+        *,
+        tolerances: Tolerances,
+        threads: int,
+        is_small: bool = False,
+        memory_limit_gb: int | None = None,
+        scratch: Path | None = None,
     ) -> None:
-        self._left = 0  # open items no query has taken; with none left there is nothing to ask
+        self.left = 0  # open items no query has taken; with none left there is nothing to ask
         self._references: pl.DataFrame | None = None
-        self.threads = threads
-        self._db = duckdb.connect(":memory:")
-        self._db.execute(f"SET threads = {int(threads)}")
-        self._db.execute("SET preserve_insertion_order = false")
-        self._db.execute("SET enable_progress_bar = false")
+        self.threads = 1 if is_small else threads
+        self._asked: dict[tuple[str, str], tuple[int, pl.DataFrame]] = {}
+        self._scratch: str | None = None  # the name of a database that several engines' instance holds
+        if is_small:
+            self._db, self._scratch = open_scratch()
+        else:
+            self._db = duckdb.connect(":memory:", config={"threads": threads})
+            self._db.execute("SET preserve_insertion_order = false")
+            self._db.execute("SET enable_progress_bar = false")
         if memory_limit_gb is not None:
             self._db.execute(f"SET memory_limit = '{int(memory_limit_gb)}GB'")
         if scratch is not None:
@@ -57,7 +76,7 @@ class Engine:
     @classmethod
     def of_frame(cls, items: pl.DataFrame, *, tolerances: Tolerances, threads: int) -> Engine:
         """An engine over a frame with `ITEM_SCHEMA`."""
-        engine = cls(tolerances=tolerances, threads=threads)
+        engine = cls(tolerances=tolerances, threads=threads, is_small=items.height <= SMALL)
         shaped = items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()])
         is_bank = pl.col("kind").is_in(list(BANK_KINDS))
         engine.add_table("raw_bank", shaped.filter(is_bank))
@@ -124,8 +143,7 @@ class Engine:
 
     def without_first_pass(self) -> None:
         """Load every item as open."""
-        self.run("exact")
-        self._db.execute("DELETE FROM exact_pair")
+        self.run("unpaired")
         self._load_rest()
 
     def _drop_what_is_not_unique(self) -> None:
@@ -149,10 +167,12 @@ class Engine:
         self.run("residual")
         self.at_once("residual_bank", "residual_ledger")
         self.run("residual_item")
+        self.left = self.count("open_item")
+        if self.left == 0 and self._scratch is not None:
+            return
         self.run("views")
         self.at_once("views_keys", "views_known")
         self.run("views_named")
-        self._left = self.count("open_item")
 
     def add_table(self, name: str, frame: pl.DataFrame) -> None:
         """Make a frame visible to the queries as table `name` (a literal of this package, never input)."""
@@ -186,7 +206,22 @@ class Engine:
 
     def rows(self, query: str, parameters: Mapping[str, str | int | bool] | None = None) -> pl.DataFrame:
         """The rows of a named query, as they come: the query orders them totally or the caller sorts."""
-        return _frame(self._db.sql(rule_sql(query), params=dict(parameters or {})).to_arrow_table())
+        text, given = rule_sql(query), dict(parameters or {})
+        if self._scratch is None:
+            return _frame(self._db.sql(text, params=given).to_arrow_table())
+        # A relation binds its query before it runs, and running binds it again: for few rows that is most of the cost.
+        found = self._db.execute(text, given).fetchall()
+        schema = {str(name): _TYPES[str(kind)] for name, kind, *_ in self._db.description or ()}
+        return pl.DataFrame(found, schema=schema, orient="row")
+
+    def asked(self, query: str, parameters: Mapping[str, str | int | bool]) -> pl.DataFrame:
+        """The same, remembered for as long as no item is taken: two searches may ask for the same rows."""
+        key = (query, repr(sorted(parameters.items())))
+        left, found = self._asked.get(key, (-1, _NOTHING))
+        if left != self.left:
+            found = self.rows(query, parameters)
+            self._asked[key] = (self.left, found)
+        return found
 
     def batches(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
         """The rows of a named query, so many at a time, in no order."""
@@ -211,7 +246,7 @@ class Engine:
         not zero on one account; breaks (`merge`) keep the item in the group with the smallest id, because every
         open item needs one place.
         """
-        if self._left == 0:
+        if self.left == 0:
             return pl.DataFrame(schema=GROUP_SCHEMA)
         found = self.rows(query, parameters)
         found = found.select(pl.col("group_id").cast(pl.Int64), pl.col("item_id").cast(pl.Int64))
@@ -239,7 +274,7 @@ class Engine:
 
     def pairs(self, query: str) -> list[tuple[int, int]]:
         """Rows of a query that gives two items each."""
-        if self._left == 0:
+        if self.left == 0:
             return []
         return [(int(left), int(right)) for left, right in self._db.execute(rule_sql(query)).fetchall()]
 
@@ -250,7 +285,7 @@ class Engine:
         self._db.register("incoming", groups.select("item_id").unique().to_arrow())
         self._db.execute("DELETE FROM open_item WHERE item_id IN (SELECT item_id FROM incoming)")
         self._db.unregister("incoming")
-        self._left = self.count("open_item")
+        self.left = self.count("open_item")
 
     def keep_rest(self) -> None:
         """Keep what the results say of what is open now as table `rest`, whatever is taken afterwards."""
@@ -262,7 +297,10 @@ class Engine:
         return found.select(list(ITEM_SCHEMA)).cast(dict(ITEM_SCHEMA)).sort("item_id")  # type: ignore[arg-type]
 
     def close(self) -> None:
-        self._db.close()
+        if self._scratch is None:
+            self._db.close()
+        else:
+            close_scratch(self._db, self._scratch)
 
 
 def _repeated(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -82,6 +82,7 @@ RULES: tuple[Rule, ...] = read_rules(_declaration())
 SHARED: tuple[str, ...] = (
     "source",
     "exact",
+    "unpaired",
     "residual",
     "residual_bank",
     "residual_ledger",

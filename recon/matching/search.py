@@ -119,7 +119,7 @@ def forks(engine: Engine) -> list[tuple[int, int]]:
 def _sums(engine: Engine) -> Iterator[tuple[int, int, list[int], SubsetSum]]:
     """Each item with open items of its party on the other side: id, wanted total, their ids, what a search finds."""
     for side in ("LINE", "EXPECTED"):
-        rows = engine.rows("subset_pools", {"of": side}).rows()
+        rows = engine.asked("subset_pools", {"of": side}).rows()
         for (target_id, target), pool in groupby(rows, key=lambda row: (row[0], row[1])):
             parts = list(pool)
             answer = find_subset([int(row[3]) for row in parts], int(target))
@@ -159,7 +159,7 @@ _WHOLE: Final = 1000
 
 def _rated(engine: Engine) -> pl.DataFrame:
     """Candidate pairs with enough evidence: points, and the margin over the best rival of either member."""
-    pairs = engine.rows("scored_candidates", {"crowd": CROWD})
+    pairs = engine.asked("scored_candidates", {"crowd": CROWD})
     if pairs.height > PAIRS_BUDGET:
         engine.exhausted["scored"] += 1
         pairs = pairs.filter("same_party")
