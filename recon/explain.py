@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from ledger import currency, format_amount
 from recon.codes import BreakCode
 from recon.matching.items import INSTRUCTION, LINE, Item, Tolerances
 from recon.templates import compile_entry, templates_for
+
+_FEW_BATCHES = 10  # of one file, as in the rule `batch-sum`
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +204,20 @@ def _batch_residual(case: Case) -> tuple[str, Proposal]:
 
 
 def _left_batch(case: Case) -> str:
-    """The one batch of several that the line may have left out."""
+    """The choices of several batches that one line may be, where there are several; the one it may have left out."""
     totals: dict[str, int] = {}
     for item in case.expected:
         batch = item.payment_information_id or ""
         totals[batch] = totals.get(batch, 0) + item.amount_minor
+    if len(case.lines) == 1 and len(totals) <= _FEW_BATCHES:
+        choices = [
+            " + ".join(chosen)
+            for size in range(1, len(totals) + 1)
+            for chosen in combinations(sorted(totals), size)
+            if sum(totals[batch] for batch in chosen) == -case.lines[0].amount_minor
+        ]
+        if len(choices) > 1:
+            return f" Batches {', or '.join(choices[:4])} come to its amount; the bank must say which."
     fits = [batch for batch, total in totals.items() if total == case.residual_minor]
     return f" Batch {fits[0]} is exactly that amount." if len(fits) == 1 < len(totals) else ""
 

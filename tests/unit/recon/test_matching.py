@@ -97,21 +97,38 @@ B1, B2, B3, FILE = {1, 2}, {3}, {4}, {1, 2, 3, 4}
         ((1200,), [B1]),
         ((200, 1200, 400), [B1, B2, B3]),
         ((1800,), [FILE]),
-        ((600,), []),  # two batches of three: for a person
+        ((600,), [B2 | B3]),  # two batches of three
+        ((600, 1200), [B1, B2 | B3]),
+        ((600, 400), []),  # both fit the second batch
+        ((900,), []),  # no choice of them
         ((400, 400), []),  # two lines for one batch
         ((1800, 400), []),  # one takes all, the other a part of it
     ],
 )
-def test_a_line_that_names_only_the_file_is_the_batch_or_the_file_of_its_amount(
+def test_a_line_that_names_only_the_file_is_the_only_choice_of_its_batches_of_its_amount(
     amounts: tuple[int, ...], expected: list[set[int]]
 ):
     lines = [line(11 + n, amount, msg_id="MSG-1") for n, amount in enumerate(amounts)]
     outcome = reconcile_items(frame(*THREE, *lines))
     cleared = [set(found) & FILE for found, rule in outcome.sets.items() if rule == "batch-sum"]
     assert sorted(cleared, key=min) == expected and len(outcome.sets) == len(cleared)
-    if amounts == (600,):
+    if amounts == (900,):
         assert set(outcome.codes.values()) == {"BATCH_RESIDUAL"}
-        assert "Batch MSG-1-B1 is exactly that amount." in outcome.breaks[0].explanation
+        assert "The batch is 9.00 EUR less than its open members." in outcome.breaks[0].explanation
+
+
+def test_of_batches_that_fit_in_two_ways_none_is_taken_and_the_break_says_so():
+    parts = ((200, "B1"), (300, "B1"), (140, "B2"), (160, "B2"), (90, "B3"), (110, "B3"), (400, "B4"))
+    four = [of_file(n, amount, batch) for n, (amount, batch) in enumerate(parts, 1)]
+    outcome = reconcile_items(frame(*four, line(11, 500, msg_id="MSG-1")))
+    assert outcome.sets == {}
+    (found,) = outcome.breaks
+    assert found.code == "BATCH_RESIDUAL"
+    assert "Batches MSG-1-B1, or MSG-1-B2 + MSG-1-B3 come to its amount" in found.explanation
+    counted = reconcile_items(frame(*four, line(11, 500, msg_id="MSG-1", batch_count=4)))
+    assert counted.sets == {frozenset({3, 4, 5, 6, 11}): "batch-sum"}, "the count tells"
+    many = (of_file(n, 2**n, f"B{n:02}") for n in range(1, 12))
+    assert reconcile_items(frame(*many, line(99, 6, msg_id="MSG-1"))).sets == {}, "of more than ten, one or all"
 
 
 def test_a_batch_that_another_line_names_or_that_is_not_unique_is_left():
