@@ -32,6 +32,12 @@ def run_rows(run: Run, statement: StatementInProgress) -> pl.DataFrame:
         booked.any().alias("any_booked"),
         pl.col("amount_minor").filter(booked).cast(pl.Int128).sum().alias("booked"),
     )
+    amount = pl.col("amount_minor").cast(pl.Int128)
+    sums = rows.group_by(booked.alias("booked")).agg(
+        amount.filter(amount > 0).sum().alias("credits"), amount.filter(amount < 0).sum().alias("debits")
+    )
+    for is_booked, credit_minor, debit_minor in sums.rows():
+        statement.moved(int(credit_minor), -int(debit_minor), is_booked=is_booked)
     for currency, count, any_booked, total in totals.rows():
         statement.row_count[currency] = statement.row_count.get(currency, 0) + count
         if any_booked:

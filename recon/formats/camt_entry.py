@@ -50,6 +50,7 @@ def entry_rows(raw: RawEntry, statement: StatementInProgress) -> Sequence[Row]:
         value_date=value_date,
         batch_count=None,
     )
+    statement.moved(max(entry.amount_minor, 0), max(-entry.amount_minor, 0), is_booked=status is EntryStatus.BOOK)
     rows = posting_rows(raw, entry, statement)
     if currency not in statement.stated_currencies:
         statement.doubtful.append(DoubtfulEntry(ordinal, currency, raw.line, _name(raw)))

@@ -51,9 +51,17 @@ class StatementInProgress:
     booked_minor: dict[str, int] = field(default_factory=dict)
     row_count: dict[str, int] = field(default_factory=dict)
     entry_count: int = 0
+    # Sums of credits and of debits (without sign): of all entries, of the booked ones.
+    moved_minor: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     # Currencies stated before the first entry, and entries in any other: judged when all balances are read.
     stated_currencies: frozenset[str] = frozenset()
     doubtful: list[DoubtfulEntry] = field(default_factory=list)
+
+    def moved(self, credit_minor: int, debit_minor: int, *, is_booked: bool) -> None:
+        """Add entries to the sums that a statement may state; both amounts without sign."""
+        for place, minor in enumerate((credit_minor, debit_minor)):
+            self.moved_minor[place] += minor
+            self.moved_minor[place + 2] += minor if is_booked else 0
 
 
 @dataclass(slots=True)

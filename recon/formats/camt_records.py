@@ -145,6 +145,9 @@ class RawStatement:
     owner: str | None = None
     servicer_bic: str | None = None
     entry_count: str | None = None
+    entry_sum: str | None = None
+    credit_sum: str | None = None
+    debit_sum: str | None = None
     balances: list[RawBalance] = field(default_factory=list)
     repeated: bool = False
 

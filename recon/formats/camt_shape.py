@@ -177,6 +177,9 @@ STATEMENT: Final[Paths] = {
     "Acct/Svcr/FinInstnId/BIC": text("servicer_bic"),
     "Acct/Svcr/FinInstnId/BICFI": text("servicer_bic"),
     "TxsSummry/TtlNtries/NbOfNtries": text("entry_count"),
+    "TxsSummry/TtlNtries/Sum": text("entry_sum"),
+    "TxsSummry/TtlCdtNtries/Sum": text("credit_sum"),
+    "TxsSummry/TtlDbtNtries/Sum": text("debit_sum"),
     "Bal": records("balances", RawBalance, BALANCE),
 }
 HEADER: Final[Paths] = {

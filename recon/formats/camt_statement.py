@@ -51,7 +51,7 @@ def finish_statement(raw: RawStatement, progress: StatementInProgress, origin: O
     page, is_last = _page(raw, origin, notes)
     main = _main_bracket(balances, account_currency, progress, intraday=origin.is_intraday)
     _note_previous(balances, notes)
-    _note_summary(raw, progress, origin.source_line)
+    _note_summary(raw, progress, account_currency or main.currency, origin.source_line)
     id_ = clean(raw.id)
     if id_ is None:
         id_ = f"unnamed-{origin.content_sha256[:12]}"
@@ -221,8 +221,21 @@ def _note_previous(balances: tuple[Balance, ...], notes: Notes) -> None:
             notes.add("opening-differs-from-previous", f"OPBD and PRCD in {currency} differ", line)
 
 
-def _note_summary(raw: RawStatement, progress: StatementInProgress, line: int) -> None:
+def _note_summary(raw: RawStatement, progress: StatementInProgress, currency: str | None, line: int) -> None:
+    """The number of entries and their sums, which a bank states over all entries or over the booked ones."""
     stated = parse_count(raw.entry_count)
     if stated is not None and stated != progress.entry_count:
         message = f"TxsSummry says {stated} entries, there are {progress.entry_count}"
         progress.notes.add("summary-count-differs", message, line)
+    if progress.quarantined or set(progress.row_count) != {currency}:
+        return
+    credit_minor, debit_minor, booked_credit, booked_debit = progress.moved_minor
+    for name, text, found in (
+        ("sum", raw.entry_sum, (credit_minor + debit_minor, booked_credit + booked_debit)),
+        ("credits", raw.credit_sum, (credit_minor, booked_credit)),
+        ("debits", raw.debit_sum, (debit_minor, booked_debit)),
+    ):
+        total = parse_money(text, currency) if clean(text) else None
+        if isinstance(total, int) and total not in found:
+            message = f"TxsSummry says {name} of {total} {currency} minor units, the entries have {found[0]}"
+            progress.notes.add("summary-count-differs", message, line)

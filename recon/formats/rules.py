@@ -73,7 +73,7 @@ FINDING_RULES: Final[dict[str, str]] = {
     "balance-unreadable": "a balance that is not a book balance and cannot be read",
     "date-unreadable": "a date outside the entries that is not a date",
     "opening-differs-from-previous": "OPBD and PRCD differ",
-    "summary-count-differs": "TxsSummry counts other entries than are given",
+    "summary-count-differs": "a stated number or sum of entries is not that of the entries given",
     "sequence-unreadable": "a sequence or page number that is not a whole number",
     "statement-id-missing": "no Id: named after its content",
     "account-missing": "no account identification",

@@ -218,6 +218,7 @@ def test_foreign_entries_leave_no_row_wherever_the_currency_is_stated() -> None:
         ("date-unreadable", [balance("CLBD", "1.00", day="soon")]),
         ("opening-differs-from-previous", [balance("OPBD", "1.00"), balance("PRCD", "2.00")]),
         ("summary-count-differs", ["<TxsSummry><TtlNtries><NbOfNtries>3</NbOfNtries></TtlNtries></TxsSummry>"]),
+        ("summary-count-differs", ["<TxsSummry><TtlCdtNtries><Sum>9.00</Sum></TtlCdtNtries></TxsSummry>", entry()]),
         ("sequence-unreadable", ["<ElctrncSeqNb>7a</ElctrncSeqNb>"]),
     ],
 )
