@@ -288,9 +288,10 @@ def is_named(account: BankAccount, stated: str | None) -> bool:
     """
     if stated is None:
         return False
-    if account.iban == stated:
+    compact = re.sub(r"[\s.-]", "", stated).upper()
+    if account.iban in (stated, compact):
         return True
-    bank, _, number = re.sub(r"[\s.-]", "", stated).upper().rpartition("/")
+    bank, _, number = compact.rpartition("/")
     bank = "" if _BIC.fullmatch(bank) else bank
     national = account.iban[4:]
     if bank and number.isdigit():

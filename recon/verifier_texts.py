@@ -73,7 +73,7 @@ def _amounts(page: list[tuple[str, str]], tag: str, exponent: int) -> list[int]:
 
 
 def _mt_line(text: str, exponent: int) -> int:
-    found = re.match(r"[0-9]{6}(?:[0-9]{4})? ?(R?)([CD])[A-Z]? ?([0-9,.]+)", text)
+    found = re.match(r"[0-9]{6}(?:[0-9]{4})? *(R?)([CD])[A-Z]? ?([0-9,.]+)", text)
     if found is None:
         raise ReconCheckError("a :61: line cannot be read.")
     sign = (1 if found.group(2) == "C" else -1) * (-1 if found.group(1) else 1)

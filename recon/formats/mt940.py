@@ -33,7 +33,7 @@ _END: Final = re.compile(r"-(?:[}åü].*|X{3})?\s*")
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _AMOUNT: Final = r"[0-9]+(?:[,.][0-9]*)?|[,.][0-9]+"
 _ENTRY: Final = re.compile(
-    rf"([0-9]{{6}})([0-9]{{4}})?\s?(RC|RD|EC|ED|C|D)([A-Z])?\s?({_AMOUNT})\s?"
+    rf"([0-9]{{6}})([0-9]{{4}})?\s*(RC|RD|EC|ED|C|D)([A-Z])?\s?({_AMOUNT})\s?"
     r"(?:([A-Z][A-Z0-9 ]{3})(.*)|([A-Za-z/].*))?",
     re.DOTALL,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recon.errors import FileRefusedError
 
@@ -33,18 +33,31 @@ Reference = Literal[
 ]
 
 
+def _listed(stated: object) -> object:
+    return (stated,) if isinstance(stated, str) else stated
+
+
+# One column, or several of which the first that a row fills counts.
+Columns = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Amount(_Part):
-    """One signed amount: a column; credit and debit columns; or a column with an indicator beside it."""
+    """One signed amount: a column; credit and debit columns; or a column with an indicator beside it.
+
+    `signed` says what a minus in the debit column, or beside an indicator, means: it is the sign (true), or it turns
+    the sign that column or indicator give (false).
+    """
 
     column: str | None = None
     sign: Literal[1, -1] = 1
     credit: str | None = None
     debit: str | None = None
     indicator: str | None = None
+    signed: bool | None = None
     code: str | None = None
 
 
@@ -85,8 +98,11 @@ class Layout(_Part):
     rest: str | None = None
     parts: tuple[Amount, ...] = ()
     balance: str | None = None
-    date: str | None = None
-    value_date: str | None = None
+    opening: str | None = None
+    closing: str | None = None
+    skip: tuple[str, ...] = ()
+    date: Columns = ()
+    value_date: Columns = ()
     type: str | None = None
     payout: tuple[str, ...] = ()
     informs: tuple[str, ...] = ()
@@ -124,6 +140,11 @@ def read_layouts(path: Path) -> tuple[Layout, ...]:
     for layout in layouts:
         if layout.net is None and not layout.parts:
             raise LayoutRefused(f"{path.name}: layout {layout.name} names no amount (net or parts); add one")
-        if layout.sections == "plain" and not layout.header:
-            raise LayoutRefused(f"{path.name}: layout {layout.name} names no header columns to know the file by")
+        if layout.sections == "plain" and not layout.header and not (layout.columns and layout.date):
+            raise LayoutRefused(
+                f"{path.name}: layout {layout.name} names no header columns to know the file by,"
+                " nor columns and date of a file without a header"
+            )
+        if (layout.opening is None) != (layout.closing is None):
+            raise LayoutRefused(f"{path.name}: layout {layout.name} names one of opening and closing; name both")
     return layouts

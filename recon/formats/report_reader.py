@@ -27,44 +27,47 @@ from recon.formats.values import Fault, exponent_of, parse_day, parse_money, ref
 from recon.formats.workbook import is_workbook, sheets
 from recon.model import Balance, EntryStatus, StatementFile
 
-_HEAD_ROWS: Final = 6  # a header row stands among the first
+_HEAD_ROWS: Final = 30  # a header row stands among the first
 _DEBITS: Final = frozenset({"DR", "D", "DBIT", "DEBIT", "S", "-"})
 _CREDITS: Final = frozenset({"CR", "C", "CRDT", "CREDIT", "H", "+"})
 
 
 def layout_for(data: bytes, layouts: Sequence[Layout] | None = None) -> Layout | None:
-    """The first layout whose header is among the first rows; None when there is none."""
-    known = (*(layouts or ()), *built_in())
-    if is_workbook(data):
-        return next((layout for sheet in sheets(data) for layout in known if _is_at_head(layout, sheet)), None)
-    text = decoded(data)[0][:20_000]
-    for layout in known:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
-        try:
-            if _is_at_head(layout, [(rows.line_num, cells) for _, cells in zip(range(_HEAD_ROWS), rows, strict=False)]):
-                return layout
-        except csv.Error:
-            continue
+    """The layout whose header is among the first rows, a declared one before ours; None when there is none.
+
+    Of several that fit, the one that names most columns: it says most about the file.
+    """
+    for known in (tuple(layouts or ()), built_in()):
+        if is_workbook(data):
+            fitting = [layout for sheet in sheets(data) for layout in known if _is_at_head(layout, sheet)]
+        else:
+            text = decoded(data)[0][:20_000]
+            fitting = [layout for layout in known if _is_at_head(layout, _first_rows(text, layout.delimiter))]
+        if fitting:
+            return max(fitting, key=lambda layout: len(layout.header))
     return None
+
+
+def _first_rows(text: str, delimiter: str) -> Cells:
+    """Up to `_HEAD_ROWS` rows; none when the text cannot be cut into cells."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, cells) for _, cells in zip(range(_HEAD_ROWS), reader, strict=False)]
+    except csv.Error:
+        return []
 
 
 def columns_of(text: str) -> str | None:
     """The first columns of a text that is a table, for a message; None when it is none.
 
-    A table has three cells or more in its first full row, by one delimiter, and no row among the next with more.
+    A table has rows of three cells or more, most of them of one length, by one delimiter.
     """
     for delimiter in ";\t,|":
-        reader = csv.reader(io.StringIO(text[:20_000], newline=""), delimiter=delimiter)
-        try:
-            rows = [cells for _, cells in zip(range(_HEAD_ROWS * 2), reader, strict=False) if len(cells) > 2]
-        except csv.Error:
-            continue
-        if (
-            rows
-            and len({len(cells) for cells in rows}) <= len(rows) // 2 + 1
-            and all(len(each) < 60 for each in rows[0])
-        ):
-            names = [cell.strip() for cell in rows[0] if cell.strip()]
+        rows = [cells for _, cells in _first_rows(text[:20_000], delimiter) if len(cells) > 2]
+        lengths = [len(cells) for cells in rows]
+        usual = max(lengths, key=lengths.count, default=0)
+        if lengths and lengths.count(usual) * 2 >= len(lengths) and max(map(len, rows[lengths.index(usual)])) < 60:
+            names = [cell.strip() for cell in rows[lengths.index(usual)] if cell.strip()]
             return f"{', '.join(names[:4])}{', …' if len(names) > 4 else ''}"[:100]
     return None
 
@@ -75,7 +78,14 @@ def _is_at_head(layout: Layout, rows: Cells) -> bool:
             return True
         if layout.fits(tuple(cell.strip() for cell in cells)):
             return True
-    return False
+    return not layout.header and layout.tag is None and _is_row(layout, rows)
+
+
+def _is_row(layout: Layout, rows: Cells) -> bool:
+    """Whether the first row is an entry of a layout without a header: as many cells, and a date where its date is."""
+    cells = next((cells for _, cells in rows if any(cells)), [])
+    named = dict(zip(layout.columns, (cell.strip() for cell in cells), strict=False))
+    return len(cells) == len(layout.columns) and any(_day(named.get(name, ""), layout) for name in layout.date)
 
 
 def read_report(data: bytes, layout: Layout, *, name: str) -> StatementFile:
@@ -99,7 +109,7 @@ def _csv(data: bytes, layout: Layout) -> tuple[Cells, str]:
     text, encoding = decoded(data)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
     try:
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+        rows = [(reader.line_num, cells) for row in reader if any(cells := [cell.strip() for cell in row])]
     except csv.Error as fault:
         raise StatementRefused("not-xml", max(reader.line_num, 1), f"not CSV ({fault}): fetch it again") from None
     return rows, encoding
@@ -128,6 +138,8 @@ def _drafts(report: Report, layout: Layout) -> list[Draft]:
         draft.from_date, draft.to_date = (min(days), max(days)) if days else (None, None)
         parts = [part for part in (key, currency if len(groups) > 1 else "") if part]
         draft.id = " ".join(parts) or report.id or (draft.to_date.isoformat() if draft.to_date else None)
+        if report.balances is not None and len(groups) == 1:
+            report.stated.append((key, currency, *report.balances))
         _balances(draft, layout, report, key, currency, rows)
         if report.count is not None and report.count != len(report.rows):
             message = f"the report states {report.count} rows, there are {len(report.rows)}"
@@ -153,9 +165,11 @@ def _entry(ordinal: int, row: Row, draft: Draft, layout: Layout) -> None:
     faults: list[Fault] = []
     parts = [(part, _amount(row, part, code, layout, faults)) for part in layout.parts]
     net = _amount(row, layout.net, code, layout, faults) if layout.net else sum(minor for _, minor in parts)
-    day = _day(row.get(layout.date), layout)
-    if layout.date and row.get(layout.date) and day is None:
-        faults.append(Fault("date-garbled", f"{shown(row.get(layout.date))} is not a date"))
+    stated = row.first(layout.date)
+    day = _day(stated, layout)
+    if layout.date and day is None and (stated or layout.sections == "plain"):
+        what = f"{shown(stated)} is not a date" if stated else "no date (a total? name how it starts in `skip`)"
+        faults.append(Fault("date-garbled", what))
     for fault in faults:
         draft.set_aside(ordinal, fault, row.line, reference=reference_)
     if not faults:
@@ -172,7 +186,7 @@ def _lines(
     if layout.rest is not None:
         parts = [(kind or layout.rest, net - sum(minor for _, minor in parts)), *parts]
     parts = [(code, minor) for code, minor in parts if minor]
-    if sum(minor for _, minor in parts) != net:
+    if sum(minor for _, minor in parts) != net and layout.parts:
         draft.notes.add("details-do-not-sum", f"the parts of a row do not add up to its net {net}", row.line)
         parts = []
     whole = (
@@ -191,7 +205,7 @@ def _lines(
             currency=draft.currency or "",
             status=_status(row, layout, kind),
             booking_date=day,
-            value_date=_day(row.get(layout.value_date), layout) or day,
+            value_date=_day(row.first(layout.value_date), layout) or day,
             proprietary_code=code or None,
             return_reason=reason if layout.reason and reason and reason.startswith(layout.reason.prefix) else None,
             charges_minor=fees if fees and place == 1 else None,
@@ -219,14 +233,24 @@ def _status(row: Row, layout: Layout, kind: str | None) -> str:
 def _amount(row: Row, part: Amount, code: str, layout: Layout, faults: list[Fault]) -> int:
     if part.credit is not None or part.debit is not None:
         credit, debit = (_number(row.get(column), code, layout, faults) for column in (part.credit, part.debit))
-        return (credit - debit) * part.sign
+        if debit < 0:
+            _needs_signed(row.get(part.debit), part, faults)
+        return (credit + debit if debit < 0 and part.signed else credit - debit) * part.sign
     minor = _number(row.get(part.column), code, layout, faults) * part.sign
     if part.indicator is not None and minor:
         word = row.get(part.indicator).upper()
         if word not in _DEBITS | _CREDITS:
             faults.append(Fault("sign-unknown", f"{shown(word)} is neither credit nor debit"))
-        return -minor if word in _DEBITS else minor
+        if minor < 0:
+            _needs_signed(row.get(part.column), part, faults)
+        return -minor if word in _DEBITS and not (minor < 0 and part.signed) else minor
     return minor
+
+
+def _needs_signed(text: str, part: Amount, faults: list[Fault]) -> None:
+    """A minus beside a word or column that says debit may mean out or back; only the layout knows."""
+    if part.signed is None:
+        faults.append(Fault("sign-unknown", f"{shown(text)} has a minus of its own: say `signed` in the layout"))
 
 
 def _number(text: str, code: str, layout: Layout, faults: list[Fault]) -> int:

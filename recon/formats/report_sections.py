@@ -25,6 +25,10 @@ class Row:
         """A cell; empty when the layout names no column or the row has none."""
         return "" if column is None else self.cells.get(column, "")
 
+    def first(self, columns: Sequence[str]) -> str:
+        """The first of these cells that has a text."""
+        return next((text for text in map(self.get, columns) if text), "")
+
 
 @dataclass(slots=True)
 class Report:
@@ -32,6 +36,8 @@ class Report:
 
     rows: list[Row] = field(default_factory=list)
     stated: list[tuple[str, str, str, str]] = field(default_factory=list)
+    # Opening and closing (texts) of the only statement.
+    balances: tuple[str, str] | None = None
     account: str | None = None
     currency: str = ""
     id: str | None = None
@@ -52,18 +58,40 @@ def _named(header: Sequence[str], line: int, cells: Sequence[str]) -> Row:
 
 
 def _plain(layout: Layout, rows: Cells) -> Report:
-    """One header row, wherever it stands among the first; every other row behind it is an entry."""
+    """One header row, wherever it stands among the first; every other row behind it is an entry.
+
+    Without a header all rows are. Rows that start with a text of `skip`, `opening` or `closing` are none, wherever they
+    stand; the last filled cell of the latter two is the balance.
+    """
+    balances = tuple(_balance_of(label, rows) for label in (layout.opening, layout.closing))
+    labels = tuple(label for label in (*layout.skip, layout.opening, layout.closing) if label)
     at = next((place for place, (_, cells) in enumerate(rows) if layout.fits(tuple(cells))), None)
-    if at is None:
+    if at is None and layout.header:
         return Report()
-    header = rows[at][1]
-    body = [(line, cells) for line, cells in rows[at + 1 :] if len(cells) > 1]
+    header, behind = (layout.columns, 0) if at is None else (rows[at][1], at + 1)
+    body = [
+        (line, cells)
+        for line, cells in rows[behind:]
+        if len(cells) > 1 and not (labels and next(filter(None, cells), "").startswith(labels))
+    ]
     for line, cells in body:
         if len(cells) > len(header) and any(cells[len(header) :]):
             raise StatementRefused(
                 "cut-short", line, f"{len(cells)} cells, the header has {len(header)}: fetch it again"
             )
-    return Report(rows=[_named(header, line, cells) for line, cells in body])
+    found = Report(rows=[_named(header, line, cells) for line, cells in body])
+    if all(balances):
+        found.balances = (balances[0], balances[1])
+    return found
+
+
+def _balance_of(label: str | None, rows: Cells) -> str:
+    """The last filled cell of the row that starts with a label."""
+    for _, cells in rows:
+        filled = [cell for cell in cells if cell]
+        if label and len(filled) > 1 and filled[0].startswith(label):
+            return filled[-1]
+    return ""
 
 
 def _paypal(layout: Layout, rows: Cells) -> Report:

@@ -286,6 +286,7 @@ def test_a_cut_statement_is_never_proven() -> None:
     ("stated", "ours"),
     [
         ("DE89370400440532013000", True),
+        ("DE89 3704 0044 0532 0130 00", True),
         ("37040044/532013000", True),
         ("COBADEFFXXX/0532013000", True),
         ("COBADEFF/53.201-3000", True),

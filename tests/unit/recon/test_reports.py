@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recon.check import check_files
 from recon.formats import LayoutRefused, StatementRefused, archive, read_layouts, read_statement_file, unpacked
@@ -201,3 +202,84 @@ def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MEMBERS_MAX", 2)
     with pytest.raises(StatementRefused, match="archive-unsafe"):
         list(unpacked(zipped(a=b"1", b=b"2", c=b"3"), name="x"))
+
+
+def declared(tmp_path: Path, text: str, **keys: object) -> StatementFile:
+    """A table read by a layout of these keys."""
+    basis = {"name": "bank.own", "header": ["Date", "Text"], "account_is": "A1", "currency_is": "EUR", "date": "Date"}
+    path = tmp_path / "layout.yaml"
+    path.write_text(yaml.safe_dump({**basis, **keys}), encoding="utf-8")
+    return read_statement_file(text.encode(), name="bank.csv", layouts=read_layouts(path))
+
+
+@pytest.mark.parametrize(
+    ("signed", "debit", "minor"),
+    [(None, "5.00", -500), (True, "-5.00", -500), (False, "-5.00", 500), (True, "5.00", -500), (None, "-5.00", None)],
+)
+@pytest.mark.parametrize("by", ["column", "indicator"])
+def test_a_minus_in_a_debit_means_what_the_layout_says(
+    tmp_path: Path, by: str, signed: bool | None, debit: str, minor: int | None
+) -> None:
+    part = {"debit": "Out", "credit": "In"} if by == "column" else {"column": "Out", "indicator": "In"}
+    text = f"Date,Text,Out,In\n2026-11-20,x,{debit},{'D' if by == 'indicator' else ''}\n"
+    file = declared(tmp_path, text, net=part | ({} if signed is None else {"signed": signed}))
+    assert file.lines["amount_minor"].to_list() == ([] if minor is None else [minor])
+    rules = [bad.rule for bad in file.statements[0].quarantined]
+    assert rules == (["entry-sign-unknown"] if minor is None else [])
+    assert "details-do-not-sum" not in {finding.rule for finding in file.statements[0].findings}
+
+
+def test_rows_that_state_balances_prove_and_totals_are_no_entries(tmp_path: Path) -> None:
+    rows = "".join(f"Remark {n},,\n" for n in range(12))
+    text = f"{rows}Balance new,,15.00\nDate,Text,Amount\n2026-11-20,x,5.00\nTotal,,5.00\nBalance old,,10.00\n"
+    keys = {"net": {"column": "Amount"}, "opening": "Balance old", "closing": "Balance new"}
+    file = declared(tmp_path, text, skip=["Total"], **keys)
+    proof = file.statements[0].proof
+    assert (proof.state, proof.opening_minor, proof.closing_minor) == (ProofState.PROVEN, 1000, 1500)
+    (statement,) = declared(tmp_path, text, **keys).statements
+    assert [bad.rule for bad in statement.quarantined] == ["entry-date-garbled"]
+    undated = declared(tmp_path, "Date,Text,Amount\n2026-11-20,x,5.00\n,Total,5.00\n", net={"column": "Amount"})
+    assert "skip" in undated.statements[0].quarantined[0].message
+
+
+def test_a_file_without_a_header_is_known_by_its_columns(tmp_path: Path) -> None:
+    keys = {"header": [], "columns": ["When", "Later", "Text", "Amount"], "net": {"column": "Amount"}}
+    file = declared(tmp_path, "2026-11-20,,x,5.00\n,2026-11-21,y,6.00\n", date=["When", "Later"], **keys)
+    assert file.lines["amount_minor"].to_list() == [500, 600]
+    assert [str(day) for day in file.lines["booking_date"]] == ["2026-11-20", "2026-11-21"]
+    with pytest.raises(StatementRefused, match="layout-unknown"):
+        declared(tmp_path, "2026-11-20,,x,5.00,more\n", date="When", **keys)
+    with pytest.raises(StatementRefused, match="layout-unknown"):
+        declared(tmp_path, "When,Later,Text,Amount\n", date="When", **keys)
+
+
+def test_of_two_layouts_that_fit_the_one_that_says_more_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "layouts.yaml"
+    both = [
+        {
+            "name": name,
+            "header": header,
+            "account_is": "A",
+            "currency_is": "EUR",
+            "date": "Date",
+            "net": {"column": "Sum"},
+        }
+        for name, header in (("short", ["Date", "Sum"]), ("long.one", ["Date", "Sum", "Text"]))
+    ]
+    path.write_text(yaml.safe_dump(both), encoding="utf-8")
+    file = read_statement_file(b"Date,Sum,Text\n2026-11-20,5.00,x\n", name="x", layouts=read_layouts(path))
+    assert file.message_version == "long.one"
+
+
+STRIPE = {
+    "psp.stripe-activity": "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category,description",
+    "psp.stripe-history": "id,Created (UTC),Currency,Amount,Fee,Net,Type,Source",
+}
+
+
+@pytest.mark.parametrize(("name", "header"), STRIPE.items())
+def test_other_exports_of_stripe(name: str, header: str) -> None:
+    file = read_statement_file(f"{header}\nt1,2026-11-20 10:00,eur,9.00,1.00,8.00,charge,x\n".encode(), name="x.csv")
+    assert file.message_version == name
+    assert file.lines["amount_minor"].to_list() == [900, -100]
+    assert {str(day) for day in file.lines["booking_date"]} == {"2026-11-20"}
