@@ -42,12 +42,13 @@ from settlement.iso20022 import (
 from settlement.setup_check import rail_calendar
 from settlement.setup_model import DirectDebit as DebitTerms
 
+# Look-ups by primary key, one by one, as in composing.
 _COLLECTIONS = """
 SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.postcode, -o.pay_minor AS amount_minor,
        i.batch, v.mandate_id, v.mandate_signed, v.mandate_scheme, v.mandate_sequence
   FROM settlement.obligation o
-  JOIN settlement.payee_version v USING (payee_version_id)
-  LEFT JOIN settlement.instruction i ON i.instruction_id = o.obligation_id
+ CROSS JOIN LATERAL (SELECT * FROM settlement.payee_version v WHERE v.payee_version_id = o.payee_version_id LIMIT 1) v
+  LEFT JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = o.obligation_id LIMIT 1) i ON true
  WHERE o.run_id = %s AND o.pay_minor < 0 AND (%s::bigint IS NULL OR i.file_id = %s)
  ORDER BY i.ordinal, v.mandate_scheme, v.mandate_sequence, o.obligation_id
 """
