@@ -170,6 +170,9 @@ CREATE TABLE ledger.posting_block (
     batch_id    bigint   NOT NULL,
     block_no    smallint NOT NULL,
     book_id     int      NOT NULL,
+    first_date  date     NOT NULL,
+    last_date   date     NOT NULL,
+    total_minor numeric  NOT NULL,
     posting_nos int[]    STORAGE PLAIN NOT NULL,
     entry_nos   int[]    STORAGE PLAIN NOT NULL,
     amounts     bigint[] STORAGE PLAIN NOT NULL,
@@ -181,6 +184,8 @@ ALTER TABLE ledger.posting_block ALTER posting_nos SET STATISTICS 0, ALTER entry
     ALTER amounts SET STATISTICS 0, ALTER dates SET STATISTICS 0;
 COMMENT ON TABLE ledger.posting_block IS
     'The postings marked in_block by account and batch, at most 64 a row; numbers are ids without their batch.';
+COMMENT ON COLUMN ledger.posting_block.total_minor IS
+    'The sum of amounts. With first_date and last_date it answers for the whole block, which then need not be unpacked.';
 CREATE VIEW ledger.account_posting AS
 SELECT p.account_id, p.posting_id >> 20 AS batch_id, p.posting_id, p.entry_id, p.amount_minor, p.effective_date, p.book_id
   FROM ledger.posting p WHERE NOT p.in_block

@@ -129,14 +129,19 @@ BEGIN
         WITH moved AS MATERIALIZED (
             SELECT account_id, sum(amount_minor) AS delta, count(*)::int AS n, min(currency_id) AS low, max(currency_id) AS high,
                    array_agg((posting_id & 1048575)::int) AS posting_nos, array_agg((entry_id & 1048575)::int) AS entry_nos,
-                   array_agg(amount_minor) AS amounts, array_agg(effective_date) AS dates, bool_and(in_block) AS alike
+                   array_agg(amount_minor) AS amounts, array_agg(effective_date) AS dates, min(effective_date) AS first_date,
+                   max(effective_date) AS last_date, bool_and(in_block) AS alike
               FROM new_posting GROUP BY account_id),
         block AS (
-            INSERT INTO ledger.posting_block (account_id, batch_id, block_no, book_id, posting_nos, entry_nos, amounts, dates)
-            SELECT account_id, v_batch, 0, v_book, posting_nos, entry_nos, amounts, dates FROM moved WHERE n <= 64
+            INSERT INTO ledger.posting_block (account_id, batch_id, block_no, book_id, first_date, last_date, total_minor, posting_nos, entry_nos,
+                                              amounts, dates)
+            SELECT account_id, v_batch, 0, v_book, first_date, last_date, delta, posting_nos, entry_nos, amounts, dates FROM moved WHERE n <= 64
             UNION ALL
-            SELECT account_id, v_batch, k / 64, v_book, posting_nos[k + 1:k + 64], entry_nos[k + 1:k + 64], amounts[k + 1:k + 64], dates[k + 1:k + 64]
-              FROM moved CROSS JOIN LATERAL generate_series(0, n - 1, 64) AS g (k) WHERE n > 64
+            SELECT account_id, v_batch, k / 64, v_book, w.first_date, w.last_date, w.total, posting_nos[k + 1:k + 64], entry_nos[k + 1:k + 64],
+                   amounts[k + 1:k + 64], dates[k + 1:k + 64]
+              FROM moved CROSS JOIN LATERAL generate_series(0, n - 1, 64) AS g (k)
+             CROSS JOIN LATERAL (SELECT min(d) AS first_date, max(d) AS last_date, sum(a) AS total
+                                   FROM unnest(dates[k + 1:k + 64], amounts[k + 1:k + 64]) AS u (d, a)) w WHERE n > 64
              ORDER BY 1, 3)
         SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
                array_agg(CASE WHEN low = high THEN low END ORDER BY account_id), sum(n), min(low) = max(high), bool_and(alike)

@@ -62,19 +62,23 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM settlement.clearing_of(ARRAY[p_posting_id]))
 $$;
 
--- The postings of an account from one id to another: those of ordinary batches, then those in blocks. (Without a setting
--- and without rights of its own, so that the planner writes it into the query; and without columns that nobody asks for, since
--- what is unnested is unnested.)
+-- The postings of an account from one id to another: those of ordinary batches, then those in blocks. A block between the
+-- batches of the two is inside as a whole, and its total stands beside one of its postings: for sums over all of them.
+-- (Without a setting and without rights of its own, so that the planner writes it into the query; and without columns that
+-- nobody asks for, since what is unnested is unnested.)
 CREATE FUNCTION settlement.postings_between(p_account_id int, p_low bigint, p_high bigint)
-    RETURNS TABLE (posting_id bigint, amount_minor bigint)
+    RETURNS TABLE (posting_id bigint, minor numeric)
 LANGUAGE sql STABLE AS $$
     SELECT a.posting_id, a.amount_minor FROM ledger.posting a
      WHERE a.account_id = p_account_id AND a.posting_id >= p_low AND a.posting_id <= p_high AND NOT a.in_block
     UNION ALL
-    SELECT u.posting_id, u.amount_minor
-      FROM (SELECT (b.batch_id << 20) + pg_catalog.unnest(b.posting_nos) AS posting_id, pg_catalog.unnest(b.amounts) AS amount_minor
-              FROM ledger.posting_block b
-             WHERE b.account_id = p_account_id AND b.batch_id >= p_low >> 20 AND b.batch_id <= p_high >> 20) u
+    SELECT u.posting_id, coalesce(u.total_minor, u.amount_minor)
+      FROM (SELECT (b.batch_id << 20) + pg_catalog.unnest(b.posting_nos) AS posting_id,
+                   pg_catalog.unnest(CASE WHEN b.is_inside THEN ARRAY[b.total_minor] END) AS total_minor,
+                   pg_catalog.unnest(CASE WHEN NOT b.is_inside THEN b.amounts END) AS amount_minor
+              FROM (SELECT b.batch_id, b.posting_nos, b.amounts, b.total_minor, b.batch_id > p_low >> 20 AND b.batch_id < p_high >> 20 AS is_inside
+                      FROM ledger.posting_block b
+                     WHERE b.account_id = p_account_id AND b.batch_id >= p_low >> 20 AND b.batch_id <= p_high >> 20) b) u
      WHERE u.posting_id >= p_low AND u.posting_id <= p_high
 $$;
 
@@ -98,18 +102,19 @@ BEGIN
                           WHERE o.obligation_id = n.group_id LIMIT 1) o ON o.account_id = n.account_id
        AND n.book_id = (SELECT a.book_id FROM ledger.account a WHERE a.account_id = n.account_id)
      CROSS JOIN LATERAL (
-           SELECT array_sort(array_agg(s.posting_id)) AS posting_ids, sum(s.amount_minor) AS total
-             FROM (SELECT s.posting_id, s.amount_minor
-                     FROM settlement.postings_between(n.account_id, n.low_posting_id, n.high_posting_id) s
-                    LIMIT cardinality(o.posting_ids) + 1) s OFFSET 0) span
+           SELECT s.posting_ids = o.posting_ids OR array_sort(s.posting_ids) = o.posting_ids AS is_all, s.total
+             FROM (SELECT array_agg(s.posting_id) AS posting_ids, sum(s.minor) AS total
+                     FROM (SELECT s.posting_id, s.minor
+                             FROM settlement.postings_between(n.account_id, n.low_posting_id, n.high_posting_id) s
+                            LIMIT cardinality(o.posting_ids) + 1) s OFFSET 0) s OFFSET 0) span
      CROSS JOIN LATERAL (
            SELECT cardinality(o.posting_ids)::bigint AS found, span.total, n.low_posting_id AS low, n.high_posting_id AS high
-            WHERE span.posting_ids = o.posting_ids
+            WHERE span.is_all
            UNION ALL
            SELECT count(*), sum(p.amount_minor), min(p.posting_id), max(p.posting_id)
              FROM ledger.posting p WHERE p.account_id = n.account_id AND p.posting_id = ANY (o.posting_ids)
-              AND (span.posting_ids = o.posting_ids) IS NOT TRUE
-           HAVING (span.posting_ids = o.posting_ids) IS NOT TRUE) m
+              AND span.is_all IS NOT TRUE
+           HAVING span.is_all IS NOT TRUE) m
       LEFT JOIN LATERAL (SELECT p.amount_minor FROM ledger.posting p
                           WHERE p.posting_id = n.clearing_posting_id AND p.account_id = n.account_id LIMIT 1) d ON true
      CROSS JOIN LATERAL (

@@ -77,22 +77,24 @@ SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS ve
                             AS is_dense) d;
 
 CREATE VIEW settlement.cleared_since AS
-SELECT y.bank_account_id, y.payee_id, y.account_id, g.clearing_no, o.cut_through_id, o.left_out_ids, g.clearing_posting_id, o.posting_ids,
-       greatest(o.posting_ids[cardinality(o.posting_ids)], g.clearing_posting_id) AS top_id,
+SELECT y.bank_account_id, y.payee_id, y.account_id, y.version, y.through_posting_id, g.group_id, g.clearing_no, g.clearing_posting_id, g.high_posting_id,
+       g.member_count - num_nonnulls(g.clearing_posting_id) AS settled,
+       greatest(g.high_posting_id, g.clearing_posting_id) AS top_id,
        -- below the frontier, and before the first that it left open
-       o.posting_ids[cardinality(o.posting_ids)] < coalesce(y.left_open[1], y.through_posting_id + 1) AS is_below
+       g.high_posting_id < coalesce(y.left_open[1], y.through_posting_id + 1) AS is_below
   FROM settlement.payee_frontier y
  CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                      WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no OFFSET 0) g
- CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o;
+                      WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no OFFSET 0) g;
 
 -- The postings among them that reading from the frontier would meet.
 CREATE FUNCTION settlement.cleared_postings(p_bank_account_id int) RETURNS TABLE (posting_id bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
-    SELECT m.posting_id
-      FROM settlement.cleared_since s
-     CROSS JOIN LATERAL (SELECT unnest(s.posting_ids) WHERE NOT s.is_below UNION ALL SELECT s.clearing_posting_id) m (posting_id)
-     WHERE s.bank_account_id = p_bank_account_id AND m.posting_id IS NOT NULL
+    SELECT s.clearing_posting_id FROM settlement.cleared_since s
+     WHERE s.bank_account_id = p_bank_account_id AND s.clearing_posting_id IS NOT NULL
+    UNION ALL
+    SELECT unnest(o.posting_ids) FROM settlement.cleared_since s
+     CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+     WHERE s.bank_account_id = p_bank_account_id AND NOT s.is_below
 $$;
 
 -- The postings of an account that may be open, but for those in blocks: strays one by one, then those above an id by the
@@ -132,7 +134,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off ROWS 1000000 A
 $$;
 
 -- Lets the frontier of accounts that were cleared since follow, without a look at any posting: up to the line of the
--- highest cut that was sealed everything is cleared, but what that cut left out and no group has taken since. It moves
+-- latest cut that was sealed everything is cleared, but what that cut left out and no group has taken since. It moves
 -- when more was settled above it than would be left open below: an old debt is not copied every night. A group with a
 -- posting above the line is still to be subtracted (its clearing debit always is, until the next cut), so it is not
 -- taken note of yet.
@@ -140,21 +142,28 @@ CREATE FUNCTION settlement.advance_frontiers(p_bank_account_id int) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
     WITH since AS MATERIALIZED (
-        SELECT s.* FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
+        SELECT * FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
+    ), latest AS MATERIALIZED (  -- the last that was proposed has the highest line; a lower one would be as true
+        SELECT DISTINCT ON (s.account_id) s.account_id, s.version, s.through_posting_id, s.group_id, s.settled
+          FROM since s ORDER BY s.account_id, s.group_id DESC
     ), best AS MATERIALIZED (
-        SELECT DISTINCT ON (s.account_id) s.account_id, s.cut_through_id, s.left_out_ids, cardinality(s.posting_ids) AS settled
-          FROM since s ORDER BY s.account_id, s.cut_through_id DESC, s.clearing_no DESC
+        SELECT l.account_id, l.version, l.settled, o.cut_through_id, o.left_out_ids
+          FROM latest l
+         CROSS JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o WHERE o.obligation_id = l.group_id LIMIT 1) o
+         WHERE o.cut_through_id > l.through_posting_id
     ), noted AS (
         SELECT s.account_id,
                coalesce(min(s.clearing_no) FILTER (WHERE s.top_id > b.cut_through_id) - 1, max(s.clearing_no)) AS clearing_no
           FROM since s JOIN best b ON b.account_id = s.account_id GROUP BY s.account_id
     ), reach AS MATERIALIZED (  -- accounts of which a group may have taken something that the cut left out
         SELECT DISTINCT s.account_id FROM since s JOIN best b ON b.account_id = s.account_id
-         WHERE s.posting_ids[cardinality(s.posting_ids)] >= b.left_out_ids[1] OR s.clearing_posting_id = ANY (b.left_out_ids)
+         WHERE s.high_posting_id >= b.left_out_ids[1] OR s.clearing_posting_id = ANY (b.left_out_ids)
     ), taken AS MATERIALIZED (
         SELECT m.posting_id
           FROM since s
-         CROSS JOIN LATERAL (SELECT unnest(s.posting_ids) UNION ALL SELECT s.clearing_posting_id) m (posting_id)
+         CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) FROM settlement.obligation o WHERE o.obligation_id = s.group_id
+                             UNION ALL
+                             SELECT s.clearing_posting_id) m (posting_id)
          WHERE s.account_id IN (SELECT r.account_id FROM reach r) AND m.posting_id IS NOT NULL
     ), standing AS MATERIALIZED (
         SELECT b.account_id, b.left_out_ids AS left_open
@@ -169,13 +178,11 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
          GROUP BY b.account_id
     ), made AS (
         INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_no, left_open)
-        SELECT y.account_id, y.version + 1, b.cut_through_id, d.clearing_no, coalesce(l.left_open, '{}')
-          FROM settlement.payee_frontier y
-          JOIN best b ON b.account_id = y.account_id
-          JOIN noted d ON d.account_id = y.account_id
-          LEFT JOIN standing l ON l.account_id = y.account_id
-         WHERE y.bank_account_id = p_bank_account_id AND b.cut_through_id > y.through_posting_id
-           AND b.settled >= coalesce(cardinality(l.left_open), 0)
+        SELECT b.account_id, b.version + 1, b.cut_through_id, d.clearing_no, coalesce(l.left_open, '{}')
+          FROM best b
+          JOIN noted d ON d.account_id = b.account_id
+          LEFT JOIN standing l ON l.account_id = b.account_id
+         WHERE b.settled >= coalesce(cardinality(l.left_open), 0)
             ON CONFLICT ON CONSTRAINT frontier_version DO NOTHING
         RETURNING account_id
     )

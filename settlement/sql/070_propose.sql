@@ -11,7 +11,8 @@ CREATE TYPE settlement.netted AS (
     rest_minor       bigint,
     outcome          text,
     posting_ids      bigint[],
-    left_out_ids     bigint[]
+    left_out_ids     bigint[],  -- below waits_from_id
+    waits_from_id    bigint     -- from here on all waits (T+n): behind the last of posting_ids
 );
 
 -- What the calendar of a bank makes of payees' rules on a business date; the caller counts the days.
@@ -21,6 +22,13 @@ CREATE TYPE settlement.calendar_terms AS (
     due       text[],  -- the schedules whose day it is
     payees    text[]   -- an ad-hoc run: these payees alone, whatever their schedule
 );
+
+-- Whether a block of postings is due as a whole (true) or waits as a whole (false: T+n); NULL: to be looked at one by one.
+-- (Without a setting and without rights of its own, so that the planner writes it into the query.)
+CREATE FUNCTION settlement.block_is_due(p_is_untouched boolean, p_first date, p_last date, p_cut_date date) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_is_untouched THEN CASE WHEN p_last <= p_cut_date THEN true WHEN p_first > p_cut_date THEN false END END
+$$;
 
 -- What each payee of a bank account is owed on a business date, and what the rules make of it.
 -- Left out: cleared and held postings, those in a file that is approved and waits to be sealed, and today's own
@@ -46,20 +54,37 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
         SELECT o.payee_id, sum(o.left_minor)::bigint AS minor FROM settlement.reserve_open o
          WHERE o.kind = 'fixed' GROUP BY o.payee_id
     ), since AS MATERIALIZED (
-        SELECT s.account_id, s.clearing_posting_id, s.is_below, CASE WHEN NOT s.is_below THEN s.posting_ids END AS posting_ids
+        SELECT s.account_id, s.group_id, s.clearing_posting_id, s.is_below
           FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
     ), cleared AS MATERIALIZED (  -- what reading from the frontiers would meet
         SELECT s.clearing_posting_id AS posting_id FROM since s WHERE s.clearing_posting_id IS NOT NULL
         UNION ALL
-        SELECT unnest(s.posting_ids) FROM since s WHERE NOT s.is_below
+        SELECT unnest(o.posting_ids) FROM since s
+         CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+         WHERE NOT s.is_below
     ), mixed AS MATERIALIZED (  -- accounts of which more than settlement's own postings are among that
         SELECT DISTINCT s.account_id FROM since s WHERE NOT s.is_below
+    ), waiting AS MATERIALIZED (
+        SELECT o.account_id, m.posting_id
+          FROM settlement.file_current f
+         CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
+         CROSS JOIN LATERAL (SELECT o.account_id, o.posting_ids FROM settlement.obligation o
+                              WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+         CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
+         WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
+    ), kept_back AS MATERIALIZED (
+        SELECT w.account_id, w.posting_id FROM waiting w
+        UNION ALL
+        SELECT p.account_id, h.posting_id FROM settlement.hold_active h
+         CROSS JOIN LATERAL (SELECT p.account_id FROM ledger.posting p WHERE p.posting_id = h.posting_id LIMIT 1) p
     ), party AS MATERIALIZED (
         SELECT y.payee_id, y.payee_version_id, y.account_id, c.cut_date, y.negative, y.reserve_bps,
                greatest(y.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
                greatest(y.minimum_minor, account.minimum_minor) AS minimum_minor,
                least(y.maximum_minor, account.maximum_minor) AS maximum_minor,
                e.through_posting_id, e.left_open, e.read_from_id, e.strays, y.account_id IN (SELECT x.account_id FROM mixed x) AS is_mixed,
+               CASE WHEN y.account_id NOT IN (SELECT x.account_id FROM mixed x UNION ALL SELECT k.account_id FROM kept_back k)
+                    THEN (e.through_posting_id >> 20) + 1 END AS whole_from,  -- from this batch on blocks may be taken as wholes
                b.payee_id IS NOT NULL AS hold, y.negative = 'debit' AND account.collects AS collects,
                CASE WHEN p_terms.payees IS NULL THEN y.schedule = ANY (p_terms.due)
                     ELSE y.code = ANY (p_terms.payees) END AS due
@@ -70,32 +95,47 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
           LEFT JOIN blocked b ON b.payee_id = y.payee_id
           LEFT JOIN held_fixed f ON f.payee_id = y.payee_id
          WHERE y.bank_account_id = p_bank_account_id
-    ), waiting AS MATERIALIZED (
-        SELECT m.posting_id
-          FROM settlement.file_current f
-         CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
-         CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o
-                              WHERE o.obligation_id = i.instruction_id LIMIT 1) o
-         CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
-         WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
-    ), kept_back AS MATERIALIZED (
-        SELECT w.posting_id FROM waiting w UNION ALL SELECT h.posting_id FROM settlement.hold_active h
     ), own_batch AS MATERIALIZED (  -- of settlement itself, from the oldest open item on
         SELECT b.batch_id FROM ledger.batch b
          WHERE b.module = 'settlement'
            AND b.batch_id >= (SELECT min(coalesce(y.left_open[1], y.through_posting_id)) >> 20 FROM party y)
     ), net AS MATERIALIZED (
-        -- Account by account in the order of its index; the small sets above are hashed once. Of a batch in blocks is asked
-        -- once a block whether it is settlement's own; only such postings, and those of mixed accounts, may be cleared.
-        SELECT y.payee_id, i.owed_minor, i.rest_minor, i.new_minor, array_sort(i.posting_ids) AS posting_ids,
-               array_sort(coalesce(i.left_out_ids, '{}')) AS left_out_ids
+        -- Account by account in the order of its index; the small sets above are hashed once. A block of postings that are
+        -- all due is answered for by its total; of one that waits as a whole only its beginning is noted, unless something
+        -- due stands behind it. The rest is looked at posting by posting.
+        SELECT n.payee_id, -(coalesce(n.whole_minor, 0) + coalesce(n.due_minor, 0))::bigint AS owed_minor,
+               -(coalesce(n.waiting_minor, 0) + coalesce(n.left_minor, 0))::bigint AS rest_minor,
+               CASE WHEN n.reserve_bps > 0 THEN -(coalesce(n.whole_minor, 0) + coalesce(n.new_minor, 0))::bigint END AS new_minor, n.posting_ids,
+               CASE WHEN n.posting_ids[cardinality(n.posting_ids)] > n.waits_from_id
+                    THEN array(SELECT unnest(n.left_out_ids)
+                               UNION ALL
+                               SELECT (b.batch_id << 20) + unnest(b.posting_nos)
+                                 FROM ledger.posting_block b
+                                WHERE b.account_id = n.account_id AND b.batch_id >= n.whole_from
+                                  AND NOT settlement.block_is_due(b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w), b.first_date, b.last_date, n.cut_date)
+                                ORDER BY 1)
+                    ELSE array_sort(coalesce(n.left_out_ids, '{}')) END AS left_out_ids,
+               CASE WHEN n.posting_ids[cardinality(n.posting_ids)] > n.waits_from_id THEN NULL ELSE n.waits_from_id END AS waits_from_id
+          FROM (SELECT y.payee_id, y.account_id, y.reserve_bps, y.whole_from, y.cut_date, w.whole_minor, w.waiting_minor, w.waits_from_id,
+                       o.due_minor, o.left_minor, o.new_minor, o.left_out_ids, array_sort(w.posting_ids || o.posting_ids) AS posting_ids
           FROM party y
          CROSS JOIN LATERAL (
-               SELECT (-sum(o.amount_minor) FILTER (WHERE o.is_eligible))::bigint AS owed_minor,
-                      coalesce(-sum(o.amount_minor) FILTER (WHERE NOT o.is_eligible), 0)::bigint AS rest_minor,
-                      (-sum(o.amount_minor) FILTER (WHERE o.is_eligible AND y.reserve_bps > 0 AND NOT o.is_own))::bigint AS new_minor,
-                      array_agg(o.posting_id) FILTER (WHERE o.is_eligible) AS posting_ids,
-                      array_agg(o.posting_id) FILTER (WHERE NOT o.is_eligible) AS left_out_ids
+               SELECT array_agg(b.posting_id) FILTER (WHERE b.is_due) AS posting_ids, sum(b.total_minor) FILTER (WHERE b.is_due) AS whole_minor,
+                      sum(b.total_minor) FILTER (WHERE NOT b.is_due) AS waiting_minor,
+                      min(b.posting_id) FILTER (WHERE NOT b.is_due) AS waits_from_id, bool_or(b.is_due IS NULL) AS has_mixed
+                 FROM (SELECT (b.batch_id << 20) + unnest(CASE WHEN b.is_due THEN b.posting_nos ELSE '{0}' END) AS posting_id,
+                              unnest(ARRAY[b.total_minor]) AS total_minor, b.is_due
+                         FROM (SELECT b.batch_id, b.posting_nos, b.total_minor,
+                                      settlement.block_is_due(b.batch_id >= y.whole_from AND b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w),
+                                                              b.first_date, b.last_date, y.cut_date) AS is_due
+                                 FROM ledger.posting_block b
+                                WHERE b.account_id = y.account_id AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b) b
+               OFFSET 0) w
+         CROSS JOIN LATERAL (
+               SELECT sum(i.amount_minor) FILTER (WHERE i.is_eligible) AS due_minor, sum(i.amount_minor) FILTER (WHERE NOT i.is_eligible) AS left_minor,
+                      sum(i.amount_minor) FILTER (WHERE i.is_eligible AND NOT i.is_own) AS new_minor,
+                      array_agg(i.posting_id) FILTER (WHERE i.is_eligible) AS posting_ids,
+                      array_agg(i.posting_id) FILTER (WHERE NOT i.is_eligible) AS left_out_ids
                  FROM (SELECT p.posting_id, p.amount_minor, p.is_own,
                               p.effective_date <= y.cut_date AND p.posting_id NOT IN (SELECT k.posting_id FROM kept_back k)
                               AND CASE WHEN p.is_own AND p.effective_date >= p_business_date
@@ -110,14 +150,17 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                               unnest(b.dates) AS effective_date, b.is_own
                                          FROM (SELECT b.*, b.batch_id IN (SELECT w.batch_id FROM own_batch w) AS is_own
                                                  FROM ledger.posting_block b
-                                                WHERE b.account_id = y.account_id
-                                                  AND b.batch_id >= y.read_from_id >> 20 OFFSET 0) b) u
+                                                WHERE w.has_mixed AND b.account_id = y.account_id
+                                                  AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b
+                                        WHERE settlement.block_is_due(b.batch_id >= y.whole_from AND NOT b.is_own, b.first_date, b.last_date,
+                                                                      y.cut_date) IS NULL) u
                                 WHERE u.posting_id > y.read_from_id) p
                         WHERE (p.posting_id > y.through_posting_id OR p.posting_id = ANY (y.left_open))
                           AND CASE WHEN p.is_own OR y.is_mixed THEN p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
-                                   ELSE true END OFFSET 0) o
-               OFFSET 0) i
-         WHERE i.posting_ids IS NOT NULL
+                                   ELSE true END OFFSET 0) i
+               OFFSET 0) o
+         OFFSET 0) n
+         WHERE n.posting_ids IS NOT NULL
     )
     SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, paid.pay_minor,
            CASE WHEN paid.pay_minor > 0 THEN kept.rolling_minor ELSE 0 END,
@@ -130,7 +173,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                 WHEN n.owed_minor < 0 THEN 'negative'
                 WHEN paid.pay_minor = 0 THEN 'below_minimum'
                 ELSE 'pay' END,
-           n.posting_ids, n.left_out_ids
+           n.posting_ids, n.left_out_ids, n.waits_from_id
       FROM net n
       JOIN party y ON y.payee_id = n.payee_id
      CROSS JOIN LATERAL (
@@ -261,8 +304,8 @@ BEGIN
       FROM unnest(p_netted) n
      CROSS JOIN LATERAL (SELECT n.posting_ids[cardinality(n.posting_ids)] AS id) due
      -- What waits (T+n) mostly stands behind all that is due: the cut ends before it, and it need not be listed.
-     CROSS JOIN LATERAL (SELECT CASE WHEN n.left_out_ids[1] > due.id THEN n.left_out_ids[1]
-                                     ELSE (SELECT min(l) FROM unnest(n.left_out_ids) l WHERE l > due.id) END AS first_id) w
+     CROSS JOIN LATERAL (SELECT least(n.waits_from_id, CASE WHEN n.left_out_ids[1] > due.id THEN n.left_out_ids[1]
+                                     ELSE (SELECT min(l) FROM unnest(n.left_out_ids) l WHERE l > due.id) END) AS first_id) w
      WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id, high_posting_id)
     SELECT o.obligation_id, p_book_id, o.account_id, coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = o.account_id), 0) + 1, cardinality(o.posting_ids),

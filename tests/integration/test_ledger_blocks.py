@@ -64,8 +64,8 @@ def test_blocks_change_by_nobodys_hand(books: Books, role: str) -> None:
         ("UPDATE ledger.posting_block SET amounts[1] = 0", "append_only"),
         ("DELETE FROM ledger.posting_block", "append_only"),
         ("TRUNCATE ledger.posting_block", "append_only"),
-        ("INSERT INTO ledger.posting_block SELECT account_id, batch_id, 99, book_id, posting_nos, entry_nos, amounts,"
-         " dates FROM ledger.posting_block", "block_by_posting"),
+        ("INSERT INTO ledger.posting_block SELECT account_id, batch_id, 99, book_id, first_date, last_date,"
+         " total_minor, posting_nos, entry_nos, amounts, dates FROM ledger.posting_block", "block_by_posting"),
     ):  # fmt: skip
         with as_role(books.db, role) as conn, pytest.raises(AppendOnlyError) as caught, translate_errors():
             conn.execute(statement_)
@@ -99,6 +99,9 @@ def test_a_batch_marked_in_part_is_refused(books: Books, marks: tuple[bool, bool
     [
         "UPDATE ledger.posting_block SET amounts[2] = amounts[2] + 1",
         "UPDATE ledger.posting_block SET dates[1] = dates[1] + 1",
+        "UPDATE ledger.posting_block SET total_minor = total_minor + 1",
+        "UPDATE ledger.posting_block SET first_date = first_date - 1",
+        "UPDATE ledger.posting_block SET last_date = last_date + 1",
         "DELETE FROM ledger.posting_block WHERE block_no = 1",
         "UPDATE ledger.posting SET in_block = false WHERE in_block",
         "UPDATE ledger.posting SET in_block = true WHERE NOT in_block",
