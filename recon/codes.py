@@ -53,6 +53,7 @@ class CodeRule:
     code: BreakCode
     query: str | None
     meaning: str
+    needs: str = ""  # words of `recon.matching.stock`, one of which must be true for the query to find anything
 
 
 STATEMENT_CODES: tuple[CodeRule, ...] = (
@@ -64,27 +65,73 @@ STATEMENT_CODES: tuple[CodeRule, ...] = (
 )
 
 ITEM_CODES: tuple[CodeRule, ...] = (
-    CodeRule(BreakCode.DUP_BANK, "break_dup_bank", "the bank booked a payment twice"),
-    CodeRule(BreakCode.DUP_LEDGER, "break_dup_ledger", "we expect a payment twice that the bank booked once"),
-    CodeRule(BreakCode.DATE_OUT_OF_WINDOW, "break_date_out_of_window", "reference and amount agree, the date does not"),
-    CodeRule(BreakCode.FX_DIFF, "break_fx_diff", "the bank's rate is another one than ours, within the band"),
-    CodeRule(BreakCode.FEE_DIFF, "break_fee_diff", "the difference is charges that the bank or the provider states"),
-    CodeRule(BreakCode.RESERVE_HELD, "break_reserve_held", "the difference is the provider's reserve"),
-    CodeRule(BreakCode.CHARGEBACK, "break_chargeback", "a disputed payment was taken back"),
-    CodeRule(BreakCode.ROUNDING, "break_rounding", "off by no more than the rounding tolerance"),
-    CodeRule(BreakCode.PARTIAL, "break_partial", "a payout came in parts that do not add up yet"),
-    CodeRule(BreakCode.OVERPAYMENT, "break_overpayment", "a known payer sent more than expected"),
-    CodeRule(BreakCode.AMOUNT_MISMATCH, "break_amount_mismatch", "the reference agrees, the amount does not"),
-    CodeRule(BreakCode.WRONG_ACCOUNT, "break_wrong_account", "booked on another account of ours"),
-    CodeRule(BreakCode.CURRENCY_MISMATCH, "break_currency_mismatch", "booked in another currency"),
-    CodeRule(BreakCode.RETURN, "break_return", "money came back that policy did not post"),
-    CodeRule(BreakCode.REVERSAL, "break_reversal", "the bank reversed a booking of its own"),
-    CodeRule(BreakCode.BANK_ORIGINATED, "break_bank_originated", "a charge or interest that no policy covers"),
-    CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well"),
-    CodeRule(BreakCode.BATCH_RESIDUAL, "break_batch_residual", "a batch line is not the sum of its members"),
-    CodeRule(BreakCode.MISSING_LEDGER, "break_missing_ledger", "money of a known payer that no report announced"),
-    CodeRule(BreakCode.UNIDENTIFIED_RECEIPT, "break_unidentified_receipt", "money from somebody unknown"),
-    CodeRule(BreakCode.UNAUTHORISED_DEBIT, "break_unauthorised_debit", "money left without an instruction"),
-    CodeRule(BreakCode.MISSING_BANK, "break_missing_bank", "expected, overdue, and not at the bank"),
-    CodeRule(BreakCode.STALE_PENDING, "break_stale_pending", "announced by the bank, overdue, and not booked"),
+    CodeRule(BreakCode.DUP_BANK, "break_dup_bank", "the bank booked a payment twice", needs="LINE"),
+    CodeRule(
+        BreakCode.DUP_LEDGER,
+        "break_dup_ledger",
+        "we expect a payment twice that the bank booked once",
+        needs="INSTRUCTION",
+    ),
+    CodeRule(
+        BreakCode.DATE_OUT_OF_WINDOW,
+        "break_date_out_of_window",
+        "reference and amount agree, the date does not",
+        needs="NAMED UETR BATCH",
+    ),
+    CodeRule(
+        BreakCode.FX_DIFF,
+        "break_fx_diff",
+        "the bank's rate is another one than ours, within the band",
+        needs="NAMED UETR STATED",
+    ),
+    CodeRule(
+        BreakCode.FEE_DIFF,
+        "break_fee_diff",
+        "the difference is charges that the bank or the provider states",
+        needs="NAMED UETR STATED",
+    ),
+    CodeRule(
+        BreakCode.RESERVE_HELD,
+        "break_reserve_held",
+        "the difference is the provider's reserve",
+        needs="NAMED UETR STATED",
+    ),
+    CodeRule(BreakCode.CHARGEBACK, "break_chargeback", "a disputed payment was taken back", needs="LINE"),
+    CodeRule(BreakCode.ROUNDING, "break_rounding", "off by no more than the rounding tolerance", needs="NAMED UETR"),
+    CodeRule(BreakCode.PARTIAL, "break_partial", "a payout came in parts that do not add up yet", needs="NAMED UETR"),
+    CodeRule(BreakCode.OVERPAYMENT, "break_overpayment", "a known payer sent more than expected", needs="NAMED UETR"),
+    CodeRule(
+        BreakCode.AMOUNT_MISMATCH,
+        "break_amount_mismatch",
+        "the reference agrees, the amount does not",
+        needs="NAMED UETR",
+    ),
+    CodeRule(BreakCode.WRONG_ACCOUNT, "break_wrong_account", "booked on another account of ours", needs="NAMED UETR"),
+    CodeRule(BreakCode.CURRENCY_MISMATCH, "break_currency_mismatch", "booked in another currency", needs="NAMED UETR"),
+    CodeRule(BreakCode.RETURN, "break_return", "money came back that policy did not post", needs="LINE"),
+    CodeRule(BreakCode.REVERSAL, "break_reversal", "the bank reversed a booking of its own", needs="LINE"),
+    CodeRule(
+        BreakCode.BANK_ORIGINATED, "break_bank_originated", "a charge or interest that no policy covers", needs="LINE"
+    ),
+    CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well", needs="AMOUNT PARTY"),
+    CodeRule(
+        BreakCode.BATCH_RESIDUAL, "break_batch_residual", "a batch line is not the sum of its members", needs="BATCH"
+    ),
+    CodeRule(
+        BreakCode.MISSING_LEDGER,
+        "break_missing_ledger",
+        "money of a known payer that no report announced",
+        needs="LINE",
+    ),
+    CodeRule(BreakCode.UNIDENTIFIED_RECEIPT, "break_unidentified_receipt", "money from somebody unknown", needs="LINE"),
+    CodeRule(
+        BreakCode.UNAUTHORISED_DEBIT, "break_unauthorised_debit", "money left without an instruction", needs="LINE"
+    ),
+    CodeRule(BreakCode.MISSING_BANK, "break_missing_bank", "expected, overdue, and not at the bank", needs="OWN"),
+    CodeRule(
+        BreakCode.STALE_PENDING,
+        "break_stale_pending",
+        "announced by the bank, overdue, and not booked",
+        needs="PENDING",
+    ),
 )

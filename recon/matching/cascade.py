@@ -89,8 +89,8 @@ def run_rules(engine: Engine) -> pl.DataFrame:
     """Every rule in order over what is open: legs (`LEG_SCHEMA`) of the sets, which are taken from the engine."""
     found = [pl.DataFrame(schema=LEG_SCHEMA)]
     for position, rule in enumerate(RULES):
-        if engine.left == 0:
-            break
+        if not engine.offers(rule.needs):
+            continue
         groups = _groups(engine, rule)
         if groups.height:
             found.append(_legs(position, groups))

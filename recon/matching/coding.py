@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import polars as pl
 
 from recon.codes import ITEM_CODES, BreakCode, CodeRule
-from recon.matching.engine import Engine
+from recon.matching.engine import GROUP_SCHEMA, Engine
 from recon.matching.rules import rule_sql
+from recon.matching.stock import Stock
 
 
 def code_groups(engine: Engine) -> pl.DataFrame:
@@ -20,18 +21,24 @@ def code_groups(engine: Engine) -> pl.DataFrame:
 
     The engine has the tables `cleared_line` and `acquirer`. What is left open afterwards is in flight.
     """
-    engine.run("views_breaks")
+    if engine.offers([Stock.LINE]):
+        engine.refresh("reference_pair")
+        engine.run("views_breaks")
     return pl.concat([_coded(engine, rule) for rule in ITEM_CODES])
 
 
 def taxonomy_digest_parts() -> tuple[str, ...]:
     """What the digest of a run's rules covers besides the passes: every code with its query."""
-    shared = (rule_sql("views_breaks"),)
+    shared = (rule_sql("reference_pair"), rule_sql("views_breaks"))
     return shared + tuple(f"{rule.code}\x1f{rule_sql(rule.query)}" for rule in ITEM_CODES if rule.query)
 
 
 def _coded(engine: Engine, rule: CodeRule) -> pl.DataFrame:
     assert rule.query is not None
+    if not engine.offers(Stock(word) for word in rule.needs.split()):
+        return pl.DataFrame(schema=GROUP_SCHEMA | {"code": pl.String()})
+    if "reference_" in rule_sql(rule.query):
+        engine.refresh("reference_pair")
     if rule.code is BreakCode.AMBIGUOUS:
         from recon.matching.search import forks  # loads scipy, which most commands do not need
 

@@ -8,7 +8,7 @@ of threads: queries use set operations and total orders only, and every frame ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from pathlib import Path
@@ -20,6 +20,7 @@ import polars as pl
 from recon.errors import FileRefusedError
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
 from recon.matching.rules import rule_sql
+from recon.matching.stock import Held, Stock, stock_of
 from recon.scratch_db import close_scratch, open_scratch
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
 SMALL = 20_000  # items up to which planning a query costs more than running it
+STOCKED = 2_000  # items up to which what they are is counted, so that rules which cannot apply are not asked
 _NOTHING = pl.DataFrame()
 _TYPES: dict[str, pl.DataType] = {
     "BIGINT": pl.Int64(),
@@ -58,6 +60,9 @@ class Engine:
         self._references: pl.DataFrame | None = None
         self.threads = 1 if is_small else threads
         self._asked: dict[tuple[str, str], tuple[int, pl.DataFrame]] = {}
+        self._fresh: dict[str, int] = {}
+        self._pairs: list[tuple[str, int, int]] = []  # of `stock_pairs.sql`
+        self._stock: tuple[int, frozenset[Stock]] | None = None  # of how many items, and what they are
         self._scratch: str | None = None  # the name of a database that several engines' instance holds
         if is_small:
             self._db, self._scratch = open_scratch()
@@ -171,8 +176,28 @@ class Engine:
         if self.left == 0 and self._scratch is not None:
             return
         self.run("views")
+        if not self.offers([Stock.LINE]):  # nothing that is left reads what lines say
+            return
         self.at_once("views_keys", "views_known")
         self.run("views_named")
+        if self._counts_stock():
+            self._pairs = self._db.execute(rule_sql("stock_pairs")).fetchall()
+            self._stock = None
+
+    def _counts_stock(self) -> bool:
+        return self._scratch is not None and self.left <= STOCKED
+
+    def offers(self, needs: Iterable[str]) -> bool:
+        """Whether a rule that needs one of these words (`Stock`) could find anything among what is open.
+
+        For many items this costs more than it saves: then every rule is asked.
+        """
+        if not self._counts_stock():
+            return True
+        if self._stock is None or self._stock[0] != self.left:
+            held = [Held(*row) for row in self._db.execute(rule_sql("stock")).fetchall()]
+            self._stock = (self.left, stock_of(held, self._pairs))
+        return not self._stock[1].isdisjoint(needs)
 
     def add_table(self, name: str, frame: pl.DataFrame) -> None:
         """Make a frame visible to the queries as table `name` (a literal of this package, never input)."""
@@ -183,6 +208,12 @@ class Engine:
     def run(self, query: str) -> None:
         """Execute a named script of this folder, e.g. more views."""
         self._db.execute(rule_sql(query))
+
+    def refresh(self, query: str) -> None:
+        """Execute a script that makes a table out of what is open, unless nothing was taken since it last did."""
+        if self._fresh.get(query) != self.left:
+            self.run(query)
+            self._fresh[query] = self.left
 
     def at_once(self, *queries: str) -> None:
         """Execute scripts that do not touch each other, side by side when the engine has more than one thread."""
@@ -202,7 +233,9 @@ class Engine:
 
     def count(self, table: str) -> int:
         """Rows of a table of this engine (a literal of this package)."""
-        return int(self._db.table(table).count("*").fetchall()[0][0])
+        if not table.isidentifier():
+            raise ValueError(f"{table!r} is not a table name")
+        return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
 
     def rows(self, query: str, parameters: Mapping[str, str | int | bool] | None = None) -> pl.DataFrame:
         """The rows of a named query, as they come: the query orders them totally or the caller sorts."""

@@ -19,6 +19,8 @@ from typing import Final
 
 import yaml
 
+from recon.matching.stock import Stock
+
 MARGIN: Final = 20  # points of evidence ahead of the next best, for the line and for the expectation
 
 
@@ -29,7 +31,7 @@ class Rule:
     `code` is stored with the sets it clears; `query` names its `.sql` file or search. `key` is the column that all
     members of a set share, None when amount and date are all they need to share. `wide` is the kind of expectation
     whose sets of this rule are found by the first pass over everything at once. A set of a fungible rule could as
-    well have been paired otherwise, with the same effect.
+    well have been paired otherwise, with the same effect. It finds nothing unless one word of `needs` is true.
     """
 
     code: str
@@ -41,6 +43,7 @@ class Rule:
     wide: str | None = None
     is_fungible: bool = False
     is_explained: bool = False
+    needs: tuple[Stock, ...] = ()
 
     @property
     def is_routine(self) -> bool:
@@ -54,8 +57,9 @@ class Rule:
 
 
 def read_rules(text: str) -> tuple[Rule, ...]:
-    """Rules from their declaration (YAML text). Raises `TypeError` or `ValueError` for one that is not complete."""
-    rules = tuple(Rule(**entry) for entry in yaml.safe_load(text))
+    """Rules from their declaration (YAML). Raises `KeyError`, `TypeError` or `ValueError` if one is not complete."""
+    entries = yaml.safe_load(text)
+    rules = tuple(Rule(**entry | {"needs": tuple(Stock(word) for word in entry["needs"])}) for entry in entries)
     if len({rule.code for rule in rules}) != len(rules):
         raise ValueError("two rules have one code")
     return rules
@@ -95,8 +99,10 @@ SHARED: tuple[str, ...] = (
     "subset_pools",
     "provable",
     "open_references",
+    "stock",
+    "stock_pairs",
 )
-SEARCH_MODULES: tuple[str, ...] = ("search.py", "subsets.py")
+SEARCH_MODULES: tuple[str, ...] = ("search.py", "subsets.py", "stock.py")
 
 
 def rules_sha256(codes: tuple[str, ...] = ()) -> str:

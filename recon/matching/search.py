@@ -134,6 +134,7 @@ def explained(engine: Engine) -> pl.DataFrame:
     found = [pl.DataFrame(schema=_FOUND | {"explained_code": pl.String()})]
     permitted = [code for code in EXPLAINED if code in engine.tolerances.may_clear]
     if permitted:
+        engine.refresh("reference_pair")
         engine.run("views_breaks")
     for code in permitted:
         groups = engine.rows(f"break_{code.lower()}").with_columns(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +18,10 @@ REFERENCES = st.sampled_from(
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> pl.DataFrame:
-    """Up to ten small worlds, each on accounts of its own: one run answers for all of them, and what names an item of
-    another world is on another account of ours."""
-    return frame(*[row for place in range(draw(st.integers(1, 10))) for row in draw(_world(place))])
+def worlds(draw: st.DrawFn, most: int = 10) -> pl.DataFrame:
+    """Up to `most` small worlds, each on accounts of its own: one run answers for all of them, and what names an
+    item of another world is on another account of ours."""
+    return frame(*[row for place in range(draw(st.integers(1, most))) for row in draw(_world(place))])
 
 
 @st.composite
@@ -72,7 +73,7 @@ def outcome(items: pl.DataFrame, threads: int = 1) -> tuple[Cascade, Classificat
     return cascade, found
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(items=worlds(), seed=st.integers(0, 10_000), threads=st.sampled_from([1, 2]))
 def test_nothing_is_lost_every_set_is_zero_and_order_never_matters(
     items: pl.DataFrame, seed: int, threads: int
@@ -91,10 +92,24 @@ def test_nothing_is_lost_every_set_is_zero_and_order_never_matters(
     flying = found.open_items.filter(pl.col("code") == "TIMING").join(items, on="item_id")["amount_minor"].sum()
     assert total + flying == items["amount_minor"].sum()
     assert all(sum(leg.amount_minor for leg in b.proposal.legs) == 0 for b in found.breaks)
-    again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed), threads)
+    with pytest.MonkeyPatch.context() as patch:  # as for many items: threads, every rule asked whatever there is
+        patch.setattr("recon.matching.engine.SMALL", 0)
+        again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=seed), threads)
     assert again.sets.equals(cascade.sets)
     assert found_again.breaks == found.breaks
     assert found_again.open_items.equals(found.open_items)
+
+
+@settings(max_examples=8, deadline=None)
+@given(items=worlds(most=1))
+def test_a_rule_that_is_not_asked_would_have_found_nothing(items: pl.DataFrame) -> None:
+    cascade, found = outcome(items)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recon.matching.engine.STOCKED", 0)
+        asked, found_asked = outcome(items)
+    assert asked.sets.equals(cascade.sets)
+    assert found_asked.breaks == found.breaks
+    assert found_asked.open_items.equals(found.open_items)
 
 
 def test_a_thousand_payments_shuffled() -> None:
@@ -111,7 +126,9 @@ def test_a_thousand_payments_shuffled() -> None:
     items = frame(*rows)
     cascade, found = outcome(items)
     assert cascade.sets.height == 2 * sum(1 for n in range(1, 1001) if n % 3 or n % 5)
-    again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=1), 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recon.matching.engine.SMALL", 0)
+        again, found_again = outcome(items.sample(fraction=1.0, shuffle=True, seed=1), 2)
     assert again.sets.equals(cascade.sets)
     assert found_again.breaks == found.breaks
 
