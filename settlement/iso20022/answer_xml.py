@@ -23,7 +23,11 @@ from lxml import etree
 from ledger.errors import RefusedError
 
 HEAD_BYTES: Final = 64 * 1024
-_ISO = "urn:iso:std:iso:20022:tech:xsd:"
+# Namespace of a message: ISO's, with the German variants (pain.002.003.03) and the Swiss ones in SIX's own names.
+_NAMESPACE: Final = re.compile(
+    r"(?:urn:iso:std:iso:20022:tech:xsd:|http://www\.six-interbank-clearing\.com/\w\w/)"
+    r"(([a-z]{4}\.[0-9]{3})\.[0-9]{3}\.([0-9]{2}))(?:\.ch\.[0-9]{2})?(?:\.xsd)?"
+)
 
 
 class StatusReportRefusedError(RefusedError):
@@ -67,9 +71,13 @@ MESSAGES: Final = {
     "UblToApply": AnswerKind.UNABLE_TO_APPLY,
     "AddtlPmtInf": AnswerKind.MORE_INFORMATION,
     "PrtryFrmtInvstgtn": AnswerKind.PROPRIETARY_CASE,
+    # The first versions called the element after themselves.
+    "pain.002.001.02": AnswerKind.CUSTOMER_STATUS,
+    "pacs.002.001.02": AnswerKind.INTERBANK_STATUS,
+    "pacs.004.001.01": AnswerKind.RETURN,
 }
 _VERSIONS: Final = {
-    AnswerKind.CUSTOMER_STATUS: range(3, 15),
+    AnswerKind.CUSTOMER_STATUS: range(2, 15),
     AnswerKind.INTERBANK_STATUS: range(2, 16),
     AnswerKind.REQUEST_STATUS: range(1, 12),
     AnswerKind.RETURN: range(1, 15),
@@ -148,10 +156,9 @@ def version_of(element: etree._Element, *kinds: AnswerKind) -> str | None:
     namespace = etree.QName(element).namespace
     if namespace is None:
         return None
-    for kind in kinds:
-        name = namespace.removeprefix(_ISO)
-        if name != namespace and name in {f"{kind}.001.{number:02d}" for number in _VERSIONS[kind]}:
-            return name
+    found = _NAMESPACE.fullmatch(namespace)
+    if found is not None and any(found[2] == kind and int(found[3]) in _VERSIONS[kind] for kind in kinds):
+        return found[1]
     read = ", ".join(f"{kind}.001.{_VERSIONS[kind][0]:02d} to .{_VERSIONS[kind][-1]}" for kind in kinds)
     raise StatusReportRefusedError(
         "namespace",
@@ -182,14 +189,18 @@ def text(element: etree._Element, *path: str) -> str | None:
 
 
 def reasons(element: etree._Element, name: str = "StsRsnInf") -> tuple[Reason, ...]:
-    """Every reason that stands directly below the element."""
+    """Every reason that stands directly below the element.
+
+    The first versions repeat the name of the whole inside: ``StsRsnInf/StsRsn``, ``StsRsnInf/AddtlStsRsnInf``.
+    """
+    old = name.removesuffix("Inf")
     return tuple(
         Reason(
-            code=text(reason, "Rsn", "Cd"),
-            proprietary=text(reason, "Rsn", "Prtry"),
+            code=text(reason, "Rsn", "Cd") or text(reason, old, "Cd"),
+            proprietary=text(reason, "Rsn", "Prtry") or text(reason, old, "Prtry"),
             additional=tuple(
                 " ".join(line.text.split())
-                for line in reason.iterchildren("{*}AddtlInf")
+                for line in reason.iterchildren("{*}AddtlInf", f"{{*}}Addtl{name}")
                 if line.text and line.text.strip()
             ),
         )

@@ -1,4 +1,4 @@
-"""Reading payment status reports: pain.002 .03 to .14, pacs.002 .02 to .15 and pain.014.
+"""Reading payment status reports: pain.002 .02 to .14, pacs.002 .02 to .15 and pain.014.
 
 Lives here: a streaming reader that goes by local element names, inheritance of statuses from the file to its
 groups to their payments, and the order in which a payment's status may advance.
@@ -221,12 +221,23 @@ class _Reader:
         elif depth == 1:
             if name == "GrpHdr":
                 self._message_id, self._created_at = text(element, "MsgId"), text(element, "CreDtTm")
-            elif name == "OrgnlGrpInfAndSts" and self._group.original_message_id is None:
-                self._group = _group_status(element)
+            elif name == "OrgnlGrpInfAndSts":
+                self._file(_group_status(element), line_of(element))
             elif name == "OrgnlPmtInfAndSts":
                 self._informations.append(_information_status(element))
                 self._transactions.append([])
             element.clear()
+
+    def _file(self, told: GroupStatus, line: int) -> None:
+        """What is said of the whole original file; of several files, one would move the payments of another."""
+        before = self._group.original_message_id
+        if before is not None and told.original_message_id != before:
+            raise StatusReportRefusedError(
+                "message",
+                f"line {line}: the report answers {before} and {told.original_message_id}; ask for one report a file.",
+                line=line,
+            )
+        self._group = self._group if before is not None else told
 
     def report(self) -> StatusReport:
         if self._depth:
@@ -263,7 +274,7 @@ def _below(
     own = transaction.status is not None
     return replace(
         transaction,
-        payment_information_id=payment_information_id,
+        payment_information_id=payment_information_id or transaction.payment_information_id,
         effective_status=transaction.status if own else above.status,
         reasons=transaction.reasons if own or transaction.reasons else above.reasons,
     )
@@ -289,7 +300,7 @@ def _information_status(element: etree._Element) -> PaymentInformationStatus:
 def _transaction_status(element: etree._Element) -> TransactionStatus:
     status = text(element, "TxSts")
     return TransactionStatus(
-        payment_information_id=None,
+        payment_information_id=text(element, "OrgnlPmtInfId"),
         instruction_id=text(element, "OrgnlInstrId"),
         end_to_end_id=text(element, "OrgnlEndToEndId"),
         uetr=text(element, "OrgnlUETR"),

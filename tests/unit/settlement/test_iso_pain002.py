@@ -121,7 +121,8 @@ def test_versions_03_to_14_are_read(version: str) -> None:
             ),
             "doctype",
         ),
-        (report("", version="02"), "namespace"),
+        (report("", version="01"), "namespace"),
+        (report(file_status("ACTC") + file_status("RJCT").replace("MSG", "OTHER")), "message"),
         (report("", version="15"), "namespace"),
         (report("").replace(b"pain.002.001.10", b"pain.001.001.09"), "namespace"),
         (report("").replace(b"CstmrPmtStsRpt", b"BkToCstmrStmt"), "message"),
@@ -135,6 +136,33 @@ def test_what_is_no_status_report_is_refused_by_a_named_rule(content: bytes, rul
         read_pain002(content)
     assert refused.value.rule == rule
     assert str(refused.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "version"),
+    [
+        ("urn:iso:std:iso:20022:tech:xsd:pain.002.003.03", "pain.002.003.03"),
+        ("http://www.six-interbank-clearing.com/de/pain.002.001.10.ch.03.xsd", "pain.002.001.10"),
+    ],
+)
+def test_national_variants_are_read(namespace: str, version: str) -> None:
+    content = report(file_status("RJCT", reasons=REASON)).replace(f"{NAMESPACE}10".encode(), namespace.encode())
+    got = read_pain002(content)
+    assert (got.message_version, got.group.status) == (version, "RJCT")
+
+
+@pytest.mark.parametrize("kind", ["pain.002.001.02", "pacs.002.001.02"])
+def test_the_first_versions_have_names_of_their_own(kind: str) -> None:
+    told = payment_status("E1", "RJCT", reasons=REASON).replace("<Rsn>", "<StsRsn>").replace("</Rsn>", "</StsRsn>")
+    body = file_status(None) + told.replace("AddtlInf>", "AddtlStsRsnInf>").replace(
+        "<OrgnlInstrId>", "<OrgnlPmtInfId>PMT</OrgnlPmtInfId><OrgnlInstrId>"
+    )
+    content = report(body).replace(f"{NAMESPACE}10".encode(), f"{NAMESPACE[:-13]}{kind}".encode())
+    got = read_pain002(content.replace(b"CstmrPmtStsRpt", kind.encode()))
+    (payment,) = got.transactions
+    assert (got.message_version, got.kind) == (kind, kind[:8])
+    assert (payment.payment_information_id, payment.end_to_end_id, payment.status) == ("PMT", "E1", "RJCT")
+    assert payment.reasons == (Reason(code="AC04", proprietary=None, additional=("Account", "closed")),)
 
 
 def test_prefixes_byte_order_marks_and_other_encodings_do_not_matter() -> None:
