@@ -10,6 +10,7 @@ run_report, breaks_list, break_show, break_explain
 assign_break, note_break, resolve_break, reopen_break          the life of a break
 propose, approve_proposal, end_proposal, post_routine_breaks    what closes it, with a second person or by policy
 request_unmatch, unmatch_set    a cleared set taken back
+suspense_items, suspense_buckets what waits on suspense accounts, with its age
 build_warehouse, quality_scores nostro.duckdb for analysts, and how good the data of a day was
 export_days                     the same tables as Parquet, one file a bank account and day
 list_runs, replay, run_diff, break_counterfactuals                runs again, side by side, and what would change them
@@ -104,6 +105,7 @@ from recon.run_diff import Cause, Change, RunDiff, run_diff
 from recon.runs import reconcile
 from recon.sets import ClearedSet, cleared_sets
 from recon.signing import CashIdentity, DaySignOff, IdentityLine, Signature, cash_identity, sign_off, sign_offs
+from recon.suspense import SuspenseBucket, SuspenseItem, suspense_buckets, suspense_items
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
 from recon.verifier_rules import Fault
 from recon.verifier_run import RunVerdict, verify_run
@@ -190,6 +192,8 @@ __all__ = [
     "Signature",
     "StatementChainError",
     "StatementResult",
+    "SuspenseBucket",
+    "SuspenseItem",
     "Template",
     "Threshold",
     "Trace",
@@ -246,6 +250,8 @@ __all__ = [
     "severity_thresholds",
     "sign_off",
     "sign_offs",
+    "suspense_buckets",
+    "suspense_items",
     "templates_for",
     "trace",
     "unmatch_set",

@@ -20,11 +20,15 @@ TRANSIT = "assets:transit:"
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One way to book a difference: a name, the account without its currency, and when it is right."""
+    """One way to book a difference: a name, the account without its currency, and when it is right.
+
+    `waits`: what is there is nobody's for good; somebody has to take it on (`recon.suspense`).
+    """
 
     name: str
     account_prefix: str
     meaning: str
+    waits: bool = False
 
     def account(self, currency: str) -> str:
         return f"{self.account_prefix}:{currency.lower()}"
@@ -57,11 +61,13 @@ TEMPLATES: Mapping[str, Template] = {
         Template("interest", "income:interest", "interest that the bank credited"),
         Template("rounding", "expenses:rounding", "a rounding difference"),
         Template("exchange", "income:realised-fx", "a gain or loss of the bank's exchange rate against ours"),
-        Template("psp-reserve", "assets:psp-reserve", "what a payment provider keeps for a while"),
-        Template("dispute", "assets:disputes", "payments that their payers dispute"),
-        Template("claim", "assets:claims", "money that the bank or somebody else owes us back"),
-        Template("unallocated", "liabilities:unallocated", "money that is somebody's; whose is not known yet"),
-        Template("suspense", "assets:suspense", "a difference to be cleared up"),
+        Template("psp-reserve", "assets:psp-reserve", "what a payment provider keeps for a while", waits=True),
+        Template("dispute", "assets:disputes", "payments that their payers dispute", waits=True),
+        Template("claim", "assets:claims", "money that the bank or somebody else owes us back", waits=True),
+        Template(
+            "unallocated", "liabilities:unallocated", "money that is somebody's; whose is not known yet", waits=True
+        ),
+        Template("suspense", "assets:suspense", "a difference to be cleared up", waits=True),
         Template("write-off", "expenses:write-offs", "a loss that nobody will pay back"),
         Template("write-back", "income:write-backs", "a gain that nobody will claim"),
     )

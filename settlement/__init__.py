@@ -25,6 +25,7 @@ from settlement.errors import (
 from settlement.holds import (
     decide_dispute,
     decide_names,
+    dismiss_message,
     hold_instruction,
     hold_item,
     hold_run,
@@ -151,6 +152,7 @@ __all__ = [
     "composed_splits",
     "decide_dispute",
     "decide_names",
+    "dismiss_message",
     "end_lost",
     "exceptions",
     "file_content",

@@ -172,6 +172,7 @@ register_constraint_errors(
         "answer_note_once": FileStateError,
         "hold_release_approver": FourEyesError,
         "name_check_told": FileStateError,
+        "message_finding_known": NotKnownError,
         "dispute_open": FileStateError,
         "dispute_once": FileStateError,
         "name_check_once": FileStateError,

@@ -89,3 +89,13 @@ def decide_dispute(
         conn.execute(
             "SELECT settlement.decide_dispute(%s, %s, %s, %s)", (end_to_end_id, was_executed, reason, effective_date)
         )
+
+
+def dismiss_message(conn: Connection, *, book_id: int, message_id: int, reason: str) -> bool:
+    """Say what became of a bank's message that is of payments or files not ours, or that could not be read.
+
+    It leaves the exceptions. False when somebody said so before. Raises `NotKnownError` when it left nothing open.
+    """
+    with transaction(conn):
+        row = conn.execute("SELECT settlement.dismiss_message(%s, %s, %s)", (book_id, message_id, reason)).fetchone()
+    return row is not None and bool(row[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from nostro.cli.common import (
     JsonOption,
     RunDayOption,
     console,
+    date_text,
     emit,
     parse_date,
     progress,
@@ -38,6 +40,8 @@ from recon import (
     post_routine_breaks,
     set_severity,
     severity_thresholds,
+    suspense_buckets,
+    suspense_items,
 )
 
 FileArgument = Annotated[Path, typer.Argument(help="A .csv or .xlsx file.")]
@@ -256,3 +260,48 @@ def thresholds_command(
             console.print("the built-in thresholds hold; docs/breaks.md lists them")
 
     emit({"thresholds": found}, text, as_json=as_json)
+
+
+@breaks_app.command("suspense")
+def suspense_command(
+    day: Annotated[
+        str | None, typer.Option("--date", callback=date_text, help="Accounting day (default: today, UTC).")
+    ] = None,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+) -> None:
+    """What waits on suspense accounts, the oldest first, with the break it came from and totals by age.
+
+    An entry with the same reference takes it on.
+
+    Example: `nostro breaks suspense --date 2026-11-30`
+    """
+    with session(book=book) as s:
+        items = suspense_items(s.conn, book_id=s.book_id, as_of=parse_date(day) or datetime.now(UTC).date())
+    buckets = suspense_buckets(items)
+
+    def text() -> None:
+        if not items:
+            console.print("nothing waits on a suspense account")
+            return
+        cells = [
+            (
+                i.age_days,
+                i.account,
+                format_amount(i.amount_minor, i.exponent),
+                i.currency,
+                i.reference,
+                i.code,
+                i.since,
+                i.reason,
+            )
+            for i in items
+        ]
+        heads = ("days", "account", "amount", "ccy", "reference", "code", "since", "reason")
+        table(None, heads, cells, right=(0, 2))
+        sums = [
+            (b.account, b.bucket, b.item_count, format_amount(b.amount_minor, b.exponent), b.currency) for b in buckets
+        ]
+        table(None, ("account", "days", "items", "amount", "ccy"), sums, right=(2, 3))
+
+    emit({"items": items, "buckets": buckets}, text, as_json=as_json)

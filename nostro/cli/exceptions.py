@@ -20,7 +20,7 @@ from nostro.cli.common import (
     session,
     table,
 )
-from settlement import decide_dispute, decide_names, exceptions
+from settlement import decide_dispute, decide_names, dismiss_message, exceptions
 
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
 DateOption = Annotated[str | None, typer.Option("--date", callback=date_text, help="The day (default: today, UTC).")]
@@ -32,10 +32,11 @@ def register(settle: typer.Typer) -> None:
     settle.command("exceptions")(exceptions_command)
     settle.command("names")(names_command)
     settle.command("dispute")(dispute_command)
+    settle.command("dismiss")(dismiss_command)
 
 
 def exceptions_command(day: DateOption = None, as_json: JsonOption = False, book: BookOption = None) -> None:
-    """What waits for a person: payments that came back and are held, disputes, doubtful names, recalls, no answer.
+    """What waits for a person: payments held, disputes, doubtful names, recalls, no answer, answers we cannot place.
 
     Example: `nostro settle exceptions --date 2026-11-03`
     """
@@ -48,7 +49,7 @@ def exceptions_command(day: DateOption = None, as_json: JsonOption = False, book
             r.file_id,
             r.end_to_end_id,
             r.payee,
-            format_amount(r.amount_minor, r.exponent),
+            "" if r.amount_minor is None or r.exponent is None else format_amount(r.amount_minor, r.exponent),
             r.currency,
             r.since,
             r.code,
@@ -106,3 +107,20 @@ def dispute_command(
         )
     said = "it was executed" if executed else "it was rejected; what it paid is owed again, and held"
     emit({"end_to_end_id": end_to_end_id, "was_executed": executed}, lambda: console.print(said), as_json=as_json)
+
+
+def dismiss_command(
+    message_id: Annotated[int, typer.Argument(help="Number of the message, as `settle exceptions` says.")],
+    reason: ReasonOption,
+    as_json: JsonOption = False,
+    book: BookOption = None,
+    person: AsOption = None,
+) -> None:
+    """Say what became of a bank's message about payments that are not ours, or that could not be read.
+
+    Example: `nostro settle dismiss 12 --reason "of another customer, the bank withdrew it" --as alice`
+    """
+    with session(person, book) as s:
+        is_new = dismiss_message(s.conn, book_id=s.book_id, message_id=message_id, reason=reason)
+    said = "it is off the list" if is_new else "it was off the list before"
+    emit({"message_id": message_id, "is_new": is_new}, lambda: console.print(said), as_json=as_json)

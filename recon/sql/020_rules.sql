@@ -84,7 +84,28 @@ CREATE TRIGGER unmatch_request_name BEFORE INSERT ON recon.unmatch_request
     FOR EACH ROW EXECUTE FUNCTION recon.check_own_name('requested_by');
 ALTER TABLE recon.unmatch_request ENABLE ALWAYS TRIGGER unmatch_request_name;
 
--- A set is un-matched whole, by another person than the one who asked.
+-- The set of a return (or of one taken back) stands: the payable was posted with it, and settlement counts on it.
+CREATE FUNCTION recon.refuse_unmatch_of_return(p_match_set_ids bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_bad record;
+BEGIN
+    SELECT l.match_set_id, i.end_to_end_id INTO v_bad
+      FROM recon.match_leg l
+     CROSS JOIN LATERAL (SELECT r.instruction_id FROM settlement.reopening r
+                          WHERE r.transit_posting_id = l.posting_id AND r.kind IN ('return', 'taken_back') LIMIT 1) r
+      JOIN settlement.instruction i USING (instruction_id)
+     WHERE l.match_set_id = ANY (p_match_set_ids) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'unmatch_returned_payment',
+            MESSAGE = format('Set %s is the return of payment %s, which is owed again since, and is not taken back.', v_bad.match_set_id,
+                             v_bad.end_to_end_id),
+            HINT = 'Correct a return of the wrong payment by an entry between the payees'' accounts, then release what is held.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION recon.refuse_unmatch_of_return IS 'Internal: called where a set is to be taken back.';
+
+-- A set is un-matched whole, by another person than the one who asked, and no return is.
 CREATE FUNCTION recon.check_unmatch() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -115,6 +136,8 @@ BEGIN
             MESSAGE = format('Set %s can only be un-matched whole.', v_set),
             HINT = 'Use recon.unmatch_set.';
     END IF;
+    PERFORM recon.refuse_unmatch_of_return(ARRAY(
+        SELECT DISTINCT m.match_set_id FROM new_unmatch n JOIN recon.match_leg m USING (book_id, posting_id, generation)));
     RETURN NULL;
 END $$;
 CREATE TRIGGER check_unmatch AFTER INSERT ON recon.unmatch

@@ -11,6 +11,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'unmatch_live',
             MESSAGE = format('There is no cleared set %s, or it was taken back already.', p_match_set_id);
     END IF;
+    PERFORM recon.refuse_unmatch_of_return(ARRAY[p_match_set_id]);
     INSERT INTO recon.unmatch_request (book_id, match_set_id, reason) VALUES (v_book, p_match_set_id, p_reason) RETURNING request_id INTO v_id;
     RETURN v_id;
 END $$;
@@ -38,18 +39,13 @@ BEGIN
             MESSAGE = format('Nobody asked to take set %s back.', p_match_set_id),
             HINT = 'One person asks: `nostro recon unmatch SET --reason …`; another approves.';
     END IF;
-    SELECT a.adjustment_id, a.instruction_id, p.entry_id, e.idempotency_key INTO v_undo
+    SELECT a.adjustment_id, p.entry_id, e.idempotency_key INTO v_undo
       FROM recon.adjustment a JOIN recon.adjustment_approval p USING (adjustment_id) JOIN recon.adjustment_item x USING (adjustment_id)
       JOIN recon.live_leg l ON l.book_id = a.book_id AND l.posting_id = x.posting_id AND l.match_set_id = p_match_set_id
       LEFT JOIN ledger.entry e ON e.entry_id = p.entry_id
      WHERE NOT EXISTS (SELECT FROM recon.adjustment_undo u WHERE u.adjustment_id = a.adjustment_id)
        AND l.rule IN ('adjustment', 'manual-match')
      LIMIT 1;
-    IF v_undo.instruction_id IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'unmatch_returned_payment',
-            MESSAGE = format('Set %s is the return of a payment, which is owed again since.', p_match_set_id),
-            HINT = 'What is owed again is held; correct it by an entry between the payees.';
-    END IF;
     FOR v_set IN
         SELECT p_match_set_id UNION
         SELECT l.match_set_id FROM recon.adjustment_item x JOIN recon.live_leg l ON l.book_id = v_book AND l.posting_id = x.posting_id

@@ -357,7 +357,21 @@ BEGIN
                         v_done.dates, v_done.amounts);
         END IF;
     END LOOP;
-    IF file_id IS NULL THEN
+    -- An answer that names no file is of the payments it lists; each that is not ours waits for a person.
+    IF coalesce(p_original_msg_id, 'NOTPROVIDED') = 'NOTPROVIDED' THEN
+        INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, reference, message)
+        SELECT receive_answer.message_id, m.last + row_number() OVER (ORDER BY l.n), 'unknown_reference',
+               coalesce(l.end_to_end_id, l.uetr),
+               format('%s names no payment of ours%s', CASE l.status WHEN 'RTRN' THEN concat_ws(' ', 'a return of', l.amount, 'minor units') ELSE 'status ' || coalesce(l.status, '?') END,
+                      coalesce(' (' || l.reason || ')', ''))
+          FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_amounts) WITH ORDINALITY
+               AS l (end_to_end_id, uetr, status, reason, amount, n),
+               (SELECT coalesce(max(x.ordinal), 0) AS last FROM settlement.message_finding x
+                 WHERE x.message_id = receive_answer.message_id) m
+         WHERE NOT EXISTS (SELECT FROM settlement.instruction i JOIN settlement.payment_file f USING (file_id)
+                            WHERE f.book_id = p_book_id AND (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr));
+    END IF;
+    IF file_id IS NULL AND (coalesce(p_original_msg_id, 'NOTPROVIDED') <> 'NOTPROVIDED' OR cardinality(p_end_to_end_ids) = 0) THEN
         v_faults := ARRAY['it answers a file we do not know'];
     END IF;
     INSERT INTO settlement.message_finding AS new (message_id, ordinal, code, reference, message)

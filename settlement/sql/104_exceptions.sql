@@ -104,8 +104,32 @@ CREATE TABLE settlement.dispute_decision (
     decided_at     timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE settlement.dispute_decision IS 'What a person found out about a disputed payment.';
+-- A message of a bank that could not be applied whole: what a person found out about it, once.
+CREATE TABLE settlement.message_decision (
+    message_id bigint CONSTRAINT message_decision_once PRIMARY KEY REFERENCES settlement.message_received,
+    reason     text NOT NULL CHECK (reason <> ''),
+    decided_by text NOT NULL DEFAULT session_user,
+    decided_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE settlement.message_decision IS
+    'What became of what a bank''s message said of payments or files that are not ours, or that could not be read.';
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
-    'settlement.name_check_decision', 'settlement.dispute_decision']) name;
+    'settlement.name_check_decision', 'settlement.dispute_decision', 'settlement.message_decision']) name;
+
+-- Closes what a message left open; false when somebody did before.
+CREATE FUNCTION settlement.dismiss_message(p_book_id int, p_message_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM ledger.require_book(p_book_id);
+    IF NOT EXISTS (SELECT FROM settlement.message_received m JOIN settlement.message_finding f USING (message_id)
+                    WHERE m.message_id = p_message_id AND m.book_id = p_book_id AND f.code <> 'conflict') THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'message_finding_known',
+            MESSAGE = format('Message %s left nothing open.', p_message_id), HINT = 'List what is with `nostro settle exceptions`.';
+    END IF;
+    INSERT INTO settlement.message_decision (message_id, reason) VALUES (p_message_id, p_reason) ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION settlement.dismiss_message IS 'A person''s word on what a bank''s message said and that could not be applied.';
 
 -- The doubtful payments of a file: those a bank names, or all when it only says that some do not match. is_released:
 -- the set-up's policy lets such a verdict go on; a group's verdict alone is always for a person.
@@ -197,10 +221,11 @@ GRANT SELECT ON settlement.return_announced TO :app, :analyst;
 -- held: came back, open again, not to be paid. disputed: executed and rejected. names: see doubtful_name.
 -- noted: the bank asks something. returning: a return was announced. recall, reversal: asked back or given
 -- back, refused or not answered.
--- overdue: a file without any answer after its day and the bank's time for it.
+-- overdue: a file without any answer after its day and the bank's time for it. unknown, unclear: a message of a bank is
+-- about a file or payment that is not ours, or could not be read or applied; until a person dismisses it.
 CREATE FUNCTION settlement.exceptions(p_book_id int, p_as_of date)
 RETURNS TABLE (kind text, policy text, file_id bigint, end_to_end_id text, payee text, currency text, exponent int,
-               amount_minor bigint, since date, code text, meaning text)
+               amount_minor bigint, since date, code text, meaning text, message_id bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.require_book(p_book_id);
@@ -259,22 +284,33 @@ BEGIN
          WHERE f.book_id = p_book_id AND f.state IN ('sending', 'unknown', 'sent')
            AND p_as_of > f.execution_date + coalesce((y.body -> 'rails' -> f.rail ->> 'sla_days')::int, 1)
     )
-    SELECT w.kind, w.policy, coalesce(w.file_id, i.file_id), i.end_to_end_id, i.payee_code, c.code::text, c.exponent::int,
-           coalesce(w.amount_minor, i.amount_minor, f.total_minor), coalesce(w.since, d.execution_date), w.code, w.meaning
-      FROM waiting w
-      LEFT JOIN settlement.instruction i ON i.instruction_id = w.instruction_id
-      JOIN settlement.payment_file f ON f.file_id = coalesce(w.file_id, i.file_id)
-      LEFT JOIN LATERAL (SELECT min(b.execution_date) AS execution_date FROM settlement.payment_batch b
-                          WHERE b.file_id = f.file_id AND (i.batch IS NULL OR b.batch = i.batch)) d ON true
-      JOIN ledger.currency c ON c.currency_id = f.currency_id
-     WHERE f.book_id = p_book_id
-     ORDER BY array_position(ARRAY['stop', 'human', 'fix_data', 're_date', 'retry', 'none'], w.policy),
-              coalesce(w.since, d.execution_date), f.file_id, i.ordinal NULLS FIRST, w.kind;
+    SELECT * FROM (
+        SELECT w.kind, w.policy, coalesce(w.file_id, i.file_id) AS file_id, i.end_to_end_id, i.payee_code, c.code::text AS currency,
+               c.exponent::int, coalesce(w.amount_minor, i.amount_minor, f.total_minor), coalesce(w.since, d.execution_date) AS since,
+               w.code, w.meaning, NULL::bigint AS message_id
+          FROM waiting w
+          LEFT JOIN settlement.instruction i ON i.instruction_id = w.instruction_id
+          JOIN settlement.payment_file f ON f.file_id = coalesce(w.file_id, i.file_id)
+          LEFT JOIN LATERAL (SELECT min(b.execution_date) AS execution_date FROM settlement.payment_batch b
+                              WHERE b.file_id = f.file_id AND (i.batch IS NULL OR b.batch = i.batch)) d ON true
+          JOIN ledger.currency c ON c.currency_id = f.currency_id
+         WHERE f.book_id = p_book_id
+         UNION ALL
+        SELECT CASE g.code WHEN 'reader' THEN 'unclear' ELSE 'unknown' END, 'human', NULL, g.reference, NULL, NULL, NULL, NULL,
+               m.recorded_at::date, m.kind,
+               format('%s of %s: %s. %s, then say so: nostro settle dismiss %s.', m.name, m.bank, g.message,
+                      CASE g.code WHEN 'reader' THEN 'Read the file' ELSE 'Ask the bank whose it is' END, m.message_id), m.message_id
+          FROM settlement.message_finding g JOIN settlement.message_received m USING (message_id)
+         WHERE m.book_id = p_book_id AND g.code <> 'conflict'
+           AND NOT EXISTS (SELECT FROM settlement.message_decision s WHERE s.message_id = g.message_id)) e
+     ORDER BY array_position(ARRAY['stop', 'human', 'fix_data', 're_date', 'retry', 'none'], e.policy),
+              e.since, e.file_id, e.end_to_end_id NULLS FIRST, e.kind;
 END $$;
 COMMENT ON FUNCTION settlement.exceptions IS 'What waits for a person because of a bank''s answer, or for want of one.';
 
 GRANT SELECT ON settlement.hold_policy, settlement.name_check_decision, settlement.dispute_decision,
-    settlement.doubtful_name TO :app;
+    settlement.message_decision, settlement.doubtful_name TO :app;
+GRANT EXECUTE ON FUNCTION settlement.dismiss_message TO :preparer, :approver;
 GRANT EXECUTE ON FUNCTION settlement.exceptions TO :app;
 GRANT EXECUTE ON FUNCTION settlement.decide_names, settlement.decide_dispute TO :approver;
 GRANT EXECUTE ON FUNCTION settlement.release_hold, settlement.hold_item TO :preparer, :approver;

@@ -64,9 +64,13 @@ SET plan_cache_mode = force_custom_plan AS $$
                             s.moved, s.end_to_end_id) END
       FROM said s WHERE s.status IS NULL
     UNION ALL
-    SELECT NULL, NULL, NULL, NULL, format('the bank announces that %s minor units come back of a payment we do not know (%s)',
-                                          abs(l.amount), coalesce(l.end_to_end_id, l.uetr, 'no reference'))
-      FROM line l WHERE l.return_reason IS NOT NULL AND NOT EXISTS (SELECT FROM one o WHERE o.n = l.n)
+    SELECT coalesce(l.end_to_end_id, l.uetr), 'RTRN', min(l.return_reason), sum(abs(l.amount))::bigint, NULL  -- nobody's; a finding
+      FROM line l
+     WHERE l.return_reason IS NOT NULL AND coalesce(l.end_to_end_id, l.uetr) IS NOT NULL AND NOT EXISTS (SELECT FROM one o WHERE o.n = l.n)
+     GROUP BY coalesce(l.end_to_end_id, l.uetr)
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, format('the bank announces that %s minor units come back of a payment it does not name', abs(l.amount))
+      FROM line l WHERE l.return_reason IS NOT NULL AND l.end_to_end_id IS NULL AND l.uetr IS NULL
     UNION ALL
     SELECT i.end_to_end_id, 'ACSC', NULL, NULL, NULL
       FROM batch b JOIN settlement.instruction i USING (file_id, batch)

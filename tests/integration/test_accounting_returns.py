@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from ledger import NostroError, close_period, import_journal, parse_amount_minor, request_close_override, verify
+from ledger import (
+    NewEntry,
+    NewPosting,
+    NostroError,
+    close_period,
+    import_journal,
+    parse_amount_minor,
+    post_batch,
+    request_close_override,
+    reverse,
+    verify,
+)
 from nostro.database import Database
 from nostro.payout_page import ReportedPayout, payout_html
 from recon import (
@@ -26,6 +37,9 @@ from recon import (
     bank_entries,
     declare_policy,
     post_routine_breaks,
+    request_unmatch,
+    suspense_buckets,
+    suspense_items,
     trace,
 )
 from recon import propose as propose_closing
@@ -174,6 +188,8 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
         assert fact in page
     assert "a part came back" in page and "part of an entry" not in page
 
+    returns_are_not_taken_back(company, first)
+
     # Released, both are paid again, and the report says that it is money that came back.
     for reference in (first, second):
         assert release_hold(company.bob, end_to_end_id=reference, reason="asked by phone, the account is right")
@@ -182,6 +198,22 @@ def test_every_block_is_what_the_program_posts(company: Company) -> None:
     assert report[again[FIRST]].reopened_minor == report[again[FIRST]].net_minor == 57_00
     assert report[again[SECOND]].reopened_minor == report[again[SECOND]].net_minor == 48_50
     company.app.rollback()
+
+
+def returns_are_not_taken_back(company: Company, payment: str) -> None:
+    """Neither the set of a return by policy, nor of one that people tied, nor of one taken back; whoever tries."""
+    sets = company.rows(
+        "SELECT DISTINCT l.match_set_id, l.rule FROM recon.live_leg l"
+        " JOIN settlement.reopening r ON r.transit_posting_id = l.posting_id"
+        " JOIN settlement.instruction i USING (instruction_id) WHERE i.end_to_end_id = %s ORDER BY 1",
+        payment,
+    )
+    assert {str(rule) for _, rule in sets} == {"routine-return", "adjustment"} and len(sets) == 5
+    for match_set, _ in sets:
+        with pytest.raises(
+            NostroError, match=f"Set {match_set} is the return of payment {payment}, which is owed again"
+        ):
+            request_unmatch(company.alice, match_set_id=int(str(match_set)), reason="not this one")
 
 
 def test_a_return_under_one_bank_reference_counts_once(company: Company) -> None:
@@ -228,6 +260,35 @@ def test_a_return_of_a_payment_nobody_knows_goes_to_suspense_by_two_people(compa
     assert company.prove(posted.plan.effective_date).breaks == ()
     held = company.rows("SELECT posted_minor FROM ledger.account_balance WHERE code = 'liabilities:unallocated:eur'")
     assert held == [(-12_00,)]
+
+    # It waits there, item by item, until an entry with its reference takes it on.
+    def waiting(day: dt.date) -> list[tuple[str, str, str | None, int, int, str]]:
+        found = suspense_items(company.app, book_id=company.book_id, as_of=day)
+        company.app.rollback()
+        return [(i.account, i.reference, i.code, i.amount_minor, i.age_days, i.bucket) for i in found]
+
+    account, ref = "liabilities:unallocated:eur", found.break_id
+    assert waiting(posted.plan.effective_date) == [(account, ref, "RETURN", -12_00, 0, "0-1")]
+    assert waiting(posted.plan.effective_date - dt.timedelta(1)) == []
+    move(company, "found-1", TUESDAY, 5_00, reference=ref, account=account)
+    move(company, "other", LATE - dt.timedelta(5), 1_00, reference="B-OTHER", account=account)
+    assert waiting(LATE) == [
+        (account, ref, "RETURN", -7_00, 15, "11-30"),
+        (account, "B-OTHER", None, 1_00, 3, "2-5"),
+    ]
+    buckets = suspense_buckets(suspense_items(company.app, book_id=company.book_id, as_of=LATE))
+    assert [(b.bucket, b.item_count, b.amount_minor) for b in buckets] == [("11-30", 1, -7_00), ("2-5", 1, 1_00)]
+    move(company, "found-2", TUESDAY, 7_00, reference=ref, account=account)
+    reverse(company.app, book_id=company.book_id, key="other", effective_date=LATE, reason="it was not ours")
+    company.app.commit()
+    assert waiting(LATE) == [], "what sums to zero is closed; a reversal counts with what it reverses"
+
+
+def move(company: Company, key: str, day: dt.date, minor: int, *, reference: str, account: str) -> None:
+    """Take an amount from suspense to income."""
+    legs = (NewPosting(account, minor), NewPosting("income:fees:eur", -minor))
+    post_batch(company.app, book_id=company.book_id, entries=[NewEntry(key, day, legs, reference=reference)])
+    company.app.commit()
 
 
 def test_money_that_comes_back_as_asked_is_tied_to_the_recall(company: Company) -> None:

@@ -34,7 +34,7 @@ STOPS = {"settle hold", "settle hold-run", "settle release-run", "settle cancel"
     "settle recall-approve", "settle recall-send", "settle recalls",
 }  # fmt: skip
 # Need a bank that contradicts itself or doubts names: what they call is in test_settlement_answers.py.
-DECISIONS = {"settle names", "settle dispute"}
+DECISIONS = {"settle names", "settle dispute", "settle dismiss"}
 ELSEWHERE = (
     DECISIONS
     | {
@@ -227,6 +227,7 @@ def tell_everything(program: Program) -> Story:
     (found,) = story["breaks list"].rows("breaks")
     tell("breaks", "show", str(found["break_id"]))
     tell("breaks", "explain", str(found["break_id"]))
+    tell("breaks", "suspense")
     tell("reverse", "adjust-1", "--reason", "Not ours", "--on", TUESDAY, "--as", "alice")
     tell("balance", "assets:bank:eur-payouts")
     tell("balance", "assets:receivable", "--known-at", story.between_imports, turn="known")

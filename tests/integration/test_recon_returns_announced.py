@@ -10,10 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from ledger import format_amount
+from ledger import AccessError, format_amount
 from nostro.database import Database
 from recon import ingest_files
-from settlement import FileState, SendUnknownError, exceptions, payment_file, poll, receive, release
+from settlement import (
+    FileState,
+    NotKnownError,
+    SendUnknownError,
+    dismiss_message,
+    exceptions,
+    payment_file,
+    poll,
+    receive,
+    release,
+)
 from tests.integration.test_recon_notices import Swept
 from tests.recon_world import BankBook, Line
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
@@ -114,10 +124,53 @@ def test_what_no_statement_could_book_so_is_a_finding(world: World) -> None:
         f"the bank announces that {minor + 1} minor units of {key} come back, which paid {minor}",
         f"the bank announces that it takes {minor} minor units that came back of {key} away again;"
         " the statement decides",
-        "the bank announces that 99 minor units come back of a payment we do not know (NOT-OURS)",
+        "a return of 99 minor units names no payment of ours (AC04)",
     ]
     assert shown(world) == {"P1": "sent", "P2": "returning"}
-    assert waiting(world, DAY) == [("returning", "fix_data", "P2", 250)]
+    assert [row for row in waiting(world, DAY) if row[2]] == [("returning", "fix_data", "P2", 250)]
+
+
+def test_what_is_not_ours_waits_until_a_person_says_what_became_of_it(world: World) -> None:
+    world.pay()
+    ((key, minor), _) = payments(world).values()
+    msg_id = str(world.one("SELECT msg_id FROM settlement.payment_file"))
+    ingest(world, notice(("NOT-OURS", 99)), "notice.xml")
+    told = {
+        "return.xml": pacs004((key, minor), ("NOR-OURS", 50)),
+        "answer.xml": pain002(msg_id, statuses=[("STRANGER", "RJCT", "AC04")]),
+        "file.xml": pain002("NOBODY", group="ACSC"),
+        "garbled.xml": pain002(msg_id, group="ACSC")[:-20],
+    }
+    for name, text in told.items():
+        receive(world.app, book_id=world.book_id, bank="nordbank", name=name, content=text.encode())
+
+    def open_rows() -> dict[int, tuple[str, str | None, str]]:
+        found = exceptions(world.app, book_id=world.book_id, as_of=DAY)
+        world.app.rollback()
+        return {e.message_id: (e.kind, e.end_to_end_id, str(e.meaning)) for e in found if e.message_id is not None}
+
+    rows = open_rows()
+    assert [(kind, reference) for kind, reference, _ in rows.values()] == [
+        ("unclear", None),
+        ("unknown", "NOBODY"),
+        ("unknown", "NOR-OURS"),
+        ("unknown", "NOT-OURS"),
+        ("unknown", "STRANGER"),
+    ]
+    assert all(any(name in text for _, _, text in rows.values()) for name in ("notice.xml", *told))
+    first = next(number for number, row in rows.items() if row[1] == "NOR-OURS")
+    assert rows[first][2] == (
+        "return.xml of nordbank: a return of 50 minor units names no payment of ours (AC04). Ask the bank whose it is,"
+        f" then say so: nostro settle dismiss {first}."
+    )
+    for is_new in (True, False):
+        said = dismiss_message(world.alice, book_id=world.book_id, message_id=first, reason="of another customer")
+        assert said is is_new
+    assert set(open_rows()) == set(rows) - {first}
+    with pytest.raises(NotKnownError, match="left nothing open"):
+        dismiss_message(world.alice, book_id=world.book_id, message_id=99, reason="x")
+    with pytest.raises(AccessError):
+        dismiss_message(world.app, book_id=world.book_id, message_id=first, reason="x")
 
 
 # Every order of a status report, a return of the banks' clearing, a notification of the account and its statement.

@@ -9,4 +9,6 @@ down_revision = "0032"
 
 
 def upgrade() -> None:
-    run_sql("recon", "090_breaks.sql", "092_adjustments.sql", "093_policies.sql", "094_withheld.sql")
+    run_sql(
+        "recon", "090_breaks.sql", "092_adjustments.sql", "093_policies.sql", "094_withheld.sql", "095_suspense.sql"
+    )
