@@ -23,7 +23,7 @@ WITH repeated AS (
     SELECT l.item_id
     FROM line l
     JOIN line_key k ON k.item_id = l.item_id
-    JOIN (SELECT norm(end_to_end_id) AS key, account, currency, amount_minor
+    JOIN (SELECT own_key AS key, account, currency, amount_minor
           FROM item
           WHERE kind IN ('INSTRUCTION', 'RECEIPT') AND item_id NOT IN (SELECT item_id FROM open_item)
             AND -amount_minor IN (SELECT amount_minor FROM line)

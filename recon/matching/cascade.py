@@ -118,7 +118,8 @@ def declare_rules(engine: Engine) -> None:
 
 def load_sets(engine: Engine, legs: pl.DataFrame) -> None:
     """The sets of the later passes as table `leg`, each named by its smallest item, and their rivals as `rival`."""
-    smallest = pl.col("item_id").min().over("position", "group_id")
+    begins = pl.struct("position", "group_id").ne_missing(pl.struct("position", "group_id").shift())
+    smallest = pl.when(begins).then("item_id").forward_fill()  # the legs come set by set, each in order of its items
     engine.add_table("leg", legs.with_columns(smallest.alias("set_ordinal")))
     engine.run("rivals")
 

@@ -8,7 +8,7 @@ of threads: queries use set operations and total orders only, and every frame ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from pathlib import Path
@@ -18,6 +18,7 @@ import duckdb
 import polars as pl
 
 from recon.errors import FileRefusedError
+from recon.matching import whole_rows
 from recon.matching.items import BANK_KINDS, ITEM_SCHEMA, Tolerances
 from recon.matching.rules import rule_sql
 from recon.matching.stock import Held, Stock, stock_of
@@ -58,6 +59,7 @@ class Engine:
     ) -> None:
         self.left = 0  # open items no query has taken; with none left there is nothing to ask
         self._references: pl.DataFrame | None = None
+        self._sides: dict[str, pl.LazyFrame] = {}  # the rows of `raw_bank` and `raw_ledger`
         self.threads = 1 if is_small else threads
         self._asked: dict[tuple[str, str], tuple[int, pl.DataFrame]] = {}
         self._fresh: dict[str, int] = {}
@@ -84,8 +86,10 @@ class Engine:
         engine = cls(tolerances=tolerances, threads=threads, is_small=items.height <= SMALL)
         shaped = items.select([pl.col(name).cast(kind) for name, kind in ITEM_SCHEMA.items()])
         is_bank = pl.col("kind").is_in(list(BANK_KINDS))
-        engine.add_table("raw_bank", shaped.filter(is_bank))
-        engine.add_table("raw_ledger", shaped.filter(~is_bank))
+        for side, chosen in (("bank", is_bank), ("ledger", ~is_bank)):
+            rows = shaped.filter(chosen)
+            engine.add_table(f"raw_{side}", rows)
+            engine._sides[side] = rows.lazy()
         engine._db.table("raw_ledger").create_view("all_ledger")
         engine._prepare()
         return engine
@@ -114,14 +118,15 @@ class Engine:
         for path in (bank, ledger, *([] if late is None else [late])):
             _check_schema(path)
         columns = [duckdb.ColumnExpression(column) for column in ITEM_SCHEMA]
-        banks = [str(bank), *([] if late is None else [str(late)])]
+        banks = [bank, *([] if late is None else [late])]
         engine._db.read_parquet(str(ledger)).select(*columns).create_view("all_ledger")
-        for name, paths in (("raw_bank", banks), ("raw_ledger", [str(ledger)])):
-            relation = engine._db.read_parquet(paths).select(*columns)
+        for side, paths in (("bank", banks), ("ledger", [ledger])):
+            engine._sides[side] = whole_rows.scan(paths, accounts)
+            relation = engine._db.read_parquet([str(path) for path in paths]).select(*columns)
             if accounts is not None:
                 chosen = [duckdb.ConstantExpression(account) for account in sorted(accounts)]
                 relation = relation.filter(duckdb.ColumnExpression("account").isin(*chosen))
-            relation.create_view(name)
+            relation.create_view(f"raw_{side}")
         engine._prepare()
         return engine
 
@@ -170,7 +175,11 @@ class Engine:
 
     def _load_rest(self) -> None:
         self.run("residual")
-        self.at_once("residual_bank", "residual_ledger")
+        pairs = _frame(self._db.sql("SELECT line_id, expected_id FROM exact_pair").to_arrow_table())
+        self._at_once(
+            lambda engine: engine._load_left("bank", pairs["line_id"]),
+            lambda engine: engine._load_left("ledger", pairs["expected_id"]),
+        )
         self.run("residual_item")
         self.left = self.count("open_item")
         if self.left == 0 and self._scratch is not None:
@@ -178,7 +187,7 @@ class Engine:
         self.run("views")
         if not self.offers([Stock.LINE]):  # nothing that is left reads what lines say
             return
-        self.at_once("views_keys", "views_known")
+        self._at_once(lambda engine: engine.run("views_keys"), lambda engine: engine.run("views_known"))
         self.run("views_named")
         if self._counts_stock():
             self._pairs = self._db.execute(rule_sql("stock_pairs")).fetchall()
@@ -199,6 +208,12 @@ class Engine:
             self._stock = (self.left, stock_of(held, self._pairs))
         return not self._stock[1].isdisjoint(needs)
 
+    def _load_left(self, side: str, taken: pl.Series) -> None:
+        """Put the items of a side that are not among `taken` into `open_item`, whole rows."""
+        self._db.register("left_rows", whole_rows.without(self._sides[side], taken))
+        self.run("residual_left")
+        self._db.unregister("left_rows")
+
     def add_table(self, name: str, frame: pl.DataFrame) -> None:
         """Make a frame visible to the queries as table `name` (a literal of this package, never input)."""
         if not name.isidentifier():
@@ -215,14 +230,14 @@ class Engine:
             self.run(query)
             self._fresh[query] = self.left
 
-    def at_once(self, *queries: str) -> None:
-        """Execute scripts that do not touch each other, side by side when the engine has more than one thread."""
+    def _at_once(self, *works: Callable[[Engine], None]) -> None:
+        """Do what does not touch each other, side by side when the engine has more than one thread."""
         if self.threads == 1:
-            for query in queries:
-                self.run(query)
+            for work in works:
+                work(self)
             return
-        with ThreadPoolExecutor(len(queries)) as pool:
-            for done in [pool.submit(self.beside().run, query) for query in queries]:
+        with ThreadPoolExecutor(len(works)) as pool:
+            for done in [pool.submit(work, self.beside()) for work in works]:
                 done.result()
 
     def beside(self) -> Engine:

@@ -11,7 +11,7 @@ WITH plain_line AS (
     FROM nameless_line
 ),
 pair AS (
-    SELECT l.item_id AS line_id, e.item_id AS expected_id, l.day - e.day AS days, l.text, l.states_reference, norm(e.end_to_end_id) AS reference,
+    SELECT l.item_id AS line_id, e.item_id AS expected_id, l.day - e.day AS days, l.text, l.states_reference, e.own_key AS reference,
            l.party_account = e.party_account AS same_party, l.party_name AS line_name, e.party_name AS expected_name,
            e.party_account, e.amount_minor, e.account, l.day AS line_day, e.day AS expected_day
     FROM plain_line l

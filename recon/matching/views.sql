@@ -1,7 +1,5 @@
 -- What the passes read. `open_item` loses the items of each set as it is taken, so a query sees at once what an
 -- earlier one took; the tables of keys are made once and joined with what is still open.
-CREATE MACRO norm(text) AS upper(regexp_replace(text, '[^A-Za-z0-9]', '', 'g'));
-
 CREATE VIEW line AS
 SELECT * FROM open_item WHERE kind = 'LINE';
 

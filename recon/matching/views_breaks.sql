@@ -28,8 +28,8 @@ pair AS (
                 WHEN e.amount_minor + l.amount_minor = e.reserve_minor THEN 'RESERVE_HELD'
                 WHEN e.amount_minor + l.amount_minor = e.chargebacks_minor THEN 'CHARGEBACK' END AS code,
            coalesce(l.party_account = e.party_account, false)
-               OR (length(norm(e.end_to_end_id)) >= 12
-                   AND contains(l.text, left(norm(e.end_to_end_id), 12))) AS is_known
+               OR (length(e.own_key) >= 12
+                   AND contains(l.text, left(e.own_key, 12))) AS is_known
     FROM stated_difference m
     JOIN free l ON l.item_id = m.line_id
     JOIN expected e ON e.item_id = m.expected_id

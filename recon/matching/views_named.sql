@@ -49,7 +49,7 @@ WITH word AS (
     WHERE length(k.key) >= 12 AND l.item_id NOT IN (SELECT item_id FROM naming_line)
 ),
 whole AS (
-    SELECT item_id, account, amount_minor, party_account, norm(end_to_end_id) AS reference
+    SELECT item_id, account, amount_minor, party_account, own_key AS reference
     FROM expected WHERE length(end_to_end_id) > 12
 )
 SELECT w.item_id AS line_id, e.item_id AS expected_id, true AS is_equal
