@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 GROUP_SCHEMA: dict[str, pl.DataType] = {"group_id": pl.Int64(), "item_id": pl.Int64()}
 SMALL = 20_000  # items up to which planning a query costs more than running it
 STOCKED = 2_000  # items up to which what they are is counted, so that rules which cannot apply are not asked
+_PAIR: dict[str, pl.DataType] = {"line_id": pl.Int64(), "expected_id": pl.Int64()}
 _NOTHING = pl.DataFrame()
 _TYPES: dict[str, pl.DataType] = {
     "BIGINT": pl.Int64(),
@@ -140,28 +141,31 @@ class Engine:
     def first_pass(self) -> int:
         """Clear what EndToEndId and amount prove over everything, and load what is left. Returns the pairs cleared."""
         self.run("exact")
-        self._drop_what_is_not_unique()
-        self._load_rest()
-        return self.count("exact_pair")
+        pairs = self._unique_pairs()
+        self._load_rest(pairs)
+        return pairs.height
 
     def exact_part(self) -> int:
         """The first pass without what follows: pairs of equal unique keys, and the ids that are left on either side."""
         self.run("exact")
-        self._drop_what_is_not_unique()
+        pairs = self._unique_pairs()
         self.run("residual_ids")
-        return self.count("exact_pair")
+        return pairs.height
 
     def without_first_pass(self) -> None:
         """Load every item as open."""
         self.run("unpaired")
-        self._load_rest()
+        self._load_rest(pl.DataFrame(schema=_PAIR))
 
-    def _drop_what_is_not_unique(self) -> None:
-        """Take pairs out of which a member has another partner too, and pairs that something speaks against."""
+    def _unique_pairs(self) -> pl.DataFrame:
+        """Take pairs out of which a member has another partner too, and pairs that something speaks against.
+
+        Returns (line_id, expected_id) of the others.
+        """
         import numpy as np  # slow to load, and most commands do not need it
 
-        pairs = _frame(self._db.sql("SELECT line_id, expected_id FROM exact_pair").to_arrow_table())
-        repeated = [_repeated(pairs[side].to_numpy()) for side in ("line_id", "expected_id")]
+        pairs = _frame(self._db.sql("SELECT line_id, expected_id, agrees FROM exact_pair").to_arrow_table())
+        repeated = [_repeated(pairs[side].to_numpy()) for side in _PAIR]
         doubtful = pl.DataFrame({"item_id": np.concatenate(repeated)}, schema={"item_id": pl.Int64()})
         if doubtful.height:
             self._db.register("doubtful", doubtful.to_arrow())
@@ -170,12 +174,14 @@ class Engine:
                 " OR expected_id IN (SELECT item_id FROM doubtful)"
             )
             self._db.unregister("doubtful")
-        self.exact_key_count = self.count("exact_pair")
+            for side in _PAIR:
+                pairs = pairs.join(doubtful, left_on=side, right_on="item_id", how="anti")
+        self.exact_key_count = pairs.height
         self._db.execute("DELETE FROM exact_pair WHERE NOT agrees")
+        return pairs.filter("agrees").select(list(_PAIR))
 
-    def _load_rest(self) -> None:
+    def _load_rest(self, pairs: pl.DataFrame) -> None:
         self.run("residual")
-        pairs = _frame(self._db.sql("SELECT line_id, expected_id FROM exact_pair").to_arrow_table())
         self._at_once(
             lambda engine: engine._load_left("bank", pairs["line_id"]),
             lambda engine: engine._load_left("ledger", pairs["expected_id"]),

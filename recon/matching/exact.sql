@@ -31,11 +31,11 @@ expectation AS (
 )
 SELECT l.item_id AS line_id, e.item_id AS expected_id, l.amount_minor AS line_minor, l.place,
        l.row_hash AS line_hash, e.row_hash AS expected_hash, e.is_receipt,
-       l.is_plain AND abs(l.day - e.day) <= p.window_days
+       coalesce(l.is_plain AND abs(l.day - e.day) <= p.window_days
            AND coalesce(l.uetr = e.uetr, true)
            AND coalesce(l.party = e.party, true)
            AND coalesce(l.batch = e.batch, true)
-           AND coalesce(l.file = e.file, true) AS agrees
+           AND coalesce(l.file = e.file, true), true) AS agrees
 FROM line l
 JOIN expectation e ON e.key = l.key
 CROSS JOIN parameter p

@@ -4,9 +4,7 @@
 WITH reach AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,
            l.end_to_end_id IS NULL AND l.structured_ref IS NULL
-               AND NOT regexp_matches(coalesce(l.remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}') AS is_silent,
-           count(*) OVER (PARTITION BY l.item_id) AS expectations,
-           count(*) OVER (PARTITION BY e.item_id) AS lines
+               AND NOT regexp_matches(coalesce(l.remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}') AS is_silent
     FROM nameless_line l
     JOIN expected e
       ON e.account = l.account AND e.currency = l.currency AND e.amount_minor = -l.amount_minor
@@ -18,4 +16,6 @@ WITH reach AS (
 SELECT r.expected_id AS group_id, unnest([r.expected_id, r.line_id]) AS item_id
 FROM reach r
 JOIN weak_candidate w ON w.line_id = r.line_id AND w.expected_id = r.expected_id
-WHERE r.is_silent AND r.expectations = 1 AND r.lines = 1
+WHERE r.is_silent
+  AND r.line_id IN (SELECT line_id FROM reach GROUP BY line_id HAVING count(*) = 1)
+  AND r.expected_id IN (SELECT expected_id FROM reach GROUP BY expected_id HAVING count(*) = 1)

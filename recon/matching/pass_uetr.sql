@@ -2,8 +2,7 @@
 -- EndToEndId that names another of our instructions speaks against it.
 WITH pair AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,
-           row_number() OVER (PARTITION BY e.item_id ORDER BY l.day, l.servicer_ref, l.item_id) AS choice,
-           count(*) OVER (PARTITION BY l.item_id) AS rivals
+           row_number() OVER (PARTITION BY e.item_id ORDER BY l.day, l.servicer_ref, l.item_id) AS choice
     FROM line l
     JOIN expected e
       ON e.uetr = l.uetr AND e.account = l.account AND e.currency = l.currency
@@ -18,4 +17,4 @@ WITH pair AS (
 )
 SELECT expected_id AS group_id, unnest([expected_id, line_id]) AS item_id
 FROM pair
-WHERE choice = 1 AND rivals = 1
+WHERE choice = 1 AND line_id IN (SELECT line_id FROM pair GROUP BY line_id HAVING count(*) = 1)

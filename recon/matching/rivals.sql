@@ -3,18 +3,17 @@
 -- rule up to this one took. A set of the first pass has none: its key and amount are its own. Who has company is found
 -- by a hash; the columns themselves are compared among these.
 CREATE TABLE rival AS
-WITH placed AS MATERIALIZED (
-    SELECT i.item_id, hash(i.account, i.currency, i.amount_minor, i.kind = 'LINE') AS spot, g.set_ordinal,
-           coalesce(g.position, 1000000) AS position
-    FROM item i LEFT JOIN leg g USING (item_id)
-    WHERE i.kind IN ('LINE', 'INSTRUCTION', 'RECEIPT')
+WITH placed AS (
+    SELECT item_id, hash(account, currency, amount_minor, kind = 'LINE') AS spot
+    FROM item WHERE kind IN ('LINE', 'INSTRUCTION', 'RECEIPT')
 ),
 crowded AS MATERIALIZED (
-    SELECT p.spot, p.set_ordinal, p.position, r.key, i.kind = 'LINE' AS is_line, i.*
+    SELECT p.spot, g.set_ordinal, coalesce(g.position, 1000000) AS position, r.key, i.kind = 'LINE' AS is_line, i.*
     FROM placed p
-    JOIN (SELECT spot FROM placed GROUP BY spot HAVING max(position) > min(position)) USING (spot)
+    JOIN (SELECT spot FROM placed GROUP BY spot HAVING count(*) > 1) USING (spot)
     JOIN item i USING (item_id)
-    LEFT JOIN rule r ON r.position = p.position
+    LEFT JOIN leg g USING (item_id)
+    LEFT JOIN rule r ON r.position = g.position
 )
 SELECT m.set_ordinal, count(DISTINCT o.item_id)::INTEGER AS rivals
 FROM crowded m

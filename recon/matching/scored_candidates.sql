@@ -24,15 +24,13 @@ pair AS (
       AND (coalesce(l.party_account = e.party_account, true) OR e.kind = 'RECEIPT' AND k.party_account IS NULL)
       AND coalesce(l.payment_information_id = e.payment_information_id, true)
       AND coalesce(l.msg_id = e.msg_id, true)
-),
-counted AS (
-    SELECT *, count(*) OVER (PARTITION BY line_id) AS of_line, count(*) OVER (PARTITION BY expected_id) AS of_expected
-    FROM pair
 )
 SELECT line_id, expected_id, days, line_day, expected_day, states_reference, coalesce(same_party, false) AS same_party,
        same_party IS NOT NULL AND NOT same_party AS other_party, account, amount_minor, party_account,
        coalesce(line_name, '') AS line_name, coalesce(expected_name, '') AS expected_name,
        coalesce(text, '') AS text, coalesce(reference, '') AS reference
-FROM counted
-WHERE greatest(of_line, of_expected) <= $crowd OR same_party
+FROM pair
+WHERE line_id NOT IN (SELECT line_id FROM pair GROUP BY line_id HAVING count(*) > $crowd)
+      AND expected_id NOT IN (SELECT expected_id FROM pair GROUP BY expected_id HAVING count(*) > $crowd)
+   OR same_party
 ORDER BY line_id, expected_id

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 100_000  # rows
 
 
-def scan(paths: Sequence[Path], accounts: Sequence[str] | None) -> pl.LazyFrame:
+def scan(paths: list[Path], accounts: Sequence[str] | None) -> pl.LazyFrame:
     """The rows of files with `ITEM_SCHEMA`; of these accounts only, if any are given."""
     rows = pl.scan_parquet(paths, parallel="prefiltered").select(list(ITEM_SCHEMA))
     return rows if accounts is None else rows.filter(pl.col("account").is_in(list(accounts)))

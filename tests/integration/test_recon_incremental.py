@@ -148,15 +148,15 @@ def test_engines_that_disagree_publish_nothing(world: World, bank: BankBook, mon
     ((sent,),) = world.rows("SELECT end_to_end_id FROM settlement.instruction WHERE execution_date >= %s", day)
     line = Line(amount_minor=-1_000, ref=f"B{sent}", end_to_end_id=str(sent))
     bank.ingest(bank.statement([line], day=day), name=f"{day}.xml", message_id=f"{day}")
-    whole = Engine._drop_what_is_not_unique
+    whole = Engine._unique_pairs
 
-    def one_less(engine: Engine) -> None:
+    def one_less(engine: Engine) -> pl.DataFrame:
         engine._db.execute("DELETE FROM exact_pair WHERE line_id = (SELECT min(line_id) FROM exact_pair)")
-        whole(engine)
+        return whole(engine)
 
     counts = "SELECT (SELECT count(*) FROM recon.run), (SELECT count(*) FROM recon.match_set)"
     before = world.rows(counts)
-    monkeypatch.setattr(Engine, "_drop_what_is_not_unique", one_less)
+    monkeypatch.setattr(Engine, "_unique_pairs", one_less)
     with pytest.raises(ReconCheckError, match="two engines count the exact keys differently, 0 and 1"):
         bank.reconcile(day)
     publish = "SELECT recon.publish_run(%s, %s, %s, %s, 0, 1, NULL)"
