@@ -109,10 +109,12 @@ BEGIN
           LEFT JOIN LATERAL (SELECT true AS is_line FROM recon.statement_line l WHERE l.t_posting_id = t.id LIMIT 1) l ON true
          CROSS JOIN LATERAL (SELECT a.control FROM ledger.posting p JOIN ledger.account a USING (account_id)
                               WHERE p.posting_id = t.id LIMIT 1) a
+          LEFT JOIN LATERAL (SELECT true AS has_cleared FROM recon.live_leg y
+                              WHERE y.book_id = p_book_id AND y.posting_id = t.id LIMIT 1) y ON true
          WHERE a.control = 'cash_in_transit'
            AND NOT EXISTS (SELECT FROM paid i WHERE t.id = i.transit_posting_id)
            AND NOT EXISTS (SELECT FROM back r WHERE t.id = r.transit_posting_id)
-           AND (l.is_line IS NULL OR NOT EXISTS (SELECT FROM recon.live_leg y WHERE y.book_id = p_book_id AND y.posting_id = t.id))
+           AND (l.is_line IS NULL OR y.has_cleared IS NULL)
     ), leg AS MATERIALIZED (
         SELECT t.chain, t.step, m.match_set_id, m.rule, m.rule_version, m.as_of_date FROM touched t
           JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = t.posting_id

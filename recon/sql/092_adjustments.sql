@@ -164,8 +164,10 @@ BEGIN
     SELECT x.posting_id INTO v_bad FROM recon.adjustment_item x
       LEFT JOIN ledger.posting p ON p.posting_id = x.posting_id AND p.book_id = v_made.book_id
       LEFT JOIN ledger.account a ON a.account_id = p.account_id AND a.control = 'cash_in_transit'
-     WHERE x.adjustment_id = NEW.adjustment_id
-       AND (a.account_id IS NULL OR EXISTS (SELECT FROM recon.live_leg m WHERE m.book_id = v_made.book_id AND m.posting_id = x.posting_id))
+      -- A sub-select beside an OR may be answered by reading every set there is; this one cannot.
+      LEFT JOIN LATERAL (SELECT true AS has_cleared FROM recon.live_leg m
+                          WHERE m.book_id = v_made.book_id AND m.posting_id = x.posting_id LIMIT 1) m ON true
+     WHERE x.adjustment_id = NEW.adjustment_id AND (a.account_id IS NULL OR m.has_cleared)
      ORDER BY x.posting_id LIMIT 1;
     IF FOUND THEN
         PERFORM recon.refuse_adjustment('adjustment_items_open', NEW.adjustment_id,
@@ -457,8 +459,9 @@ SET plan_cache_mode = force_custom_plan AS $$
       FROM member m JOIN recon.cash_posting c USING (posting_id)
      WHERE NOT EXISTS (
            SELECT FROM member o LEFT JOIN recon.cash_posting k USING (posting_id)
-            WHERE o.decision = m.decision
-              AND (k.as_of_date > p_date OR EXISTS (SELECT FROM recon.live_leg l WHERE l.book_id = p_book_id AND l.posting_id = o.posting_id)))
+             LEFT JOIN LATERAL (SELECT true AS has_cleared FROM recon.live_leg l
+                                 WHERE l.book_id = p_book_id AND l.posting_id = o.posting_id LIMIT 1) l ON true
+            WHERE o.decision = m.decision AND (k.as_of_date > p_date OR l.has_cleared))
      ORDER BY m.decision, c.account_id, m.posting_id
 $$;
 
