@@ -224,7 +224,7 @@ class _Bench:
         with self._database.owner() as owner:  # as autovacuum would between two nights
             owner.commit()
             owner.autocommit = True
-            owner.execute("VACUUM (ANALYZE) ledger.posting, settlement.obligation, settlement.clearing_group")
+            owner.execute("VACUUM (ANALYZE)")
 
     def _settle(self, day: dt.date, is_counted: bool) -> tuple[int, int]:
         now = dt.datetime.combine(day, dt.time(12), dt.UTC)

@@ -70,7 +70,7 @@ SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS ve
        coalesce(f.left_open, '{}') AS left_open,
        coalesce(CASE WHEN d.is_dense THEN f.left_open[1] - 1 ELSE f.through_posting_id END, 0) AS read_from_id,
        coalesce(CASE WHEN NOT d.is_dense THEN f.left_open END, '{}') AS strays
-  FROM settlement.payee_current y
+  FROM (SELECT * FROM settlement.payee_current c ORDER BY c.account_id) y  -- neighbours lie on the same pages
   LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
                       ORDER BY f.version DESC LIMIT 1) f ON true
  CROSS JOIN LATERAL (SELECT f.left_open <> '{}' AND (f.through_posting_id >> 20) - (f.left_open[1] >> 20) <= 2 * cardinality(f.left_open)

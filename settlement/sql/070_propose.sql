@@ -95,6 +95,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
           LEFT JOIN blocked b ON b.payee_id = y.payee_id
           LEFT JOIN held_fixed f ON f.payee_id = y.payee_id
          WHERE y.bank_account_id = p_bank_account_id
+         ORDER BY y.account_id  -- neighbours lie on the same pages
     ), own_batch AS MATERIALIZED (  -- of settlement itself, from the oldest open item on
         SELECT b.batch_id FROM ledger.batch b
          WHERE b.module = 'settlement'
@@ -325,6 +326,7 @@ SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_file bigint;
     v_batches int[];  -- of each instruction
+    v_amounts bigint[];
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.run x WHERE x.run_id = p_run_id));
     PERFORM 1 FROM settlement.run r WHERE r.run_id = p_run_id AND r.prepared_by = session_user;
@@ -332,16 +334,17 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'run_preparer',
             MESSAGE = format('Run %s is not being prepared by %s.', p_run_id, session_user);
     END IF;
+    SELECT array_agg(o.minor ORDER BY g.n) INTO v_amounts  -- NULL: not of this run
+      FROM unnest(p_obligation_ids) WITH ORDINALITY g (id, n)
+      LEFT JOIN LATERAL (SELECT abs(o.pay_minor) AS minor FROM settlement.obligation o
+                          WHERE o.obligation_id = g.id AND o.run_id = p_run_id LIMIT 1) o ON true;
     INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id,
         msg_id, sha256, instruction_count, total_minor, content)
     SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id,
            p_msg_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
       FROM settlement.run r
       JOIN settlement.bank_account_root b USING (bank_account_id)
-     CROSS JOIN (SELECT count(*) AS count, sum(abs(o.pay_minor)) AS total FROM unnest(p_obligation_ids) g (id)
-                  CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o
-                                       WHERE o.obligation_id = g.id LIMIT 1) o
-                  WHERE o.run_id = p_run_id) paid
+     CROSS JOIN (SELECT count(minor) AS count, sum(minor) AS total FROM unnest(v_amounts) g (minor)) paid
      WHERE r.run_id = p_run_id
     RETURNING file_id INTO v_file;
     SELECT array_agg(b.n::int ORDER BY b.n, k) INTO v_batches
@@ -350,10 +353,8 @@ BEGIN
         local_instrument, sequence_type, charge_bearer, instruction_count, total_minor)
     SELECT v_file, paid.batch, g.payment_information_id, greatest(g.execution_date, r.execution_date), g.service_level,
            g.local_instrument, g.sequence_type, g.charge_bearer, paid.count, paid.total
-      FROM (SELECT u.batch, count(*) AS count, sum(abs(o.pay_minor)) AS total
-              FROM unnest(p_obligation_ids, v_batches) u (id, batch)
-             CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = u.id LIMIT 1) o
-             GROUP BY u.batch) paid
+      FROM (SELECT u.batch, count(u.minor) AS count, sum(u.minor) AS total
+              FROM unnest(v_amounts, v_batches) u (minor, batch) GROUP BY u.batch) paid
       JOIN settlement.run r ON r.run_id = p_run_id
      CROSS JOIN LATERAL jsonb_to_record(p_batches -> (paid.batch - 1)) AS g (payment_information_id text,
            execution_date date, service_level text, local_instrument text, sequence_type text, charge_bearer text);

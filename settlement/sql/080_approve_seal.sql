@@ -184,8 +184,8 @@ BEGIN
       INTO v_leg_entry, v_leg_account, v_leg_amount
       FROM unnest(v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed) WITH ORDINALITY
            AS g (account_id, payee_version_id, owed_minor, pay_minor, rolling_minor, fixed_minor, n)
-     CROSS JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v
-                          WHERE v.payee_version_id = g.payee_version_id LIMIT 1) v
+      LEFT JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v
+                          WHERE g.rolling_minor + g.fixed_minor > 0 AND v.payee_version_id = g.payee_version_id LIMIT 1) v ON true
      CROSS JOIN LATERAL (VALUES (1, g.account_id, g.owed_minor), (2, v_transit, -g.pay_minor),
                                 (3, g.account_id, g.pay_minor + g.rolling_minor + g.fixed_minor - g.owed_minor),
                                 (4, v.reserve_account_id, -g.rolling_minor),
@@ -216,7 +216,7 @@ BEGIN
      CROSS JOIN LATERAL (SELECT g.first + 2 + (g.pay_minor + g.rolling_minor + g.fixed_minor <> g.owed_minor)::int AS id) at
      CROSS JOIN LATERAL (VALUES ('rolling', at.id, g.rolling_minor),
                                 ('fixed', at.id + (g.rolling_minor > 0)::int, g.fixed_minor)) leg (kind, posting_id, amount)
-     WHERE leg.amount > 0;
+     WHERE g.rolling_minor + g.fixed_minor > 0 AND leg.amount > 0;
 END $$;
 
 -- What stays on a bank account once every approved file is paid: N + T − those. Negative is a warning, not a rule:
