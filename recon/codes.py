@@ -113,7 +113,7 @@ ITEM_CODES: tuple[CodeRule, ...] = (
     CodeRule(
         BreakCode.BANK_ORIGINATED, "break_bank_originated", "a charge or interest that no policy covers", needs="LINE"
     ),
-    CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well", needs="AMOUNT PARTY"),
+    CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well", needs="AMOUNT PARTY NAME"),
     CodeRule(
         BreakCode.BATCH_RESIDUAL, "break_batch_residual", "a batch line is not the sum of its members", needs="BATCH"
     ),

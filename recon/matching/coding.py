@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from recon.codes import ITEM_CODES, BreakCode, CodeRule
+from recon.matching.differences import prepare_breaks
 from recon.matching.engine import GROUP_SCHEMA, Engine
 from recon.matching.rules import rule_sql
 from recon.matching.stock import Stock
@@ -22,14 +23,13 @@ def code_groups(engine: Engine) -> pl.DataFrame:
     The engine has the tables `cleared_line` and `acquirer`. What is left open afterwards is in flight.
     """
     if engine.offers([Stock.LINE]):
-        engine.refresh("reference_pair")
-        engine.run("views_breaks")
+        prepare_breaks(engine)
     return pl.concat([_coded(engine, rule) for rule in ITEM_CODES])
 
 
 def taxonomy_digest_parts() -> tuple[str, ...]:
     """What the digest of a run's rules covers besides the passes: every code with its query."""
-    shared = (rule_sql("reference_pair"), rule_sql("views_breaks"))
+    shared = tuple(rule_sql(name) for name in ("reference_pair", "stated_texts", "views_breaks"))
     return shared + tuple(f"{rule.code}\x1f{rule_sql(rule.query)}" for rule in ITEM_CODES if rule.query)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,9 +227,10 @@ class Engine:
             raise ValueError(f"{name!r} is not a table name")
         self._db.from_arrow(frame.to_arrow()).create(name)
 
-    def run(self, query: str) -> None:
-        """Execute a named script of this folder, e.g. more views."""
-        self._db.execute(rule_sql(query))
+    def run(self, query: str, **frames: pl.DataFrame) -> None:
+        """Execute a named script of this folder, e.g. more views; it may read these frames, each by its name."""
+        with self._lent(frames):
+            self._db.execute(rule_sql(query))
 
     def refresh(self, query: str) -> None:
         """Execute a script that makes a table out of what is open, unless nothing was taken since it last did."""
@@ -258,8 +260,14 @@ class Engine:
             raise ValueError(f"{table!r} is not a table name")
         return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
 
-    def rows(self, query: str, parameters: Mapping[str, str | int | bool] | None = None) -> pl.DataFrame:
+    def rows(
+        self, query: str, parameters: Mapping[str, str | int | bool] | None = None, **frames: pl.DataFrame
+    ) -> pl.DataFrame:
         """The rows of a named query, as they come: the query orders them totally or the caller sorts."""
+        with self._lent(frames):
+            return self._rows(query, parameters)
+
+    def _rows(self, query: str, parameters: Mapping[str, str | int | bool] | None) -> pl.DataFrame:
         text, given = rule_sql(query), dict(parameters or {})
         if self._scratch is None:
             return _frame(self._db.sql(text, params=given).to_arrow_table())
@@ -268,14 +276,27 @@ class Engine:
         schema = {str(name): _TYPES[str(kind)] for name, kind, *_ in self._db.description or ()}
         return pl.DataFrame(found, schema=schema, orient="row")
 
-    def asked(self, query: str, parameters: Mapping[str, str | int | bool]) -> pl.DataFrame:
-        """The same, remembered for as long as no item is taken: two searches may ask for the same rows."""
+    def asked(self, query: str, parameters: Mapping[str, str | int | bool], **frames: pl.DataFrame) -> pl.DataFrame:
+        """The same, remembered for as long as no item is taken: two searches may ask for the same rows.
+
+        The frames follow from the open items too.
+        """
         key = (query, repr(sorted(parameters.items())))
         left, found = self._asked.get(key, (-1, _NOTHING))
         if left != self.left:
-            found = self.rows(query, parameters)
+            found = self.rows(query, parameters, **frames)
             self._asked[key] = (self.left, found)
         return found
+
+    @contextmanager
+    def _lent(self, frames: Mapping[str, pl.DataFrame]) -> Iterator[None]:
+        for name, frame in frames.items():
+            self._db.register(name, frame.to_arrow())
+        try:
+            yield
+        finally:
+            for name in frames:
+                self._db.unregister(name)
 
     def batches(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
         """The rows of a named query, so many at a time, in no order."""

@@ -95,13 +95,21 @@ SHARED: tuple[str, ...] = (
     "views_known",
     "views_named",
     "scored_candidates",
+    "party_names",
     "subset_pools",
     "provable",
     "open_references",
     "stock",
     "stock_pairs",
 )
-SEARCH_MODULES: tuple[str, ...] = ("search.py", "subsets.py", "stock.py")
+SEARCH_MODULES: tuple[str, ...] = (
+    "search.py",
+    "differences.py",
+    "likeness.py",
+    "parties.py",
+    "subsets.py",
+    "stock.py",
+)
 
 
 def rules_sha256(codes: tuple[str, ...] = ()) -> str:

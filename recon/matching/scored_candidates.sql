@@ -4,6 +4,7 @@
 WITH plain_line AS (
     SELECT item_id, account, currency, amount_minor, day, uetr, party_account, party_name, payment_information_id,
            msg_id, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text,
+           upper(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS words,
            end_to_end_id IS NOT NULL
                OR len(list_filter(regexp_extract_all(concat_ws(' ', structured_ref, remittance),
                                                      '[A-Za-z0-9][A-Za-z0-9_./:-]{14,}[A-Za-z0-9]'),
@@ -11,7 +12,7 @@ WITH plain_line AS (
     FROM nameless_line
 ),
 pair AS (
-    SELECT l.item_id AS line_id, e.item_id AS expected_id, l.day - e.day AS days, l.text, l.states_reference, e.own_key AS reference,
+    SELECT l.item_id AS line_id, e.item_id AS expected_id, l.day - e.day AS days, l.text, l.words, l.states_reference, e.own_key AS reference,
            l.party_account = e.party_account AS same_party, l.party_name AS line_name, e.party_name AS expected_name,
            e.party_account, e.amount_minor, e.account, l.day AS line_day, e.day AS expected_day
     FROM plain_line l
@@ -28,7 +29,7 @@ pair AS (
 SELECT line_id, expected_id, days, line_day, expected_day, states_reference, coalesce(same_party, false) AS same_party,
        same_party IS NOT NULL AND NOT same_party AS other_party, account, amount_minor, party_account,
        coalesce(line_name, '') AS line_name, coalesce(expected_name, '') AS expected_name,
-       coalesce(text, '') AS text, coalesce(reference, '') AS reference
+       coalesce(text, '') AS text, coalesce(words, '') AS words, coalesce(reference, '') AS reference
 FROM pair
 WHERE line_id NOT IN (SELECT line_id FROM pair GROUP BY line_id HAVING count(*) > $crowd)
       AND expected_id NOT IN (SELECT expected_id FROM pair GROUP BY expected_id HAVING count(*) > $crowd)

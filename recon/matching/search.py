@@ -6,8 +6,6 @@ arithmetic beyond sums. Points are integers; rows come sorted, so equal inputs g
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Final
@@ -15,11 +13,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rapidfuzz import fuzz, process
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
+from recon.matching.differences import ONE_NAME, prepare_breaks
 from recon.matching.engine import GROUP_SCHEMA, Engine
+from recon.matching.likeness import ALIKE, ends_early, misspelt, name_likeness, stands_free
+from recon.matching.parties import named_parties
 from recon.matching.rules import MARGIN
 from recon.matching.subsets import Outcome, SubsetSum, find_subset
 
@@ -118,8 +118,9 @@ def forks(engine: Engine) -> list[tuple[int, int]]:
 
 def _sums(engine: Engine) -> Iterator[tuple[int, int, list[int], SubsetSum]]:
     """Each item with open items of its party on the other side: id, wanted total, their ids, what a search finds."""
+    named = named_parties(engine.asked("party_names", {}))
     for side in ("LINE", "EXPECTED"):
-        rows = engine.asked("subset_pools", {"of": side}).rows()
+        rows = engine.asked("subset_pools", {"of": side}, named_party=named).rows()
         for (target_id, target), pool in groupby(rows, key=lambda row: (row[0], row[1])):
             parts = list(pool)
             answer = find_subset([int(row[3]) for row in parts], int(target))
@@ -134,8 +135,7 @@ def explained(engine: Engine) -> pl.DataFrame:
     found = [pl.DataFrame(schema=_FOUND | {"explained_code": pl.String()})]
     permitted = [code for code in EXPLAINED if code in engine.tolerances.may_clear]
     if permitted:
-        engine.refresh("reference_pair")
-        engine.run("views_breaks")
+        prepare_breaks(engine)
     for code in permitted:
         groups = engine.rows(f"break_{code.lower()}").with_columns(
             pl.lit(None, dtype=pl.Int32).alias("margin"), pl.lit(code).alias("explained_code")
@@ -196,24 +196,32 @@ def _reference_points(pairs: pl.DataFrame, references: pl.DataFrame) -> Points:
     A beginning counts fully only when no other open reference of the account begins so.
     """
     text, reference = pairs["text"], pairs["reference"]
-    length = pl.col("reference").str.len_chars()
-    whole = (length >= 8) & pl.col("text").str.contains(pl.col("reference"), literal=True)
-    left = pl.when(whole).then(_WHOLE)
-    for size in PREFIXES:
-        begins = pl.col("text").str.contains(pl.col("reference").str.slice(0, size), literal=True)
-        left = left.when((length > size) & begins).then(size)  # type: ignore[assignment]
-    seen = pairs.select("account", "reference", left.otherwise(0).cast(pl.Int64).alias("left"))
-    points = _beginning_points(seen, references)
+    left = _left_of_references(pairs)
+    points = _beginning_points(pairs.select("account", "reference", left), references)
     # A text that is a part of the reference is a beginning (or nothing), not a reference with a letter wrong.
     is_part = pairs.select(pl.col("reference").str.contains(pl.col("text"), literal=True))["reference"].to_numpy()
     long_enough = text.str.len_chars().to_numpy() >= np.maximum(reference.str.len_chars().to_numpy() - 2, 9)
     fuzzy = np.flatnonzero((points < 80) & ~is_part & long_enough & (reference.str.len_chars().to_numpy() >= 10))
     if len(fuzzy):
-        ratio = process.cpdist(
-            reference.gather(fuzzy).to_list(), text.gather(fuzzy).to_list(), scorer=fuzz.partial_ratio, workers=1
-        ).astype(np.int64)
-        points[fuzzy] = np.maximum(points[fuzzy], np.where(ratio >= 92, 45 + (ratio - 92) * 3, 0))
+        ratio = np.array(misspelt(reference.gather(fuzzy).to_list(), text.gather(fuzzy).to_list()), dtype=np.int64)
+        points[fuzzy] = np.maximum(points[fuzzy], np.where(ratio >= ALIKE, 45 + (ratio - ALIKE) * 3, 0))
     return points
+
+
+def _left_of_references(pairs: pl.DataFrame) -> pl.Series:
+    """`left`: characters of each reference that its text has, or `_WHOLE`; none where the word goes on otherwise."""
+    length = pl.col("reference").str.len_chars()
+    has_whole = (length >= 8) & pl.col("text").str.contains(pl.col("reference"), literal=True)
+    left = pl.when(has_whole).then(_WHOLE)
+    for size in PREFIXES:
+        begins = pl.col("text").str.contains(pl.col("reference").str.slice(0, size), literal=True)
+        left = left.when((length > size) & begins).then(size)  # type: ignore[assignment]
+    seen = pairs.select(left.otherwise(0).cast(pl.Int64).alias("left"))["left"].to_numpy(writable=True)
+    for at in np.flatnonzero(seen).tolist():
+        reference, text = pairs["reference"][at], pairs["text"][at]
+        proves = stands_free(reference, text) if seen[at] == _WHOLE else ends_early(reference, pairs["words"][at])
+        seen[at] = seen[at] if proves else 0
+    return pl.Series("left", seen)
 
 
 def _beginning_points(seen: pl.DataFrame, references: pl.DataFrame) -> Points:
@@ -241,31 +249,19 @@ def _name_points(pairs: pl.DataFrame) -> Points:
     here = np.flatnonzero(named.to_numpy())
     if len(here) == 0:
         return points
-    left, right = pairs["line_name"].gather(here).to_list(), pairs["expected_name"].gather(here).to_list()
-    spelt = {name: plain_name(name) for name in {*left, *right}}
-    ratio = process.cpdist(
-        [spelt[name] for name in left], [spelt[name] for name in right], scorer=fuzz.token_sort_ratio, workers=1
-    ).astype(np.int64)
-    points[here] = np.where(ratio >= 88, 50, np.where(ratio >= 75, 20, np.where(ratio < 55, -25, 0)))
+    named_pairs = pairs[here].select("line_name", "expected_name")
+    both = named_pairs.unique().sort("line_name", "expected_name")
+    alike = name_likeness(both["line_name"].to_list(), both["expected_name"].to_list())
+    ratio = (
+        named_pairs.join(
+            both.with_columns(pl.Series("ratio", alike, dtype=pl.Int64)),
+            on=["line_name", "expected_name"],
+            how="left",
+            maintain_order="left",
+        )["ratio"]
+    ).to_numpy()
+    points[here] = np.where(ratio >= ONE_NAME, 50, np.where(ratio >= 75, 20, np.where(ratio < 55, -25, 0)))
     return points
-
-
-_LEGAL: Final = re.compile(
-    r"\b(GMBH|AG|LTD|LIMITED|INC|INCORPORATED|SA|BV|AB|GESELLSCHAFT MIT BESCHRANKTER HAFTUNG|AKTIENGESELLSCHAFT|"
-    r"AKTIEBOLAG|SOCIETE ANONYME|BESLOTEN VENNOOTSCHAP|GESELLSCHAFT MIT BESCHRAENKTER HAFTUNG|SRL|SPA|OY|AS|APS|KG|"
-    r"SARL|LLC|PLC|NV)\b"
-)
-
-
-def plain_name(name: str) -> str:
-    """A name without accents, marks and legal form, in capitals; umlauts as banks spell them (AE becomes A)."""
-    bare = unicodedata.normalize("NFKD", name.translate(_SPECIAL)).encode("ascii", "ignore").decode().upper()
-    bare = re.sub(r"[^A-Z0-9 ]", "", bare)
-    bare = re.sub(r"AE", "A", re.sub(r"OE", "O", re.sub(r"UE", "U", bare)))
-    return re.sub(r"\s+", " ", _LEGAL.sub("", bare)).strip()
-
-
-_SPECIAL: Final = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE"})
 
 
 def _assigned(pairs: pl.DataFrame) -> pl.Series:

@@ -29,6 +29,7 @@ class Stock(StrEnum):
     BATCH = "BATCH"  # a line that could be a batch's, and an instruction in one
     AMOUNT = "AMOUNT"  # on one account
     PARTY = "PARTY"  # on one account
+    NAME = "NAME"  # the line gives a name and no account of the party, and the expectation of its account has a name
     PREFIX = "PREFIX"  # the first 16 characters of the EndToEndId
 
 
@@ -46,6 +47,7 @@ class Held(NamedTuple):
     payment_information_id: str | None
     msg_id: str | None
     party_account: str | None
+    has_name: bool
 
 
 PREFIX_LENGTH = 16
@@ -86,6 +88,11 @@ def _keys(lines: list[Held], expected: list[Held]) -> list[tuple[Stock, set[obje
             Stock.PARTY,
             {(i.account, i.currency, i.party_account) for i in lines if i.party_account is not None},
             {(i.account, i.currency, i.party_account) for i in expected},
+        ),
+        (
+            Stock.NAME,
+            {i.account for i in lines if i.party_account is None and i.has_name},
+            {i.account for i in expected if i.has_name},
         ),
         (
             Stock.PREFIX,

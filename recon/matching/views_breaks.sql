@@ -13,12 +13,9 @@ GROUP BY expected_id;
 
 -- A line that names nobody whole, and the one expectation whose difference from it something states exactly: the
 -- charges on the line, what the provider's report deducted, the same instructed amount in the same currency. The
--- party's account or the beginning of the reference must agree too, and nobody else may fit.
+-- party's account must agree too, or its name or the reference be alike (`alike_pair`), and nobody else may fit.
 CREATE OR REPLACE TABLE explained_pair AS
-WITH free AS (
-    SELECT *, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text FROM nameless_line
-),
-pair AS (
+WITH pair AS (
     SELECT l.item_id AS line_id, e.item_id AS expected_id,
            CASE WHEN coalesce(is_exchanged(l.instructed_amount_minor, l.instructed_currency, l.rate_e9, l.amount_minor,
                                            e.instructed_amount_minor, e.instructed_currency, e.rate_e9, p.fx_band_ppm),
@@ -28,10 +25,9 @@ pair AS (
                 WHEN e.amount_minor + l.amount_minor = e.reserve_minor THEN 'RESERVE_HELD'
                 WHEN e.amount_minor + l.amount_minor = e.chargebacks_minor THEN 'CHARGEBACK' END AS code,
            coalesce(l.party_account = e.party_account, false)
-               OR (length(e.own_key) >= 12
-                   AND contains(l.text, left(e.own_key, 12))) AS is_known
+               OR (m.line_id, m.expected_id) IN (SELECT (line_id, expected_id) FROM alike_pair) AS is_known
     FROM stated_difference m
-    JOIN free l ON l.item_id = m.line_id
+    JOIN nameless_line l ON l.item_id = m.line_id
     JOIN expected e ON e.item_id = m.expected_id
     CROSS JOIN parameter p
 ),

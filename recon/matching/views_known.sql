@@ -16,5 +16,9 @@ SELECT DISTINCT end_to_end_id AS reference, account, currency, amount_minor
 FROM all_ledger
 WHERE end_to_end_id IN (SELECT end_to_end_id FROM line UNION SELECT structured_ref FROM line
                         UNION SELECT unnest(regexp_extract_all(remittance, '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'))
+                              FROM line
+                        UNION SELECT unnest(list_transform(
+                                  regexp_extract_all(remittance, '\b(?:[A-Za-z0-9]{4}[ -]){2,}[A-Za-z0-9]{1,4}\b'),
+                                  lambda text: regexp_replace(text, '[ -]', '', 'g')))
                               FROM line)
   AND item_id NOT IN (SELECT item_id FROM item);

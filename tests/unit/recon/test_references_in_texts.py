@@ -1,0 +1,110 @@
+"""References as banks print, cut, pack and break them: what names an expectation, and what only looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.recon.recon_items import frame, instruction, line, receipt, reconcile_items
+
+RF = "RF18539007547034"
+INVOICE = "INV-2026-000000123-12"
+
+
+def printed(reference: str, size: int, mark: str = " ") -> str:
+    return mark.join(reference[at : at + size] for at in range(0, len(reference), size))
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        (RF, printed(RF, 4)),
+        (RF, f"Zahlung zu Vorgang {printed(RF, 4)} vom 3. d.M."),
+        (RF, f"REF:{printed(RF, 4)};BY=Nordwind 4 GmbH;"),
+        (RF, f"/ROC/{printed(RF, 4, '-')}//URI/thank you"),
+        (RF, f"EREF+{RF[:11]}\n{RF[11:]} SVWZ+invoice"),
+        (RF.lower(), printed(RF, 4)),
+        ("210000000003139471430009017", "QRR 21 00000 00003 13947 14300 09017 danke"),
+        (INVOICE, "Rechnung INV 2026 000000123 12 vom 02.11.2026"),
+        (INVOICE, "INV/2026/000000123/12"),
+        (INVOICE, "INV-2026-0000\r\n00123-12 /OCMT/EUR12,00/"),
+        ("INV20260815", "Invoice inv-2026-0815, order 77"),
+    ],
+)
+def test_a_reference_in_parts_names_its_expectation(reference: str, text: str):
+    one = receipt(1, 900, reference)
+    assert reconcile_items(frame(one, line(2, -900, remittance=text))).sets == {frozenset({1, 2}): "receipt-reference"}
+    short = reconcile_items(frame(one, line(2, -890, remittance=text, party_account="DE00ELSE")))
+    assert short.codes == {frozenset({1, 2}): "AMOUNT_MISMATCH"}
+    late = reconcile_items(frame(one, line(2, -900, day=16, remittance=text)))
+    assert late.codes == {frozenset({1, 2}): "DATE_OUT_OF_WINDOW"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("53900754", "RF18539007547034"),  # a part of a longer number
+        ("53900754", f"paid {printed(RF, 4)}"),  # the middle of a printed one
+        ("53900754", "Konto 1853900754 Kunde 12"),
+        ("2026110212", "booked 2026-11-02 12:30"),  # a date and a time are no reference
+        ("2026110212", "booked 02.11.2026 12:30"),
+        ("ACME12", "ACME, 12 items"),
+    ],
+)
+def test_what_only_contains_the_figures_names_nothing(reference: str, text: str):
+    outcome = reconcile_items(frame(receipt(1, 900, reference), line(2, -900, remittance=text)))
+    assert outcome.sets == {}
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "is_it"),
+    [
+        (INVOICE, "INV-2026-000000132-12", True),  # neighbours changed places
+        (INVOICE, "INV-2026-00000123-12", True),  # one lost
+        (INVOICE, "INV-2026-0000001223-12", True),  # one twice
+        (INVOICE, "INV-2O26-000000123-12", True),  # taken for others that look like them
+        (INVOICE, "paid INV-2026-000000132-12, thank you", True),
+        (INVOICE, "INV-2026-000000123", True),  # cut
+        (INVOICE, "EREF+INV-2026-000000123 SVWZ+thank you", True),
+        (INVOICE, "INV-2026-000000124-12", False),  # the next invoice
+        (INVOICE, "INV-2026-000000123-13", False),
+        (INVOICE, "INV-2026-000000124", False),
+        (INVOICE, "INV-2026-000000129-12 INV", False),
+        (RF, f"9{RF[2:]}7", False),
+    ],
+)
+def test_a_letter_wrong_is_an_error_and_another_figure_is_another_invoice(reference: str, text: str, is_it: bool):
+    outcome = reconcile_items(frame(receipt(1, 900, reference), line(2, -900, remittance=text)))
+    assert (outcome.sets == {frozenset({1, 2}): "scored"}) == is_it
+    assert bool(outcome.sets) == is_it
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_it"),
+    [
+        ("Müller Maschinenbau GmbH", "MUELLER MASCHINENBAU G.M.B.H.", True),
+        ("Müller Maschinenbau GmbH", "Maschinenbau Muller Gesellschaft mit beschränkter Haftung", True),
+        ("Müller Maschinenbau GmbH", "MUELLER MASCHINENBAU", True),
+        ("Müller Maschinenbau Süd GmbH & Co. KG", "MUELLER MASCHINENBAU SUED G", True),  # cut at 27
+        ("Müller Maschinenbau GmbH", "Müller Maschinenbau AG", False),
+        ("Filiale 12 Nordwind Energie", "Filiale 13 Nordwind Energie", False),
+        ("Nordwind Energie Netze GmbH", "Nordwind Energie", False),
+    ],
+)
+def test_names_of_one_company(ours: str, theirs: str, is_it: bool):
+    items = frame(
+        instruction(1, 900, party_name=ours, party_account="DE00OURS"),
+        line(2, 900, party_name=theirs, remittance="Danke"),
+    )
+    assert (reconcile_items(items).sets == {frozenset({1, 2}): "scored"}) == is_it
+
+
+def test_a_sum_of_the_only_party_of_a_name_clears_and_of_two_does_not():
+    owed = [receipt(n, amount, f"OWED-{n}") for n, amount in ((1, 41_337), (2, 17_291))]
+    for each in owed:
+        each |= {"party_name": "Müller Maschinenbau Süd GmbH", "party_account": "DE00OURS"}
+    paid = line(3, -58_628, party_name="MUELLER MASCHINENBAU SUED G")
+    assert reconcile_items(frame(*owed, paid)).sets == {frozenset({1, 2, 3}): "subset-sum"}
+    other = receipt(4, 99, "OWED-4") | {"party_name": "Müller Maschinenbau Süd GmbH", "party_account": "DE00ELSE"}
+    assert reconcile_items(frame(*owed, other, paid)).sets == {}
+    another_form = paid | {"party_name": "Müller Maschinenbau Süd AG"}
+    assert reconcile_items(frame(*owed, another_form)).sets == {}
