@@ -115,7 +115,10 @@ ITEM_CODES: tuple[CodeRule, ...] = (
     ),
     CodeRule(BreakCode.AMBIGUOUS, "candidates", "several items fit equally well", needs="AMOUNT PARTY NAME"),
     CodeRule(
-        BreakCode.BATCH_RESIDUAL, "break_batch_residual", "a batch line is not the sum of its members", needs="BATCH"
+        BreakCode.BATCH_RESIDUAL,
+        "break_batch_residual",
+        "a batch line is not the sum of its members",
+        needs="BATCH NAMED",
     ),
     CodeRule(
         BreakCode.MISSING_LEDGER,

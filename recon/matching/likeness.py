@@ -34,7 +34,7 @@ def misspelt(references: Sequence[str], texts: Sequence[str]) -> list[int]:
     """
     ratios = process.cpdist(references, texts, scorer=fuzz.partial_ratio, workers=1)
     return [
-        int(ratio) if ratio >= ALIKE and _is_misspelling(reference, text) else 0
+        int(ratio) if ratio >= ALIKE and (_is_misspelling(reference, text) or _is_swapped(reference, text)) else 0
         for ratio, reference, text in zip(ratios, references, texts, strict=True)
     ]
 
@@ -84,6 +84,15 @@ def _is_misspelling(reference: str, text: str) -> bool:
     if lost_end and not gained and (start > 0 or stop < len(text)):
         return False  # another character stands where its first or last one was
     return not _goes_on(reference, text, start, stop) and _is_error(lost, gained)
+
+
+def _is_swapped(reference: str, text: str) -> bool:
+    """Whether the text has the reference with two neighbours swapped, wherever in it they stand."""
+    return any(
+        stands_free(reference[:at] + reference[at + 1] + reference[at] + reference[at + 2 :], text)
+        for at in range(len(reference) - 1)
+        if reference[at] != reference[at + 1]
+    )
 
 
 def _window(reference: str, text: str) -> tuple[int, int]:

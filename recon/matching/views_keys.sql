@@ -61,6 +61,16 @@ known AS (
 SELECT DISTINCT item_id, key, 'text' FROM joined
 WHERE key IN (SELECT key FROM known) AND (item_id, key) NOT IN (SELECT (item_id, key) FROM line_key);
 
+-- A number with more zeros, or fewer, before it than in the books, where only one number of ours can be meant.
+INSERT INTO line_key
+SELECT DISTINCT k.item_id, min(e.key), 'text'
+FROM line_key k
+JOIN (SELECT DISTINCT key FROM expected_text WHERE regexp_full_match(key, '0*[1-9][0-9]{4,}')) e
+  ON ltrim(e.key, '0') = ltrim(k.key, '0')
+WHERE regexp_full_match(k.key, '0*[1-9][0-9]{4,}')
+GROUP BY k.item_id, k.key
+HAVING count(*) = 1 AND min(e.key) <> k.key;
+
 CREATE TABLE expected_key AS
 SELECT item_id, key FROM expected_text WHERE key IN (SELECT key FROM line_key);
 

@@ -59,6 +59,7 @@ def test_what_only_contains_the_figures_names_nothing(reference: str, text: str)
     ("reference", "text", "is_it"),
     [
         (INVOICE, "INV-2026-000000132-12", True),  # neighbours changed places
+        ("NP260330-NAV5YN9DT8WE6361943464", "EREF+NP260330-NAV5YN9DT8WE6361943644 SVWZ+Danke", True),
         (INVOICE, "INV-2026-00000123-12", True),  # one lost
         (INVOICE, "INV-2026-0000001223-12", True),  # one twice
         (INVOICE, "INV-2O26-000000123-12", True),  # taken for others that look like them
@@ -108,3 +109,29 @@ def test_a_sum_of_the_only_party_of_a_name_clears_and_of_two_does_not():
     assert reconcile_items(frame(*owed, other, paid)).sets == {}
     another_form = paid | {"party_name": "Müller Maschinenbau Süd AG"}
     assert reconcile_items(frame(*owed, another_form)).sets == {}
+
+
+def test_one_payment_for_several_invoices_is_their_sum_or_a_residual():
+    owed = [receipt(1, 500, "INV-1001"), receipt(2, 700, "INV-1002"), receipt(3, 700, "INV-1003")]
+    text = "INV-1001 and INV-1002"
+    assert reconcile_items(frame(*owed, line(4, -1200, remittance=text))).sets == {frozenset({1, 2, 4}): "named-sum"}
+    short = reconcile_items(frame(*owed, line(4, -1100, remittance=text)))
+    assert (short.sets, short.codes[frozenset({1, 2, 4})]) == ({}, "BATCH_RESIDUAL")
+    twice = reconcile_items(frame(*owed, line(4, -1200, remittance=text), line(5, -700, remittance="INV-1002")))
+    assert twice.sets == {frozenset({2, 5}): "receipt-reference"}
+    late = reconcile_items(frame(*owed, line(4, -1200, day=14, remittance=text)))
+    assert late.sets == {}
+
+
+@pytest.mark.parametrize(
+    ("references", "text", "is_it"),
+    [
+        (["123456"], "Rechnung 000123456", True),
+        (["000123456"], "Rechnung 123456", True),
+        (["000123456", "0123456"], "Rechnung 123456", False),  # which of the two?
+        (["1234"], "Rechnung 0001234", False),  # too short a number
+    ],
+)
+def test_leading_zeros(references: list[str], text: str, is_it: bool):
+    owed = [receipt(n, 900, reference) for n, reference in enumerate(references, 1)]
+    assert bool(reconcile_items(frame(*owed, line(9, -900, remittance=text))).sets) == is_it
