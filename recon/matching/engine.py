@@ -60,6 +60,7 @@ class Engine:
         scratch: Path | None = None,
     ) -> None:
         self.left = 0  # open items no query has taken; with none left there is nothing to ask
+        self._stored = 0  # rows in the table of open items, taken ones that leave a gap among them
         self._references: pl.DataFrame | None = None
         self._sides: dict[str, pl.LazyFrame] = {}  # the rows of `raw_bank` and `raw_ledger`
         self.threads = 1 if is_small else threads
@@ -188,7 +189,7 @@ class Engine:
             lambda engine: engine._load_left("ledger", pairs["expected_id"]),
         )
         self.run("residual_item")
-        self.left = self.count("open_item")
+        self.left = self._stored = self.count("open_item")
         if self.left == 0 and self._scratch is not None:
             return
         self.run("views")
@@ -361,6 +362,9 @@ class Engine:
         self._db.execute("DELETE FROM open_item WHERE item_id IN (SELECT item_id FROM incoming)")
         self._db.unregister("incoming")
         self.left = self.count("open_item")
+        if self._stored > SMALL and self.left < self._stored // 2:
+            self.run("close_ranks")
+            self._stored = self.left
 
     def keep_rest(self) -> None:
         """Keep what the results say of what is open now as table `rest`, whatever is taken afterwards."""
