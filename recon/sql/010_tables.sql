@@ -130,6 +130,8 @@ CREATE TABLE recon.statement_line (
     n_posting_id            bigint,
     t_posting_id            bigint UNIQUE,
     PRIMARY KEY (statement_id, line_ordinal, detail_ordinal),
+    CONSTRAINT statement_line_currency CHECK (currency ~ '^[A-Z]{3}$'),
+    CONSTRAINT statement_line_status CHECK (status IN ('BOOK', 'PDNG', 'INFO', 'FUTR')),
     CONSTRAINT statement_line_booked CHECK ((n_posting_id IS NULL) = (t_posting_id IS NULL)),
     CONSTRAINT statement_line_posts CHECK (t_posting_id IS NULL OR (status = 'BOOK' AND amount_minor <> 0))
 );

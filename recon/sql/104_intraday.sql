@@ -19,7 +19,9 @@ CREATE TABLE recon.intraday_line (
     party_name             text,
     party_account          text,
     remittance             text,
-    PRIMARY KEY (statement_id, line_ordinal, detail_ordinal)
+    PRIMARY KEY (statement_id, line_ordinal, detail_ordinal),
+    CONSTRAINT intraday_line_currency CHECK (currency ~ '^[A-Z]{3}$'),
+    CONSTRAINT intraday_line_status CHECK (status IN ('BOOK', 'PDNG', 'INFO', 'FUTR'))
 );
 CREATE INDEX intraday_line_account ON recon.intraday_line (bank_account_id, entry_date);
 COMMENT ON TABLE recon.intraday_line IS 'Lines of intraday reports, as they came. amount_minor: credit positive. They post nothing.';

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 
 from ledger import format_amount
 from nostro.database import Database
@@ -95,3 +97,21 @@ def test_booked_lines_replace_what_was_announced(world: World, tmp_path: Path) -
             "SELECT state, count(*) FROM intraday WHERE bank_account = ? GROUP BY ALL ORDER BY 1", [ACCOUNT]
         )
         assert rows.fetchall() == [("announced", 1), ("missing", 2), ("replaced", 4)]
+
+
+def test_lines_have_a_currency_and_a_status(world: World) -> None:
+    bank = BankBook(world)
+    report(bank, "noon", told(-500, ref="R1"))
+    bank.ingest(bank.statement([Line(amount_minor=-500, ref="R1")]))
+    with world.db.owner() as owner:
+        for table in ("statement_line", "intraday_line"):
+            known = sql.Identifier("recon", table)
+            query = sql.SQL(
+                "INSERT INTO {known} SELECT (jsonb_populate_record(l, %s)).* FROM {known} l LIMIT 1"
+            ).format(known=known)
+            for column, value in (("currency", "eur"), ("currency", "EURO"), ("status", "SENT")):
+                changed = {column: value, "line_ordinal": 99, "t_posting_id": None, "n_posting_id": None}
+                with pytest.raises(errors.CheckViolation) as caught:
+                    owner.execute(query, (Jsonb(changed),))
+                assert caught.value.diag.constraint_name == f"{table}_{column}"
+                owner.rollback()
