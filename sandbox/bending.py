@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 ABSORBED = "absorbed"
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -121,6 +122,52 @@ def _missing_side(text: str) -> str:
     return re.sub(r"(<Ntry><Amt [^>]*>[^<]*</Amt>)<CdtDbtInd>[A-Z]+</CdtDbtInd>", r"\1", text, count=1)
 
 
+def _wrong_count(text: str) -> str:
+    return re.sub(r"<OrgnlNbOfTxs>(\d+)<", lambda found: f"<OrgnlNbOfTxs>{int(found[1]) + 1}<", text, count=1)
+
+
+_CREDIT = re.compile(r'<Ntry><Amt Ccy="[A-Z]{3}">([0-9.]+)</Amt><CdtDbtInd>CRDT</CdtDbtInd>.*?</Ntry>\n?', re.DOTALL)
+_DEBIT = re.compile(r"(<Ntry><Amt [^>]*>[^<]*</Amt><CdtDbtInd>DBIT</CdtDbtInd>)(<Sts>.*?</Ntry>)", re.DOTALL)
+_DETAILS = re.compile(r"<NtryDtls>.*</NtryDtls>", re.DOTALL)
+
+
+def _return_and_credit(text: str) -> tuple[re.Match[str], re.Match[str]] | None:
+    """A return and another credit of the statement, each of one transaction."""
+    single = [found for found in _CREDIT.finditer(text) if found[0].count("<TxDtls>") == 1]
+    back = next((found for found in single if "<RtrInf>" in found[0]), None)
+    other = next((found for found in single if found is not back), None)
+    return None if back is None or other is None else (back, other)
+
+
+def _return_beside_a_credit(name: str, text: str) -> bool:
+    return _statement(name, text) and _return_and_credit(text) is not None
+
+
+def _in_batch(text: str) -> str:
+    """The two as one entry with two transactions."""
+    pair = _return_and_credit(text)
+    assert pair is not None
+    inside = ""
+    for found in pair:
+        details = _DETAILS.search(found[0])
+        assert details is not None
+        inside += re.sub(r"<Btch>.*?</Btch>|</?NtryDtls>", "", details[0], flags=re.DOTALL)
+    back, other = pair
+    joined = other[0].replace(f">{other[1]}<", f">{Decimal(back[1]) + Decimal(other[1])}<", 1)
+    both = f"<NtryDtls><Btch><NbOfTxs>2</NbOfTxs></Btch>{inside}</NtryDtls>"
+    return text.replace(other[0], _DETAILS.sub(lambda _: both, joined), 1).replace(back[0], "", 1)
+
+
+def _paying_statement(name: str, text: str) -> bool:
+    return _statement(name, text) and any("<EndToEndId>" in found[0] for found in _DEBIT.finditer(text))
+
+
+def _reversal_mark(text: str) -> str:
+    """The first debit of a payment says that it is a reversal; its side stays."""
+    found = next(found for found in _DEBIT.finditer(text) if "<EndToEndId>" in found[0])
+    return text.replace(found[0], f"{found[1]}<RvslInd>true</RvslInd>{found[2]}", 1)
+
+
 def _zero_entry(text: str) -> str:
     ccy = re.search(r"<Ccy>([A-Z]{3})</Ccy>", text)
     day = re.search(r"<Dt><Dt>([0-9-]{10})</Dt></Dt>", text)
@@ -156,6 +203,7 @@ BENDS: dict[str, Bend] = {
         fits=_report("ACSC"),
         arrive=lambda name, text: [(_sooner(name), _rejected(text).encode()), (name, text.encode())],
     ),
+    "report-wrong-count": Bend(outcome="reader", fits=_ANY_REPORT, arrive=_bent(_wrong_count)),
     "date-changed": Bend(outcome=ABSORBED, fits=_report("ACCP"), arrive=_bent(_date_changed)),
     "return-notice-twice": Bend(outcome=ABSORBED, fits=_starts("pacs.004"), arrive=_beside(_told_again)),
     "return-notice-late": Bend(outcome=ABSORBED, fits=_starts("pacs.004"), arrive=_nothing, later=_KEEP),
@@ -169,6 +217,8 @@ BENDS: dict[str, Bend] = {
     "missing-side": Bend(
         outcome="STATEMENT_IMBALANCE", fits=_busy_statement, arrive=_bent(_missing_side), later=_again
     ),
+    "return-in-batch": Bend(outcome=ABSORBED, fits=_return_beside_a_credit, arrive=_bent(_in_batch)),
+    "reversal-mark": Bend(outcome="REVERSAL", fits=_paying_statement, arrive=_bent(_reversal_mark)),
     "zero-entry": Bend(outcome=ABSORBED, fits=_statement, arrive=_bent(_zero_entry)),
     "namespace-prefix": Bend(outcome=ABSORBED, fits=_statement, arrive=_bent(_prefixed)),
     "byte-order-mark": Bend(outcome=ABSORBED, fits=_statement, arrive=_bent(lambda text: "\ufeff" + text)),

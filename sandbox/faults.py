@@ -52,6 +52,9 @@ class Fault(Enum):
     STATEMENT_TRUNCATED = "statement-truncated"
     EXTERNAL_ENTITY = "external-entity"
     BILLION_LAUGHS = "billion-laughs"
+    REPORT_WRONG_COUNT = "report-wrong-count"
+    RETURN_IN_BATCH = "return-in-batch"
+    REVERSAL_MARK = "reversal-mark"
 
     @property
     def bend(self) -> Bend:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg.rows import class_row
@@ -108,7 +108,7 @@ def receive(conn: Connection, *, book_id: int, bank: str, name: str, content: by
         applied = _Applied(known, False, None, 0, 0)
     else:
         try:
-            answer = _read(content)
+            answer = _counted(conn, book_id, _read(content))
         except StatusReportRefusedError as error:
             kind = answer_kind(content[:HEAD_BYTES]) or AnswerKind.CUSTOMER_STATUS
             answer = _Answer(kind=kind, findings=(f"{error} [{error.rule}]",))
@@ -190,7 +190,31 @@ class _Answer:
         tuple[str, tuple[str | None, tuple[Reason, ...]]], ...
     ] = ()  # PmtInfId, and what covers its payments
     payments: tuple[_Told, ...] = ()
+    stated_count: str | None = None
     findings: tuple[str, ...] = ()
+
+
+_SENT_COUNT = """
+SELECT p.instruction_count FROM settlement.payment_file p WHERE p.msg_id = %(msg_id)s AND p.book_id = %(book)s
+UNION ALL
+SELECT r.payment_count FROM settlement.recall_file r JOIN settlement.payment_file p USING (file_id)
+ WHERE r.msg_id = %(msg_id)s AND p.book_id = %(book)s
+"""
+
+
+def _counted(conn: Connection, book_id: int, answer: _Answer) -> _Answer:
+    """The answer, with a finding when it counts another number of payments in our file than we sent."""
+    stated = answer.stated_count
+    if stated is None or not stated.isascii() or not stated.isdigit():
+        return answer
+    with translate_errors():
+        row = conn.execute(_SENT_COUNT, {"msg_id": answer.original_message_id, "book": book_id}).fetchone()
+    if row is None or int(str(row[0])) == int(stated):
+        return answer
+    fault = (
+        f"it counts {int(stated)} payments in {answer.original_message_id}, which has {row[0]}; what it says is applied"
+    )
+    return replace(answer, findings=(*answer.findings, fault))
 
 
 def _read(content: bytes) -> _Answer:
@@ -215,6 +239,7 @@ def _statuses(report: StatusReport) -> _Answer:
         original_message_id=original,
         covering=report.covering_of_file(),
         batches=tuple(report.covering_of_groups()),
+        stated_count=report.group.original_count,
         of_file=tuple((status, reasons) for status, reasons in of_file if status is not None),
         payments=tuple(
             _Told(t.end_to_end_id, t.uetr, t.effective_status, t.reasons, t.execution_date)

@@ -52,12 +52,13 @@ _ORDERED = frozenset(PaymentStatus)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatus:
-    """What the report says about the whole original file [OrgnlGrpInfAndSts]."""
+    """What the report says about the whole original file [OrgnlGrpInfAndSts]; `original_count` as it is written."""
 
     original_message_id: str | None
     original_message_name: str | None
     status: str | None
     reasons: tuple[Reason, ...]
+    original_count: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +287,7 @@ def _group_status(element: etree._Element) -> GroupStatus:
         original_message_name=text(element, "OrgnlMsgNmId"),
         status=text(element, "GrpSts"),
         reasons=reasons(element),
+        original_count=text(element, "OrgnlNbOfTxs"),
     )
 
 

@@ -25,7 +25,11 @@ from sandbox import ABSORBED, Bank, BankBehaviour, Business, Fault, FaultDone, S
 from settlement import apply_setup
 
 SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).parents[3] / "shared"))
-ALONE = {Fault.STATEMENT_LOST, Fault.EXECUTION_AFTER_REJECT}  # what they leave open is looked at apart
+ALONE = {
+    Fault.STATEMENT_LOST,
+    Fault.EXECUTION_AFTER_REJECT,
+    Fault.REVERSAL_MARK,
+}  # what they leave open is looked at apart
 RECALLED = {
     fault for fault in Fault if fault.value.startswith(("return-", "recall-"))
 }  # test_bank_recalls_and_debits.py

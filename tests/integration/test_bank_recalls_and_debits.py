@@ -173,6 +173,36 @@ def test_a_recall_before_execution_cancels_and_after_it_brings_the_money_back(
     assert sum(p.file.total_minor for p in world.propose(day)) == 1600
 
 
+def test_a_return_inside_a_batch_credit_is_the_payments_own(world: World, shared: Path) -> None:
+    """The other transaction of the entry is a return too; each is booked as its own."""
+    for payee, minor in (("P1", 700), ("P2", 900)):
+        world.owe(payee, minor)
+    world.pay()
+    booking = ((ACCOUNT, BookingStyle.ITEMISED),)
+    with bank_of(world, faults={Fault.RETURN_IN_BATCH: 1}, returns_per_mille=1000, booking=booking) as bank:
+        through(world, bank, days=4, every=2)
+        assert [done.fault for done in bank.faults()] == [Fault.RETURN_IN_BATCH]
+        assert bank.balance(ACCOUNT) == 1_000_000_00
+    (entry,) = (
+        path
+        for path in (world.home / "bank/nordbank/inbox").glob("camt.053_*.xml")
+        if b"<NbOfTxs>2<" in path.read_bytes()
+    )
+    assert entry.read_bytes().count(b"<Ntry>") == 1
+    valid(shared, world.home / "bank/nordbank/inbox", "camt.053")
+    assert states(world) == {"P1": "returned", "P2": "returned"}
+
+
+def test_a_payment_that_says_it_is_a_reversal_is_a_break_and_its_side_counts(world: World) -> None:
+    world.owe("P1", 700)
+    world.pay()
+    booking = ((ACCOUNT, BookingStyle.ITEMISED),)
+    with bank_of(world, faults={Fault.REVERSAL_MARK: 1}, booking=booking) as bank:
+        run = day_ends(world, bank, DAY)
+        assert [done.fault for done in bank.faults()] == [Fault.REVERSAL_MARK]
+    assert [(each.code, abs(each.amount_minor)) for each in run.breaks] == [("REVERSAL", 700)]
+
+
 def test_a_refused_recall_leaves_the_payment_paid(world: World) -> None:
     world.owe("P1", 700)
     (file_id,) = world.pay()

@@ -173,11 +173,15 @@ def test_what_cannot_be_applied_is_kept_as_a_finding(world: World) -> None:
     world.answer("e.xml", pain002(waiting.file.msg_id, group="ACSC", report="E"))
     world.answer("f.xml", pain002(sent.msg_id, group="ACSC")[:-20])
     world.answer("g.xml", "<!DOCTYPE x []>" + pain002(sent.msg_id, group="ACSC", report="G")[38:])
+    counted = pain002(sent.msg_id, report="H").replace(
+        "</OrgnlMsgNmId>", "</OrgnlMsgNmId><OrgnlNbOfTxs>9</OrgnlNbOfTxs>"
+    )
+    world.answer("h.xml", counted)
     world.answer("statement.xml", "<Document xmlns='urn:iso:std:iso:20022:tech:xsd:camt.053.001.08'/>")
     world.answer("report.csv", "payout_id")
     report = poll(world.app, home=world.home)
     found = {message.name: [finding.message for finding in message.findings] for message in report.messages}
-    assert set(found) == {"a.xml", "b.xml", "c.xml", "d.xml", "e.xml", "f.xml", "g.xml"}
+    assert set(found) == {"a.xml", "b.xml", "c.xml", "d.xml", "e.xml", "f.xml", "g.xml", "h.xml"}
     assert found["a.xml"] == ["it answers a file we do not know"]
     assert found["b.xml"] == ["status RJCT names no payment of this file"]
     assert found["c.xml"] == ["status code XXXX is not known"]
@@ -185,8 +189,9 @@ def test_what_cannot_be_applied_is_kept_as_a_finding(world: World) -> None:
     assert found["e.xml"] == ["it answers a file that is proposed and was never sent"]
     assert "not well-formed" in found["f.xml"][0]
     assert "DOCTYPE" in found["g.xml"][0]
+    assert found["h.xml"] == [f"it counts 9 payments in {sent.msg_id}, which has 3; what it says is applied"]
     assert set(sent.states().values()) == {"sent"}
-    assert world.one("SELECT count(*) FROM settlement.message_received") == 7
+    assert world.one("SELECT count(*) FROM settlement.message_received") == 8
     assert world.balance("assets:transit:eur-payouts") == -2700
 
 
