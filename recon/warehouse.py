@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import duckdb
 from psycopg import sql
 
 from ledger import Connection, transaction
+from recon.suspense import suspense_items
 
 _MARK = "\n-- table: "
 
@@ -42,6 +43,7 @@ def build_warehouse(conn: Connection, path: Path) -> WarehouseReport:
             with transaction(conn):
                 conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 tables = {name: _copy(conn, target, name, query, Path(folder)) for name, query in _queries()}
+                tables["suspense_item"] = _copy_suspense(conn, target)
             target.execute(_script("warehouse_views.sql"))
             views = _views(target)
         built.replace(path)
@@ -99,6 +101,21 @@ def _copy(conn: Connection, target: duckdb.DuckDBPyConnection, name: str, query:
     row = target.execute("SELECT count(*) FROM " + str(duckdb.ColumnExpression(name))).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _copy_suspense(conn: Connection, target: duckdb.DuckDBPyConnection) -> int:
+    """Open items of suspense accounts on each book's last reconciled day. Gives their number."""
+    books = conn.execute(
+        "SELECT k.book_id, k.name, max(r.business_date) FROM ledger.book k JOIN recon.run_current r USING (book_id)"
+        " GROUP BY k.book_id, k.name ORDER BY k.book_id"
+    ).fetchall()
+    rows: list[tuple[object, ...]] = []
+    for book_id, name, day in books:
+        assert isinstance(day, dt.date)
+        rows += [(name, *astuple(item)) for item in suspense_items(conn, book_id=int(str(book_id)), as_of=day)]
+    if rows:
+        target.executemany("INSERT INTO suspense_item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return len(rows)
 
 
 def _views(target: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -33,6 +33,8 @@ CREATE TABLE break (book VARCHAR, business_date DATE, break_id VARCHAR, code VAR
     currency VARCHAR, amount_minor BIGINT, item_count INTEGER, first_date DATE, age_days INTEGER, explanation VARCHAR, proposal VARCHAR);
 CREATE TABLE open_item (book VARCHAR, business_date DATE, posting_id BIGINT, bank_account VARCHAR, currency VARCHAR, amount_minor BIGINT,
     kind VARCHAR, reference VARCHAR, item_date DATE, age_days INTEGER, code VARCHAR, break_id VARCHAR);
+CREATE TABLE suspense_item (book VARCHAR, account VARCHAR, currency VARCHAR, exponent SMALLINT, reference VARCHAR, code VARCHAR,
+    reason VARCHAR, amount_minor BIGINT, posting_count INTEGER, since DATE, age_days INTEGER, bucket VARCHAR);
 CREATE TABLE certificate (book VARCHAR, bank_account VARCHAR, currency VARCHAR, business_date DATE, opening_minor BIGINT,
     lines_minor BIGINT, closing_minor BIGINT, nostro_minor BIGINT, transit_minor BIGINT, open_minor BIGINT, residual_minor BIGINT,
     sha256 VARCHAR);

@@ -15,6 +15,11 @@ SELECT book, bank_account, currency, code,
 FROM open_breaks GROUP BY ALL ORDER BY ALL;
 COMMENT ON VIEW break_ageing IS 'How old the open breaks are, in business days, by code.';
 
+CREATE VIEW open_suspense AS
+SELECT book, account, reference, code, money(amount_minor, exponent) AS amount, currency, amount_minor, since, age_days, bucket, reason
+FROM suspense_item ORDER BY book, age_days DESC, account, reference;
+COMMENT ON VIEW open_suspense IS 'What waits on suspense accounts on the last reconciled day, item by item, with its age and the break it came from.';
+
 CREATE VIEW break_history AS
 SELECT book, business_date, bank_account, code, count(*) AS breaks, sum(amount_minor)::BIGINT AS amount_minor
 FROM break GROUP BY ALL ORDER BY ALL;

@@ -11,7 +11,7 @@ import duckdb
 import psycopg
 import pytest
 
-from ledger import RefusedError
+from ledger import NewEntry, NewPosting, RefusedError, post_batch
 from nostro.database import Database
 from recon import QualityScore, build_warehouse, export_days, quality_scores
 from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
@@ -30,6 +30,13 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     bank.ingest(
         bank.statement([Line(amount_minor=-10_000, ref="B1", end_to_end_id=e2e), Line(amount_minor=77, ref="B2")])
     )
+    made.app.execute(
+        "SELECT ledger.open_accounts(%s, '{assets:suspense:eur}', '{asset}', '{EUR}', '{f}', '{NULL}', '{NULL}')",
+        (made.book_id,),
+    )
+    legs = (NewPosting("assets:suspense:eur", 123), NewPosting("income:fees:eur", -123))
+    post_batch(made.app, book_id=made.book_id, entries=[NewEntry("wait-1", DAY, legs, reference="B7")])
+    made.app.commit()
     bank.reconcile()
     yield made
     made.close()
@@ -62,6 +69,8 @@ def test_views_answer_and_stay_the_same(world: World, tmp_path: Path) -> None:
         assert db.execute("SELECT payee_name, cleared_by, cleared_on FROM payouts").fetchall() == [
             ('Zoë "Z" O\'Neill', "exact-end-to-end", DAY)
         ]
+        waiting = "SELECT account, reference, amount::VARCHAR, age_days, bucket FROM open_suspense"
+        assert db.execute(waiting).fetchall() == [("assets:suspense:eur", "B7", "1.23000000", 0, "0-1")]
         assert db.execute("SELECT sum(posted_minor) FROM trial_balance").fetchone() == (0,)
         types = db.execute(
             "SELECT DISTINCT data_type FROM duckdb_columns() WHERE NOT internal AND column_name LIKE '%_minor'"
