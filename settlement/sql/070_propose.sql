@@ -334,10 +334,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'run_preparer',
             MESSAGE = format('Run %s is not being prepared by %s.', p_run_id, session_user);
     END IF;
-    SELECT array_agg(o.minor ORDER BY g.n) INTO v_amounts  -- NULL: not of this run
+    SELECT array_agg(CASE WHEN o.run_id = p_run_id THEN abs(o.pay_minor) END ORDER BY g.n) INTO v_amounts  -- NULL: not of this run
       FROM unnest(p_obligation_ids) WITH ORDINALITY g (id, n)
-      LEFT JOIN LATERAL (SELECT abs(o.pay_minor) AS minor FROM settlement.obligation o
-                          WHERE o.obligation_id = g.id AND o.run_id = p_run_id LIMIT 1) o ON true;
+      LEFT JOIN LATERAL (SELECT o.run_id, o.pay_minor FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o ON true;
     INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id,
         msg_id, sha256, instruction_count, total_minor, content)
     SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id,
