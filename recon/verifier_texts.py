@@ -13,6 +13,9 @@ from decimal import Decimal
 
 from recon.errors import ReconCheckError
 
+# Entries that are only expected: no money yet.
+_EXPECTED = re.compile(r"\s*[0-9]{6}(?:[0-9]{4})? *E[CD]")
+
 
 @dataclass(frozen=True, slots=True)
 class RawStatement:
@@ -28,7 +31,7 @@ class RawStatement:
 def _plain(content: bytes) -> str:
     """The text with one kind of line end. Only figures are read, so any single-byte alphabet is as good as another."""
     marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = content.decode("utf-16" if marked else "latin-1").removeprefix("\xef\xbb\xbf")
+    text = content.decode("utf-16" if marked else "latin-1", "replace").removeprefix("\xef\xbb\xbf")
     return re.sub(r"\r\n|\r|@@(?=:[0-9]{2}[A-Z]?:)|@@$", "\n", text)
 
 
@@ -59,7 +62,7 @@ def read_raw_mt940(content: bytes, *, ordinal: int, exponent: int) -> RawStateme
     closing = _amounts(found, "62F", exponent) + _amounts(found, "62M", exponent)
     if len(opening) != 1 or len(closing) != 1:
         raise ReconCheckError(f"statement {ordinal} of the file has no single opening and closing balance.")
-    lines = [_mt_line(text, exponent) for tag, text in found if tag == "61"]
+    lines = [_mt_line(text, exponent) for tag, text in found if tag == "61" and not _EXPECTED.match(text)]
     return RawStatement("", opening[0], closing[0], sum(lines), len(lines))
 
 
@@ -68,12 +71,12 @@ def _head(page: list[tuple[str, str]]) -> list[str]:
 
 
 def _amounts(page: list[tuple[str, str]], tag: str, exponent: int) -> list[int]:
-    found = (re.match(r"([CD])[0-9]{6}[A-Z]*\s*([0-9,.]+)", text) for name, text in page if name == tag)
+    found = (re.match(r"\s*([CD])[0-9]{6}[A-Z]*\s*([0-9,.]+)", text) for name, text in page if name == tag)
     return [_minor(each.group(2), exponent) * (1 if each.group(1) == "C" else -1) for each in found if each]
 
 
 def _mt_line(text: str, exponent: int) -> int:
-    found = re.match(r"[0-9]{6}(?:[0-9]{4})? *(R?)([CD])[A-Z]? ?([0-9,.]+)", text)
+    found = re.match(r"\s*[0-9]{6}(?:[0-9]{4})? *(R?)([CD])[A-Z]? ?([0-9,.]+)", text)
     if found is None:
         raise ReconCheckError("a :61: line cannot be read.")
     sign = (1 if found.group(2) == "C" else -1) * (-1 if found.group(1) else 1)
@@ -81,6 +84,8 @@ def _mt_line(text: str, exponent: int) -> int:
 
 
 def _minor(text: str, exponent: int) -> int:
+    if len(re.findall("[.,]", text)) > 1:
+        raise ReconCheckError(f"{text} is not an amount.")
     minor = Decimal("0" + text.replace(",", ".").rstrip(".")).scaleb(exponent)
     if minor != minor.to_integral_value():
         raise ReconCheckError(f"amount {text} has more decimals than the currency has.")

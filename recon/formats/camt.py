@@ -46,6 +46,7 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "camt.053": ("BkToCstmrStmt", "Stmt"),
     "camt.054": ("BkToCstmrDbtCdtNtfctn", "Ntfctn"),
 }
+_ANSWERS: Final = ("pain.002", "pacs.002", "pacs.004", "camt.029")
 _EVENTS: Final = ("Ntry", "Stmt", "Rpt", "Ntfctn", "GrpHdr", "MsgDefIdr", "Document")
 # Not part of a statement's own content: when it was written, and whether it is marked as a copy.
 _DELIVERY_ONLY: Final = frozenset({"CreDtTm", "CpyDplctInd"})
@@ -94,9 +95,10 @@ def _version_of(namespace: str, line: int) -> str:
         return found.group(1)
     if namespace.startswith(_ISO):
         message = namespace.removeprefix(_ISO)[:40]
-        raise StatementRefused(
-            "not-a-camt-report", line, f"this is {message}: send a camt.052, camt.053 or camt.054 instead"
-        )
+        what = "send a camt.052, camt.053 or camt.054 instead"
+        if message.startswith(_ANSWERS):
+            what = "an answer to payments, put it unpacked into the bank's inbox for `nostro bank poll`"
+        raise StatementRefused("not-a-camt-report", line, f"this is {message}: {what}")
     shown = repr(namespace[:80]) if namespace else "missing"
     raise StatementRefused(
         "namespace-unknown",

@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from recon.accounts import BankAccount
+from recon.errors import ReconCheckError
 from recon.formats import StatementRefused, read_statement_file
 from recon.ingest import is_named
 from recon.line_schema import StatementLines
@@ -301,3 +302,12 @@ def test_which_account_of_ours_is_named(stated: str | None, ours: bool) -> None:
     calendar = Calendar("ECB", "Europe/Berlin")
     account = BankAccount(1, "main", "DE89370400440532013000", "EUR", 2, 1, 2, date(2026, 1, 1), 0, calendar)
     assert is_named(account, stated) is ours
+
+
+def test_the_verifier_passes_over_expected_entries_and_names_what_is_no_amount() -> None:
+    text = HEAD + ":61:2611201120EC7,NTRFX\n:61:261120    C5,50NTRFX\n:62F: C261120EUR1005,50\n-\n"
+    assert read(text).statements[0].proof.state is ProofState.PROVEN
+    raw = read_raw_mt940(text.encode(), ordinal=1, exponent=2)
+    assert (raw.lines_minor, raw.booked_count, raw.closing_minor) == (550, 1, 100_550)
+    with pytest.raises(ReconCheckError, match="not an amount"):
+        read_raw_mt940(text.replace("1005,50", "1.005,50").encode(), ordinal=1, exponent=2)
