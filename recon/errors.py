@@ -112,6 +112,7 @@ register_constraint_errors(
         "match_set_zero": SetNotZeroError,
         "match_set_equation": SetNotZeroError,
         "match_set_rivals": ReconCheckError,
+        "match_set_decided": FourEyesError,
         "run_engines_agree": ReconCheckError,
         "unmatch_whole_set": SetNotZeroError,
         "unmatch_leg": SetNotZeroError,
@@ -147,6 +148,7 @@ register_constraint_errors(
         "adjustment_policy_covers": AdjustmentError,
         "adjustment_stands": BreakStateError,
         "adjustment_items_open": BreakStateError,
+        "adjustment_items_of_break": AdjustmentError,
         "adjustment_items_taken": BreakStateError,
         "adjustment_closes": AdjustmentError,
         "adjustment_entry": AdjustmentError,
@@ -167,6 +169,7 @@ register_constraint_errors(
         "audit_review_item": SignOffError,
         "audit_review_says": SignOffError,
         "audit_review_value": SignOffError,
+        "audit_review_independent": FourEyesError,
         "run_once": ExclusiveLegError,
         "run_conserves": ReconCheckError,
         "intraday_kind": FileRefusedError,
@@ -174,5 +177,7 @@ register_constraint_errors(
         "certificate_residual": ReconCheckError,
         "certificate_statement": ReconCheckError,
         "certificate_hash": ReconCheckError,
+        "certificate_blocked": SignOffError,
+        "certificate_through": ReconCheckError,
     }
 )

@@ -81,13 +81,18 @@ class CashIdentity:
 
 
 def sign_off(
-    conn: Connection, *, book_id: int, business_date: dt.date, bank_account: str | None = None
+    conn: Connection,
+    *,
+    book_id: int,
+    business_date: dt.date,
+    bank_account: str | None = None,
+    certificate: str | None = None,
 ) -> list[Signature]:
     """Put the caller's name under the certificates of a day: as preparer, or (another person) as reviewer.
 
-    Every bank account that should have a certificate is signed, or the given one. Again: nothing. Raises
-    `SignOffError` when one has none (a gap, an unproven statement), `FourEyesError` when a reviewer is the preparer
-    or no approver.
+    Every bank account that should have a certificate is signed, or the given one. Again: nothing. `certificate`: only
+    if the account's certificate is still this one (its hash, or how that begins). Raises `SignOffError` when one has
+    none (a gap, an unproven statement) or another one, `FourEyesError` when a reviewer is the preparer or no approver.
     """
     with transaction(conn):
         report = run_report(conn, book_id=book_id, business_date=business_date)
@@ -101,6 +106,9 @@ def sign_off(
             "SELECT bank_account, sha256, role FROM recon.sign_day(%s, %s, %s)",
             (book_id, business_date, [done.account for done in wanted]),
         ).fetchall()
+        other = [(code, sha) for code, sha, _ in rows if not str(sha).startswith(certificate or "")]
+        if other:
+            raise SignOffError(f"the certificate of {other[0][0]} is {str(other[0][1])[:12]} now; look at it first.")
     return [Signature(*row) for row in rows]  # type: ignore[arg-type]
 
 

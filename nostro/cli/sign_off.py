@@ -82,6 +82,10 @@ def unmatch_command(
 def signoff_command(
     day: DayArgument,
     account: AccountOption = None,
+    certificate: Annotated[
+        str | None,
+        typer.Option("--certificate", help="Only if it is still this one, by the first letters of its hash."),
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Only say who has signed.")] = False,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -97,7 +101,11 @@ def signoff_command(
     date = parse_date(day)
     assert date is not None
     with session(person, book) as s:
-        done = [] if show else sign_off(s.conn, book_id=s.book_id, business_date=date, bank_account=account)
+        done = []
+        if not show:
+            done = sign_off(
+                s.conn, book_id=s.book_id, business_date=date, bank_account=account, certificate=certificate
+            )
         stands = sign_offs(s.conn, book_id=s.book_id, business_date=date)
     roles = {each.bank_account: each.role for each in done}
 

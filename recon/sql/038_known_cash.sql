@@ -130,6 +130,7 @@ BEGIN
     SELECT n.account_id, n.as_of_date, s.step_id, p_book_id, count(*), sum(n.amount_minor),
            sum(hashint8extended(n.posting_id, n.amount_minor)::numeric)
       FROM new n, step s GROUP BY n.account_id, n.as_of_date, s.step_id;
+    PERFORM recon.note_late_postings(p_book_id, (SELECT max(s.step_id) FROM recon.cash_step s WHERE s.book_id = p_book_id AND s.xid = pg_current_xact_id()));
     RETURN (SELECT max(s.step_id) FROM recon.cash_step s WHERE s.book_id = p_book_id);
 END $$;
 

@@ -232,7 +232,11 @@ BEGIN
     -- The equation is that of the postings, whatever was staged.
     INSERT INTO recon.match_set (book_id, run_id, set_ordinal, rule, rule_version, leg_count, as_of_date, bank_minor, books_minor,
                                  rivals, margin, is_fungible)
-    SELECT p_book_id, v_run, g.set_ordinal, min(g.rule), min(g.rule_version), count(*), max(p.as_of_date),
+    -- What people matched counts from the day of their decision: before it, it was open.
+    SELECT p_book_id, v_run, g.set_ordinal, min(g.rule), min(g.rule_version), count(*),
+           greatest(max(p.as_of_date), (SELECT max(a.effective_date) FROM recon.adjustment_item x JOIN recon.adjustment_approval a USING (adjustment_id)
+               WHERE min(g.rule) = 'manual-match' AND x.posting_id = min(g.posting_id)
+                 AND NOT EXISTS (SELECT FROM recon.adjustment_undo u WHERE u.adjustment_id = a.adjustment_id))),
            coalesce(sum(p.amount_minor) FILTER (WHERE p.is_line), 0), coalesce(sum(p.amount_minor) FILTER (WHERE NOT p.is_line), 0),
            min(g.rivals), min(g.margin), bool_or(g.is_fungible)
       FROM recon.stage_leg g JOIN recon.cash_posting p USING (posting_id)

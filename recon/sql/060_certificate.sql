@@ -8,6 +8,7 @@ SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_run     recon.run;
     v_account settlement.bank_account_root;
+    v_bad     record;
     v_sha256  text := encode(sha256(convert_to(p_body, 'UTF8')), 'hex');
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
@@ -19,6 +20,18 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'certificate_statement',
             MESSAGE = format('No proven statement of %s closes on %s at %s minor units.', v_account.code,
                              v_run.business_date, p_closing_minor);
+    END IF;
+    SELECT b.code, b.item_ref INTO v_bad FROM recon.break_run b
+     WHERE b.run_id = p_run_id AND b.bank_account_id = p_bank_account_id
+       AND b.code IN ('STATEMENT_IMBALANCE', 'STATEMENT_GAP', 'STATEMENT_REVISED') LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'certificate_blocked',
+            MESSAGE = format('%s is not certified for %s: %s of statement %s is open.', v_account.code, v_run.business_date, v_bad.code,
+                             v_bad.item_ref);
+    END IF;
+    IF p_through - v_run.business_date NOT BETWEEN 0 AND 30 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'certificate_through',
+            MESSAGE = format('A certificate of %s goes through the day before the next business day, not through %s.', v_run.business_date, p_through);
     END IF;
     INSERT INTO recon.certificate (bank_account_id, business_date, sha256, book_id, run_id, statement_id, opening_minor,
                                    lines_minor, closing_minor, nostro_minor, transit_minor, open_minor, body)

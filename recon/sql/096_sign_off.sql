@@ -83,6 +83,8 @@ DECLARE
     v_role text;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
+    -- Runs hold the book's row too: a certificate that a run is replacing is not signed.
+    PERFORM FROM ledger.book b WHERE b.book_id = p_book_id FOR NO KEY UPDATE;
     FOR v_row IN
         SELECT a.bank_account_id, a.code, s.sha256, s.prepared_by, s.reviewed_by FROM unnest(p_bank_accounts) w (code)
           JOIN settlement.bank_account_root a ON a.book_id = p_book_id AND a.code = w.code
@@ -100,6 +102,51 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Of each day of an account from a day on the certificate that two people signed last. Internal.
+CREATE FUNCTION recon.signed_certificates(p_bank_account_id int, p_from date) RETURNS SETOF recon.certificate
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    SELECT DISTINCT ON (c.bank_account_id, c.business_date) c.*
+      FROM recon.sign_off s JOIN recon.certificate c ON (c.bank_account_id, c.business_date, c.sha256)
+                                                      = (s.bank_account_id, s.business_date, s.certificate_sha256)
+     WHERE s.bank_account_id = p_bank_account_id AND s.business_date >= p_from AND s.role = 'reviewed' ORDER BY c.bank_account_id, c.business_date, c.run_id DESC
+$$;
+
+-- What a step took in for days that two people have signed is a LATE_CHANGE of the first of them, whether or not anybody
+-- reconciles that day again. Internal.
+CREATE FUNCTION recon.note_late_postings(p_book_id int, p_step_id bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    INSERT INTO recon.statement_finding (book_id, bank_account_id, statement_id, code, item_ref, message, closing_date)
+    SELECT DISTINCT ON (c.bank_account_id) p_book_id, c.bank_account_id, c.statement_id, 'LATE_CHANGE', 'certificate ' || left(c.sha256, 12),
+           format('%s postings of %s came when two people had signed the certificate of %s (%s). Reconcile the day again and sign what holds.',
+                  d.posting_count, d.as_of_date, c.business_date, left(c.sha256, 12)), c.business_date
+      FROM recon.cash_day d
+      JOIN settlement.bank_account_root a ON a.book_id = p_book_id AND d.account_id IN (a.nostro_account_id, a.transit_account_id)
+     CROSS JOIN LATERAL recon.signed_certificates(a.bank_account_id, d.as_of_date) c
+      JOIN recon.run r ON r.run_id = c.run_id AND coalesce(r.step_id, 0) < p_step_id
+     WHERE d.step_id = p_step_id
+       AND NOT EXISTS (SELECT FROM recon.statement_finding f WHERE f.bank_account_id = c.bank_account_id AND f.code = 'LATE_CHANGE'
+                          AND f.item_ref = 'certificate ' || left(c.sha256, 12))
+     ORDER BY c.bank_account_id, c.business_date, d.as_of_date, d.account_id DESC
+$$;
+
+-- The same of a set that people take back. Internal.
+CREATE FUNCTION recon.note_late_unmatch(p_match_set_id bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    INSERT INTO recon.statement_finding (book_id, bank_account_id, statement_id, code, item_ref, message, closing_date)
+    SELECT c.book_id, c.bank_account_id, c.statement_id, 'LATE_CHANGE', 'certificate ' || left(c.sha256, 12),
+           format('Set %s was taken back when two people had signed the certificate of %s (%s), which counts it as cleared. Reconcile the day again and sign what holds.',
+                  p_match_set_id, c.business_date, left(c.sha256, 12)), c.business_date
+      FROM recon.match_set s JOIN recon.run r USING (run_id)
+      JOIN settlement.bank_account_root a ON a.book_id = s.book_id
+     CROSS JOIN LATERAL recon.signed_certificates(a.bank_account_id, r.business_date) c
+     WHERE s.match_set_id = p_match_set_id AND c.run_id >= s.run_id
+       AND EXISTS (SELECT FROM recon.match_leg l JOIN ledger.posting p USING (posting_id)
+                    WHERE l.match_set_id = s.match_set_id AND p.account_id = a.transit_account_id)
+       AND NOT EXISTS (SELECT FROM recon.statement_finding f WHERE f.bank_account_id = c.bank_account_id AND f.code = 'LATE_CHANGE'
+                          AND f.item_ref = 'certificate ' || left(c.sha256, 12))
+     ORDER BY c.business_date LIMIT 1
+$$;
+
 -- After a run of a day that was signed: other numbers than the signed ones are a LATE_CHANGE, once a signed certificate.
 CREATE FUNCTION recon.note_late_changes(p_run_id bigint) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -110,15 +157,21 @@ BEGIN
     INSERT INTO recon.statement_finding (book_id, bank_account_id, file_id, statement_id, code, item_ref, message, closing_date)
     SELECT DISTINCT ON (n.bank_account_id) n.book_id, n.bank_account_id, NULL::bigint, n.statement_id, 'LATE_CHANGE',
            'certificate ' || left(o.sha256, 12),
-           format('The certificate of %s that two people signed (%s) holds no longer: cash in transit was %s, is %s; open items were %s, are %s minor units. Sign the new one, or correct what came late.',
-                  n.business_date, left(o.sha256, 12), o.transit_minor, n.transit_minor, o.open_minor, n.open_minor), n.business_date
+           format('The certificate of %s that two people signed (%s) holds no longer: cash in transit was %s, is %s; open items were %s, are %s minor units%s. Sign the new one, or correct what came late.',
+                  n.business_date, left(o.sha256, 12), o.transit_minor, n.transit_minor, o.open_minor, n.open_minor,
+                  CASE WHEN (n.transit_minor, n.open_minor) = (o.transit_minor, o.open_minor) THEN ', of other postings' ELSE '' END), n.business_date
       FROM recon.certificate n
       JOIN recon.certificate o ON o.bank_account_id = n.bank_account_id AND o.business_date = n.business_date AND o.run_id < n.run_id
       JOIN recon.sign_off s ON (s.bank_account_id, s.business_date, s.certificate_sha256, s.role)
                              = (o.bank_account_id, o.business_date, o.sha256, 'reviewed')
      WHERE n.run_id = p_run_id
-       AND (n.statement_id, n.closing_minor, n.nostro_minor, n.transit_minor, n.open_minor)
-           <> (o.statement_id, o.closing_minor, o.nostro_minor, o.transit_minor, o.open_minor)
+       -- Other numbers, or the same sum of other open items: what was cleared and taken back leaves no number.
+       AND ((n.statement_id, n.closing_minor, n.nostro_minor, n.transit_minor, n.open_minor)
+            <> (o.statement_id, o.closing_minor, o.nostro_minor, o.transit_minor, o.open_minor)
+            OR EXISTS (SELECT FROM (SELECT i.posting_id FROM recon.open_item i WHERE i.run_id = n.run_id AND i.bank_account_id = n.bank_account_id) a
+                         FULL JOIN (SELECT i.posting_id FROM recon.open_item i WHERE i.run_id = o.run_id AND i.bank_account_id = o.bank_account_id) b
+                             ON b.posting_id = a.posting_id
+                        WHERE a.posting_id IS NULL OR b.posting_id IS NULL))
        AND NOT EXISTS (SELECT FROM recon.statement_finding f WHERE f.bank_account_id = n.bank_account_id AND f.code = 'LATE_CHANGE'
                           AND f.item_ref = 'certificate ' || left(o.sha256, 12))
      ORDER BY n.bank_account_id, s.signed_at DESC, o.run_id DESC;
