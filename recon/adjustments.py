@@ -95,11 +95,13 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A routine class: breaks of `code` up to `maximum_minor` are closed by `template` without a person each time."""
+    """A routine class: breaks of `code` up to `maximum_minor` are closed whole by `template`, to its `account` alone,
+    without a person each time."""
 
     policy_id: int
     code: str
     template: str
+    account: str
     currency: str
     maximum_minor: int
     reason: str
@@ -354,8 +356,8 @@ def declare_policy(
         raise AdjustmentError(f"template {template!r} does not fit breaks of code {code}.")
     with transaction(conn):
         row = conn.execute(
-            "SELECT recon.declare_policy(%s, %s, %s, %s, %s, %s)",
-            (book_id, code.value, template, currency, maximum_minor, reason),
+            "SELECT recon.declare_policy(%s, %s, %s, %s, %s, %s, %s)",
+            (book_id, code.value, template, TEMPLATES[template].account(currency), currency, maximum_minor, reason),
         ).fetchone()
     assert row is not None
     return int(str(row[0]))
@@ -375,8 +377,9 @@ def policies(conn: Connection, *, book_id: int) -> list[Policy]:
     """Every policy of the book, by number."""
     with transaction(conn):
         rows = conn.execute(
-            "SELECT policy_id, code, template, currency, maximum_minor, reason, settlement.person(declared_by),"
-            " settlement.person(approved_by), state FROM recon.policy_current WHERE book_id = %s ORDER BY policy_id",
+            "SELECT policy_id, code, template, account, currency, maximum_minor, reason,"
+            " settlement.person(declared_by), settlement.person(approved_by), state"
+            " FROM recon.policy_current WHERE book_id = %s ORDER BY policy_id",
             (book_id,),
         ).fetchall()
     return [Policy(*row) for row in rows]  # type: ignore[arg-type]

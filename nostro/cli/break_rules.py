@@ -134,18 +134,18 @@ def policies_command(as_json: JsonOption = False, book: BookOption = None) -> No
     """
     with session(book=book) as s:
         found = policies(s.conn, book_id=s.book_id)
-    columns = ("policy", "code", "template", "up to", "ccy", "state", "declared by", "approved by", "reason")
+    columns = ("policy", "code", "template", "account", "up to", "ccy", "state", "declared by", "approved by", "reason")
 
     def cells(p: Policy) -> tuple[object, ...]:
         amount = format_amount(p.maximum_minor, CURRENCIES[p.currency].exponent)
         return (
-            *(p.policy_id, p.code, p.template, amount, p.currency, p.state),
+            *(p.policy_id, p.code, p.template, p.account, amount, p.currency, p.state),
             *(p.declared_by, p.approved_by, p.reason),
         )
 
     emit(
         {"policies": found},
-        lambda: table(None, columns, [cells(p) for p in found], right=(0, 3)) if found else console.print("none"),
+        lambda: table(None, columns, [cells(p) for p in found], right=(0, 4)) if found else console.print("none"),
         as_json=as_json,
     )
 

@@ -116,7 +116,7 @@ BEGIN
       FROM new_unmatch n JOIN recon.match_leg l USING (book_id, posting_id, generation) JOIN recon.unmatch_request q USING (request_id)
       JOIN recon.match_set s ON s.match_set_id = l.match_set_id
      WHERE n.done_by <> session_user OR q.requested_by = n.done_by
-        OR (q.match_set_id <> l.match_set_id AND s.rule <> 'adjustment')  -- a proposal on several accounts goes back whole
+        OR (q.match_set_id <> l.match_set_id AND s.rule NOT IN ('adjustment', 'manual-match'))  -- a proposal on several accounts goes back whole
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'unmatch_four_eyes',

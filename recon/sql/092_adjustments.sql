@@ -45,6 +45,7 @@ CREATE TABLE recon.adjustment_policy (
     book_id       int    NOT NULL REFERENCES ledger.book,
     code          text   NOT NULL,
     template      text   NOT NULL,
+    account       text   NOT NULL,
     currency      text   NOT NULL,
     maximum_minor bigint NOT NULL CHECK (maximum_minor > 0),
     reason        text   NOT NULL CHECK (length(reason) >= 5),
@@ -63,7 +64,7 @@ CREATE TABLE recon.adjustment_policy_end (
     ended_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE recon.adjustment_policy IS
-    'Routine classes: breaks of this code, up to this amount, may be closed by this template once another person approved the policy.';
+    'Routine classes: breaks of this code, up to this amount, may be closed whole to this account alone (that of the template) once another person approved the policy.';
 
 CREATE TABLE recon.adjustment_approval (
     adjustment_id  bigint PRIMARY KEY REFERENCES recon.adjustment,
@@ -154,8 +155,14 @@ BEGIN
     ELSIF NEW.policy_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM recon.adjustment_policy p LEFT JOIN recon.adjustment_policy_end e USING (policy_id)
          WHERE p.policy_id = NEW.policy_id AND e.policy_id IS NULL
-           AND (p.book_id, p.code, p.template) = (v_made.book_id, v_made.code, v_made.template) AND v_total <= p.maximum_minor
-           AND NOT EXISTS (SELECT FROM recon.adjustment_leg l WHERE l.adjustment_id = NEW.adjustment_id AND l.currency <> p.currency)) THEN
+           AND (p.book_id, p.code, p.template, 'entry') = (v_made.book_id, v_made.code, v_made.template, v_made.kind) AND v_total <= p.maximum_minor
+           -- Of a template nothing but its name came from the proposer; a break is not taken in slices below the limit.
+           AND v_made.instruction_id IS NULL
+           AND NOT EXISTS (SELECT FROM recon.adjustment_leg l LEFT JOIN ledger.account a ON a.book_id = v_made.book_id AND a.code = l.account
+                            WHERE l.adjustment_id = NEW.adjustment_id
+                              AND (l.currency <> p.currency OR (a.control IS DISTINCT FROM 'cash_in_transit' AND l.account <> p.account)))
+           AND NOT EXISTS (SELECT FROM recon.open_item o WHERE o.run_id = recon.last_run(v_made.book_id) AND o.break_id = v_made.break_id
+                              AND o.posting_id NOT IN (SELECT x.posting_id FROM recon.adjustment_item x WHERE x.adjustment_id = NEW.adjustment_id))) THEN
         PERFORM recon.refuse_adjustment('adjustment_policy_covers', NEW.adjustment_id, 'no approved policy covers it', NULL);
     ELSIF EXISTS (SELECT FROM recon.adjustment_end e WHERE e.adjustment_id = NEW.adjustment_id) THEN
         PERFORM recon.refuse_adjustment('adjustment_stands', NEW.adjustment_id, 'it was withdrawn, rejected, or has lapsed', 'Propose again.');
@@ -264,6 +271,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'adjustment_payment_known',
             MESSAGE = format('There is no payment %s.', p_end_to_end_id);
     END IF;
+    SELECT i.posting_id INTO v_bad FROM unnest(p_items) i (posting_id)
+     WHERE NOT EXISTS (SELECT FROM recon.open_item o WHERE (o.run_id, o.posting_id, o.break_id) = (v_run, i.posting_id, p_break_id)) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'adjustment_items_of_break',
+            MESSAGE = format('Posting %s is not an item of break %s.', v_bad.posting_id, p_break_id), HINT = 'See its items with `nostro breaks show`.';
+    END IF;
     INSERT INTO recon.adjustment (book_id, break_id, break_sha256, code, kind, template, effective_date, reason, instruction_id)
     SELECT p_book_id, p_break_id, p_break_sha256, b.code, p_kind, p_template, p_date, p_reason,
            (SELECT i.instruction_id FROM settlement.instruction i WHERE i.end_to_end_id = p_end_to_end_id)
@@ -275,6 +288,16 @@ BEGIN
     PERFORM recon.add_break_event(v_last, 'proposed', NULL, NULL, p_reason, v_id, v_run);
     RETURN v_id;
 END $$;
+
+-- The proposal about a break that waits for a decision; there is one at most. Internal.
+CREATE FUNCTION recon.standing_adjustment(p_book_id int, p_break_id text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.adjustment_id FROM recon.adjustment a
+     WHERE a.book_id = p_book_id AND a.break_id = p_break_id
+       AND NOT EXISTS (SELECT FROM recon.adjustment_approval p WHERE p.adjustment_id = a.adjustment_id)
+       AND NOT EXISTS (SELECT FROM recon.adjustment_end e WHERE e.adjustment_id = a.adjustment_id)
+     ORDER BY a.adjustment_id DESC LIMIT 1
+$$;
 
 -- The account of a proposed leg; one of a template is opened when it is missing. Internal.
 CREATE FUNCTION recon.leg_account(p_book_id int, p_code text, p_currency text) RETURNS int
@@ -404,7 +427,14 @@ DECLARE
 BEGIN
     PERFORM ledger.require_book(p_book_id);
     SELECT * INTO v_made FROM recon.adjustment a WHERE a.adjustment_id = p_adjustment_id AND a.book_id = p_book_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'adjustment_known',
+            MESSAGE = format('There is no proposal %s.', p_adjustment_id);
+    END IF;
     v_last := recon.lock_break(p_book_id, v_made.break_id);
+    IF recon.standing_adjustment(p_book_id, v_made.break_id) IS DISTINCT FROM p_adjustment_id THEN
+        PERFORM recon.refuse_adjustment('adjustment_stands', p_adjustment_id, 'it was approved, withdrawn, rejected, or has lapsed', NULL);
+    END IF;
     v_out := CASE WHEN v_made.proposed_by = session_user THEN 'withdrawn' ELSE 'rejected' END;
     PERFORM recon.add_break_event(v_last, v_out, NULL, NULL, p_reason, p_adjustment_id, NULL);
     INSERT INTO recon.adjustment_end (adjustment_id, outcome, reason) VALUES (p_adjustment_id, v_out, p_reason);

@@ -1,11 +1,11 @@
 -- Declaring, approving and ending the policies under which routine adjusting entries are posted (tables: 092).
 
-CREATE FUNCTION recon.declare_policy(p_book_id int, p_code text, p_template text, p_currency text, p_maximum_minor bigint, p_reason text)
+CREATE FUNCTION recon.declare_policy(p_book_id int, p_code text, p_template text, p_account text, p_currency text, p_maximum_minor bigint, p_reason text)
 RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book(p_book_id);
-    INSERT INTO recon.adjustment_policy (book_id, code, template, currency, maximum_minor, reason)
-    VALUES (p_book_id, p_code, p_template, p_currency, p_maximum_minor, p_reason) RETURNING policy_id
+    INSERT INTO recon.adjustment_policy (book_id, code, template, account, currency, maximum_minor, reason)
+    VALUES (p_book_id, p_code, p_template, p_account, p_currency, p_maximum_minor, p_reason) RETURNING policy_id
 $$;
 
 CREATE FUNCTION recon.approve_policy(p_book_id int, p_policy_id bigint) RETURNS boolean
@@ -27,7 +27,7 @@ BEGIN
 END $$;
 
 CREATE VIEW recon.policy_current AS
-SELECT p.book_id, p.policy_id, p.code, p.template, p.currency, p.maximum_minor, p.reason, p.declared_by, a.approved_by,
+SELECT p.book_id, p.policy_id, p.code, p.template, p.account, p.currency, p.maximum_minor, p.reason, p.declared_by, a.approved_by,
        CASE WHEN e.policy_id IS NOT NULL THEN 'ended' WHEN a.policy_id IS NOT NULL THEN 'in force' ELSE 'declared' END AS state
   FROM recon.adjustment_policy p
   LEFT JOIN recon.adjustment_policy_approval a USING (policy_id)

@@ -56,6 +56,7 @@ BEGIN
          WHERE l.match_set_id = v_set ORDER BY l.posting_id ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS v_more = ROW_COUNT;
         v_count := v_count + v_more;
+        PERFORM recon.note_late_unmatch(v_set);
     END LOOP;
     IF v_undo.adjustment_id IS NOT NULL THEN
         IF v_undo.entry_id IS NOT NULL THEN
@@ -67,6 +68,49 @@ BEGIN
     END IF;
     RETURN v_count;
 END $$;
+
+-- A set of people is what two of them (or a policy) approved, leg by leg, whoever stages it: the items of a proposal with the
+-- legs of its entry on that account; an undone entry with its reversal.
+CREATE FUNCTION recon.check_decided_legs() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_set bigint;
+BEGIN
+    SELECT s.match_set_id INTO v_set
+      FROM recon.match_set s
+     WHERE s.match_set_id IN (SELECT n.match_set_id FROM new_leg n) AND s.rule IN ('manual-match', 'adjustment', 'adjustment-undone')
+       AND NOT EXISTS (
+           SELECT FROM (
+               SELECT x.adjustment_id FROM new_leg n JOIN recon.adjustment_item x USING (posting_id) WHERE n.match_set_id = s.match_set_id
+               UNION
+               SELECT p.adjustment_id FROM new_leg n JOIN ledger.posting g USING (posting_id) JOIN recon.adjustment_approval p USING (entry_id)
+                WHERE n.match_set_id = s.match_set_id) c
+             JOIN recon.adjustment a USING (adjustment_id) JOIN recon.adjustment_approval p USING (adjustment_id)
+             LEFT JOIN recon.adjustment_undo u USING (adjustment_id)
+            WHERE a.book_id = s.book_id AND (u.adjustment_id IS NOT NULL) = (s.rule = 'adjustment-undone')
+              AND (a.kind = 'match') = (s.rule = 'manual-match')
+              AND ARRAY(SELECT n.posting_id FROM new_leg n WHERE n.match_set_id = s.match_set_id ORDER BY 1)
+                = ARRAY(SELECT m.posting_id FROM (
+                            SELECT x.posting_id FROM recon.adjustment_item x WHERE x.adjustment_id = a.adjustment_id AND u.adjustment_id IS NULL
+                            UNION
+                            SELECT g.posting_id FROM ledger.entry e JOIN ledger.posting g
+                                ON g.posting_id BETWEEN e.first_posting_id AND e.first_posting_id + e.posting_count - 1
+                             WHERE e.entry_id IN (p.entry_id, u.entry_id)) m
+                          JOIN ledger.posting q USING (posting_id)
+                         WHERE q.account_id = (SELECT min(o.account_id) FROM new_leg n JOIN ledger.posting o USING (posting_id)
+                                                WHERE n.match_set_id = s.match_set_id)
+                         ORDER BY 1))
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'match_set_decided',
+            MESSAGE = format('Set %s is called people''s, and is not what an approved proposal closes.', v_set),
+            HINT = 'Propose it, and let another person approve.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER check_decided_legs AFTER INSERT ON recon.match_leg
+    REFERENCING NEW TABLE AS new_leg FOR EACH STATEMENT EXECUTE FUNCTION recon.check_decided_legs();
+ALTER TABLE recon.match_leg ENABLE ALWAYS TRIGGER check_decided_legs;
 
 -- Sets that people took back of which a posting is among those that a run must look at: a rule that finds just such a set
 -- again suggests it.
