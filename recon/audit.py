@@ -109,7 +109,7 @@ def review_set(
 
 _HEAD = """
 SELECT s.sample_id, a.code, s.business_date, s.certificate_sha256, c.code, s.population_count, s.population_minor,
-       s.interval_size
+       s.interval_size, s.lightest_weight
   FROM recon.audit_sample s JOIN settlement.bank_account_root a USING (bank_account_id)
   JOIN ledger.currency c USING (currency_id) WHERE s.sample_id = %s
 """
@@ -125,15 +125,16 @@ _SUGGEST = "SELECT recon.suggest_rule(%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 def _sample(conn: Connection, sample_id: int) -> AuditSample:
-    head = conn.execute(_HEAD, (sample_id,)).fetchone()
-    if head is None:
+    row = conn.execute(_HEAD, (sample_id,)).fetchone()
+    if row is None:
         raise SignOffError(f"there is no sample {sample_id}.")
+    *head, lightest = row
     sets = tuple(SampledSet(*row) for row in conn.execute(_SETS, (sample_id,)).fetchall())  # type: ignore[arg-type]
     interval, population = int(str(head[7])), int(str(head[6]))
     reviewed = [Reviewed(s.value_minor, s.weight, s.false_minor) for s in sets if s.false_minor is not None]
     bound = None
     if len(reviewed) == len(sets):
-        bound = false_value_bound(reviewed, interval=interval, population_minor=population)
+        bound = false_value_bound(reviewed, interval=interval, population_minor=population, lightest=int(str(lightest)))
     return AuditSample(*head, sets, bound)  # type: ignore
 
 

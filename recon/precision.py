@@ -28,26 +28,24 @@ class Reviewed:
     false_minor: int
 
 
-def false_value_bound(reviewed: Sequence[Reviewed], *, interval: int, population_minor: int) -> int:
+def false_value_bound(reviewed: Sequence[Reviewed], *, interval: int, population_minor: int, lightest: int) -> int:
     """With 95 % confidence no more than this was falsely cleared (minor units), once the whole sample is reviewed.
 
     A set above the interval is in every sample, so its error counts as it is. The others stand for the rest: the
-    Poisson bound over their taintings, largest first, in weighed units, which are worth at least as much as plain ones.
+    Poisson bound over their taintings, largest first, in weighed units. What a weighed unit is worth at most, the
+    `lightest` set of all that cleared says: errors may be in sets that no sample met.
     """
     certain = sum(r.false_minor for r in reviewed if r.value_minor * r.weight >= interval)
-    below = [r for r in reviewed if r.value_minor * r.weight < interval]
-    if not below:
-        return min(certain, population_minor)
-    wrong = [r for r in below if r.false_minor]
+    rest = population_minor - sum(r.value_minor for r in reviewed if r.value_minor * r.weight >= interval)
+    wrong = [r for r in reviewed if r.false_minor and r.value_minor * r.weight < interval]
     wrong.sort(key=lambda r: Fraction(r.false_minor, r.value_minor), reverse=True)
     if len(wrong) >= len(_FACTORS):
-        return population_minor
+        return certain + rest
     bound = _FACTORS[0] * interval
     for place, found in enumerate(wrong, start=1):
         step = _FACTORS[place] - _FACTORS[place - 1]
         bound += -(-step * interval * found.false_minor // found.value_minor)
-    lightest = min(r.weight for r in below)
-    return min(certain + -(-bound // (1000 * lightest)), population_minor)
+    return certain + min(-(-bound // (1000 * lightest)), rest)
 
 
 def precision_bounds(reviewed: int, wrong: int) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 -- A sample of what cleared, for people to look at, and what it says about the value falsely cleared.
 -- Monetary-unit sampling: every minor unit, weighed by the risk of its rule, has the same chance; the seed is the hash
--- of the certificate, so nobody chooses the sample, and everybody can draw it again.
+-- of the certificate, so nobody chooses the sample, and everybody can draw it again. Intervals are powers of two and the
+-- start is the seed's rest, so the sample of a smaller size is a part of a larger one's: who draws chooses how much is
+-- looked at, never what is left out.
 
 CREATE TABLE recon.audit_sample (
     sample_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -13,12 +15,13 @@ CREATE TABLE recon.audit_sample (
     population_minor   bigint NOT NULL,
     interval_size      bigint NOT NULL CHECK (interval_size > 0),
     start_at           bigint NOT NULL CHECK (start_at > 0),
+    lightest_weight    int    NOT NULL CHECK (lightest_weight > 0),
     drawn_by           text   NOT NULL DEFAULT session_user,
     drawn_at           timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT audit_sample_once UNIQUE (bank_account_id, business_date, certificate_sha256)
 );
 COMMENT ON TABLE recon.audit_sample IS
-    'A sample of the sets that cleared on an account and day. interval_size: every so many risk-weighed minor units one is taken, from start_at.';
+    'A sample of the sets that cleared on an account and day. interval_size: every so many risk-weighed minor units one is taken, from start_at; lightest_weight: of all the sets.';
 
 CREATE TABLE recon.audit_item (
     sample_id    bigint NOT NULL REFERENCES recon.audit_sample,
@@ -53,6 +56,14 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'audit_review_value',
             MESSAGE = format('Set %s is not worth %s minor units.', NEW.match_set_id, NEW.false_minor);
     END IF;
+    IF EXISTS (SELECT FROM recon.match_leg l JOIN recon.match_set s USING (match_set_id) JOIN recon.adjustment_item x USING (posting_id)
+                 JOIN recon.adjustment a USING (adjustment_id) JOIN recon.adjustment_approval p USING (adjustment_id)
+                WHERE l.match_set_id = NEW.match_set_id AND s.rule IN ('manual-match', 'adjustment')
+                  AND NEW.reviewed_by IN (a.proposed_by, p.approved_by)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'audit_review_independent',
+            MESSAGE = format('Set %s was proposed or approved by %s, who cannot review it.', NEW.match_set_id, settlement.person(NEW.reviewed_by)),
+            HINT = 'Somebody who had no part in it must.';
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER review_check BEFORE INSERT ON recon.audit_review FOR EACH ROW EXECUTE FUNCTION recon.check_review();
@@ -67,7 +78,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                 WHEN p_rule ~ '^(manual-|adjustment)' THEN 2 ELSE 3 END
 $$;
 
--- The live sets of an account and day in the order of the seed, with their weighed value up to and with each. Internal.
+-- The live sets that runs of a day cleared on an account, in the order of the seed, with their weighed value up to and with each. Internal.
 CREATE FUNCTION recon.audit_population(p_transit_account_id int, p_book_id int, p_date date, p_seed text)
 RETURNS TABLE (match_set_id bigint, rule text, value_minor bigint, weight int, through numeric)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -76,8 +87,9 @@ SET plan_cache_mode = force_custom_plan AS $$
            sum(v.value_minor * recon.rule_weight(v.rule)::numeric)
                OVER (ORDER BY sha256(convert_to(p_seed || ' ' || v.match_set_id, 'UTF8')), v.match_set_id)
       FROM (SELECT l.match_set_id, l.rule, sum(p.amount_minor) FILTER (WHERE p.amount_minor > 0)::bigint AS value_minor
-              FROM recon.live_leg l JOIN ledger.posting p ON p.posting_id = l.posting_id
-             WHERE l.book_id = p_book_id AND l.as_of_date = p_date AND p.account_id = p_transit_account_id
+              FROM recon.run r JOIN recon.match_set s USING (run_id) JOIN recon.live_leg l USING (match_set_id)
+              JOIN ledger.posting p ON p.posting_id = l.posting_id
+             WHERE r.book_id = p_book_id AND r.business_date = p_date AND p.account_id = p_transit_account_id
              GROUP BY l.match_set_id, l.rule) v
      WHERE v.value_minor > 0
 $$;
@@ -99,13 +111,14 @@ BEGIN
             MESSAGE = format('%s has no certificate for %s to draw a sample under.', p_bank_account, p_date);
     END IF;
     INSERT INTO recon.audit_sample (book_id, bank_account_id, business_date, certificate_sha256, wanted_count, population_count,
-                                    population_minor, interval_size, start_at)
-    SELECT p_book_id, v_account.bank_account_id, p_date, v_sha, p_wanted, count(*), sum(v.value_minor),
-           ceil(max(v.through) / p_wanted), 1 + mod(('x' || left(v_sha, 15))::bit(60)::bigint, ceil(max(v.through) / p_wanted)::bigint)
-      FROM recon.audit_population(v_account.transit_account_id, p_book_id, p_date, v_sha) v
-     WHERE NOT EXISTS (SELECT FROM recon.audit_sample a WHERE (a.bank_account_id, a.business_date, a.certificate_sha256)
-                                                             = (v_account.bank_account_id, p_date, v_sha))
-    HAVING count(*) > 0 ON CONFLICT DO NOTHING;
+                                    population_minor, interval_size, start_at, lightest_weight)
+    SELECT p_book_id, v_account.bank_account_id, p_date, v_sha, p_wanted, t.sets, t.value_minor, i.size,
+           1 + mod(('x' || left(v_sha, 15))::bit(60)::bigint, i.size), t.lightest
+      FROM (SELECT count(*) AS sets, sum(v.value_minor) AS value_minor, min(v.weight) AS lightest, max(v.through) AS through
+              FROM recon.audit_population(v_account.transit_account_id, p_book_id, p_date, v_sha) v) t
+     CROSS JOIN LATERAL (SELECT max(1::bigint << n) AS size FROM generate_series(0, 59) n
+                          WHERE n = 0 OR (1::bigint << n)::numeric * p_wanted <= t.through) i
+     WHERE t.sets > 0 ON CONFLICT DO NOTHING;
     SELECT * INTO v_sample FROM recon.audit_sample a
      WHERE (a.bank_account_id, a.business_date, a.certificate_sha256) = (v_account.bank_account_id, p_date, v_sha);
     INSERT INTO recon.audit_item (sample_id, match_set_id, rule, value_minor, weight, hits)
