@@ -3,8 +3,9 @@
 Lives here: the sheet's columns, reading CSV and XLSX, checking every row, carrying the rows out in one transaction.
 Must not live here: what a decision does (`recon.workflow`, `recon.adjustments`), the workbook's own format.
 
-A row's `sha256` says which content of the break the person saw: a break that changed since is a fault of its row, not
-a decision about something else. A file that was carried out once is known by its hash and changes nothing again.
+A row's `sha256` says which content of the break the person saw, `proposal` which proposal about it: what changed since
+is a fault of its row, not a decision about something else. A file that was carried out once is known by its hash and
+changes nothing again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import csv
 import datetime as dt
 import hashlib
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +30,9 @@ from recon.workflow import assign_break, note_break, reopen_break, resolve_break
 
 SHOWN = (
     *("break_id", "code", "severity", "state", "bank_account", "reference", "amount", "currency", "items", "since"),
-    *("age_days", "explanation", "usual_way", "sha256"),
+    *("age_days", "explanation", "usual_way", "sha256", "proposal", "proposed"),
 )
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 DECIDED = ("action", "owner", "due", "template", "reason")
 COLUMNS = (*SHOWN, *DECIDED)
 ACTIONS = ("assign", "note", "propose", "match", "approve", "reject", "resolve", "reopen")
@@ -43,6 +46,7 @@ class Decision:
     row: int
     break_id: str
     sha256: str
+    proposal: str
     action: str
     owner: str | None
     due: dt.date | None
@@ -69,7 +73,8 @@ def export_breaks(
 ) -> int:
     """Write the breaks of a day to a CSV or XLSX file (by its name), with empty columns for decisions; how many."""
     rows = breaks_list(conn, book_id=book_id, business_date=business_date, filters=filters)
-    table = [COLUMNS, *(_shown(row) for row in rows)]
+    proposed = _proposed(conn, [row.adjustment_id for row in rows if row.state == "proposed"])
+    table = [COLUMNS, *(_shown(row, proposed.get(row.adjustment_id or 0, "")) for row in rows)]
     part = path.with_name(f".{path.name}.part")
     if path.suffix.lower() == ".xlsx":
         part.write_bytes(write_workbook("breaks", table))
@@ -81,19 +86,43 @@ def export_breaks(
     return len(rows)
 
 
-def _shown(row: BoardRow) -> tuple[str, ...]:
+_PROPOSED = """
+SELECT a.adjustment_id, settlement.person(a.proposed_by), a.kind, a.template, a.reason, coalesce(l.currency, ''),
+       l.account, l.amount_minor
+  FROM recon.adjustment a LEFT JOIN recon.adjustment_leg l USING (adjustment_id)
+ WHERE a.adjustment_id = ANY (%s) ORDER BY a.adjustment_id, l.leg
+"""
+
+
+def _proposed(conn: Connection, numbers: Sequence[int | None]) -> dict[int, str]:
+    """What is proposed, in words: who, how, each leg of the entry, why."""
+    said: dict[int, str] = {}
+    with transaction(conn):
+        rows = conn.execute(_PROPOSED, (list(numbers),)).fetchall()
+    for number, by, kind, template, reason, code, account, amount in rows:
+        text = said.setdefault(int(str(number)), f"{by}: {kind} {template} ({reason})")
+        if account is not None:
+            money = format_amount(abs(int(str(amount))), currency(str(code)).exponent)
+            side = "Dr" if int(str(amount)) > 0 else "Cr"
+            said[int(str(number))] = f"{text}; {side} {account} {money} {code}"
+    return said
+
+
+def _shown(row: BoardRow, proposed: str) -> tuple[str, ...]:
     amount = format_amount(row.amount_minor, currency(row.currency).exponent)
     since = "" if row.first_date is None else row.first_date.isoformat()
     return (
         *(row.break_id, row.code, row.severity, row.state, row.bank_account, row.item_ref, amount, row.currency),
         *(str(row.item_count), since, str(row.age_days), row.explanation, row.proposal, row.sha256),
+        *("" if row.adjustment_id is None else str(row.adjustment_id), proposed),
         *("", row.owner or "", "" if row.due_date is None else row.due_date.isoformat(), "", ""),
     )
 
 
 def _guarded(cell: str) -> str:
-    """A cell that a spreadsheet does not take for a formula: banks and payers write these texts."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "@", "\t", "\r") else cell
+    """A cell that a spreadsheet does not take for a formula: banks and payers write these texts. Amounts stay."""
+    starts = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+    return f"'{cell}" if cell.startswith(starts) and not _NUMBER.fullmatch(cell) else cell
 
 
 def import_decisions(conn: Connection, *, book_id: int, path: Path) -> ImportedDecisions:
@@ -177,6 +206,7 @@ def _decision(line: Mapping[str, str], row: int, faults: list[str]) -> Decision 
         row=row,
         break_id=line["break_id"],
         sha256=line["sha256"],
+        proposal=line.get("proposal", ""),
         action=action,
         owner=line.get("owner") or None,
         due=due,
@@ -200,7 +230,15 @@ def _check_against_books(
             faults.append(f"row {each.row}: {each.break_id} is not open any more; export again")
         elif now is not None and now.sha256 != each.sha256:
             faults.append(f"row {each.row}: {each.break_id} changed since the export; look at it again")
+        elif now is not None and _is_about_another_proposal(each, now):
+            shown, stands = each.proposal or "none", f"{each.break_id}: proposal {now.adjustment_id} stands"
+            faults.append(f"row {each.row}: {stands}, the sheet shows {shown}; export again")
     return [each for each in decisions if not _in_effect(each, board.get(each.break_id))]
+
+
+def _is_about_another_proposal(each: Decision, now: BoardRow) -> bool:
+    is_decided = each.action in ("approve", "reject") and now.state in ("proposed", "approved")
+    return is_decided and each.proposal != str(now.adjustment_id)
 
 
 def _in_effect(each: Decision, now: BoardRow | None) -> bool:

@@ -28,6 +28,7 @@ from nostro.cli.common import (
 from recon import (
     BoardRow,
     BreakCode,
+    BreakStateError,
     EntryLeg,
     Filters,
     Proposed,
@@ -286,12 +287,16 @@ def _print_proposed(made: Proposed) -> None:
     console.print(made.dry_run.sentence())
     if made.adjustment_id is not None:
         console.print(f"proposal {made.adjustment_id} ({plan.kind} {plan.template}, {plan.effective_date})")
-        console.print(f"another person approves: nostro breaks approve {plan.break_id} --as NAME")
+        number = made.adjustment_id
+        console.print(f"another person approves: nostro breaks approve {plan.break_id} --proposal {number} --as NAME")
 
 
 @breaks_app.command("approve")
 def approve_command(
     break_id: BreakArgument,
+    proposal: Annotated[
+        int | None, typer.Option("--proposal", help="Only this proposal, as you saw it; another one is refused.")
+    ] = None,
     reject: Annotated[
         str | None,
         typer.Option("--reject", callback=reason_text, help="Reject it (the proposer: withdraw it), and why."),
@@ -302,10 +307,14 @@ def approve_command(
 ) -> None:
     """Approve what another person proposed for a break: its entry is posted; the next run clears it.
 
-    Example: `nostro breaks approve B123 --as bob`
+    Who gives --proposal approves what they saw, and not what was proposed instead since.
+
+    Example: `nostro breaks approve B123 --proposal 7 --as bob`
     """
     with session(person, book) as s:
         number = open_proposal(s.conn, book_id=s.book_id, break_id=break_id)
+        if proposal not in (None, number):
+            raise BreakStateError(f"proposal {proposal} of break {break_id} does not stand; {number} does: look at it.")
         if reject is not None:
             outcome = end_proposal(s.conn, book_id=s.book_id, adjustment_id=number, reason=reject)
             said, entry = f"proposal {number} is {outcome}", None

@@ -11,7 +11,15 @@ import openpyxl  # type: ignore[import-untyped]
 import pytest
 
 from nostro.database import Database
-from recon import DecisionFileError, breaks_list, export_breaks, import_decisions
+from recon import (
+    DecisionFileError,
+    Wish,
+    breaks_list,
+    end_proposal,
+    export_breaks,
+    import_decisions,
+    propose,
+)
 from tests.recon_world import BankBook, Line
 from tests.settlement_world import DAY, PayeeRow, World, make_world
 
@@ -23,7 +31,8 @@ Row = dict[str, str]
 def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made = make_world(db, tmp_path, [PayeeRow(code="P1")], accounts=("eur",))
     bank = BankBook(made)
-    lines = [Line(amount_minor=-251 - n, ref=f"B{n}", code="PMNT/ICDT/CHRG") for n in range(3)]
+    refs = ("B0", "B1", "-2+3|cmd")
+    lines = [Line(amount_minor=-251 - n, ref=ref, code="PMNT/ICDT/CHRG") for n, ref in enumerate(refs)]
     bank.ingest(bank.statement([*lines, Line(amount_minor=500, ref="=cmd()", party_iban="DE02120300000000202051")]))
     bank.reconcile()
     yield made
@@ -66,7 +75,9 @@ def states(world: World) -> list[str]:
 @pytest.mark.parametrize("name", ["breaks.csv", "breaks.xlsx"])
 def test_decisions_come_back_and_the_same_file_again_changes_nothing(world: World, name: str) -> None:
     path, rows = exported(world, name)
-    assert {row["reference"].removeprefix("'") for row in rows} == {"B0", "B1", "B2", "=cmd()"}
+    assert {row["reference"].removeprefix("'") for row in rows} == {"B0", "B1", "-2+3|cmd", "=cmd()"}
+    assert name != "breaks.csv" or {row["reference"][0] for row in rows} == {"B", "'"}
+    assert {row["amount"] for row in rows} == {"2.51", "2.52", "2.53", "-5.00"}
     rows[0] |= {"action": "assign", "owner": "alice", "due": "2026-11-06"}
     rows[1] |= {"action": "propose", "template": "claim", "reason": "the bank pays it back"}
     rows[2] |= {"action": "note", "reason": "asked the bank"}
@@ -99,6 +110,23 @@ def test_an_approver_decides_a_sheet_of_proposals(world: World) -> None:
     done = import_decisions(world.bob, book_id=world.book_id, path=saved(path, rows))
     assert done.carried_out == {"approve": 2, "reject": 1}
     assert states(world) == ["approved", "approved", "open", "open"]
+
+
+def test_what_was_proposed_instead_since_the_export_is_not_approved(world: World) -> None:
+    path, rows = exported(world, "breaks.csv")
+    rows[0] |= {"action": "propose", "reason": "fees that are right"}
+    import_decisions(world.alice, book_id=world.book_id, path=saved(path, rows))
+    path, rows = exported(world, "approve.csv")
+    assert "alice: entry" in rows[0]["proposed"] and ":eur" in rows[0]["proposed"]
+    number = int(rows[0]["proposal"])
+    end_proposal(world.alice, book_id=world.book_id, adjustment_id=number, reason="better idea")
+    wish = Wish(template="suspense")
+    propose(world.alice, book_id=world.book_id, break_id=rows[0]["break_id"], wish=wish, reason="fees that are right")
+    rows[0] |= {"action": "approve"}
+    with pytest.raises(DecisionFileError) as caught:
+        import_decisions(world.bob, book_id=world.book_id, path=saved(path, rows))
+    assert f"proposal {number + 1} stands, the sheet shows {number}" in str(caught.value.faults)
+    assert "approved" not in states(world)
 
 
 def bad_action(rows: list[Row]) -> None:
