@@ -304,14 +304,14 @@ def _record(delivery: Delivery, file_id: int, statement: Statement, account: Ban
     kind = statement.kind
     closing = closing_date_of(statement)
     known = delivery.conn.execute(
-        "SELECT s.content_sha256 = %s, b.statement_id IS NOT NULL FROM recon.statement s"
+        "SELECT s.content_sha256 = %s, b.statement_id IS NOT NULL, s.proof = 'proven' FROM recon.statement s"
         " LEFT JOIN recon.statement_page p ON p.page_statement_id = s.statement_id"
         " LEFT JOIN recon.statement_booking b ON b.statement_id = coalesce(p.statement_id, s.statement_id)"
         " WHERE s.bank_account_id = %s AND s.kind = %s AND s.stmt_id = %s AND s.page IS NOT DISTINCT FROM %s"
         " AND s.ordinal > 0",
         (statement.content_sha256, account.bank_account_id, kind, statement.id, statement.page),
     ).fetchall()
-    if any(same for same, _ in known):
+    if any(same for same, *_ in known):
         message = f"statement {statement.id} was delivered again with the same content; it counts once"
         if statement.is_end_of_day:
             add_finding(delivery, account, file_id, None, "STATEMENT_DUP", statement.id, message, closing)
@@ -322,7 +322,7 @@ def _record(delivery: Delivery, file_id: int, statement: Statement, account: Ban
         if kind in INTRADAY:
             keep_intraday(delivery, file_id, statement_id, statement)
         return StatementResult(statement.id, account.code, closing, "informative", statement.row_count)
-    if any(booked for _, booked in known):
+    if any(booked for _, booked, _ in known):
         message = f"statement {statement.id} is booked and came again with other content; nothing of it is booked"
         add_finding(delivery, account, file_id, statement_id, "STATEMENT_REVISED", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "revised", statement.row_count, message)
@@ -330,6 +330,9 @@ def _record(delivery: Delivery, file_id: int, statement: Statement, account: Ban
         message = f"statement {statement.id}: {fault}; nothing of it is booked"
         add_finding(delivery, account, file_id, statement_id, "STATEMENT_IMBALANCE", statement.id, message, closing)
         return StatementResult(statement.id, account.code, closing, "unproven", statement.row_count, message)
+    if any(proven for *_, proven in known) and not waits_for_pages(statement):
+        message = f"statement {statement.id} came again with other content before it was booked; the later one counts"
+        add_finding(delivery, account, file_id, statement_id, "STATEMENT_REVISED", statement.id, message, closing)
     return StatementResult(statement.id, account.code, closing, "waiting", statement.row_count)
 
 

@@ -57,7 +57,10 @@ def chain_fault(statement: StoredStatement, last: ChainEnd | None, account: Bank
                 f"the first statement opens at {money(statement.opening_minor)}, set-up says"
                 f" {money(account.opening_minor)}: get the statements before it, or correct the set-up"
             )
-        return None
+        if statement.closing_date < account.opening_date:
+            return f"it closes on {statement.closing_date}, before the account opens ({account.opening_date})"
+        first_open = account.calendar.open_on_or_after(account.opening_date)
+        return None if statement.sequence is not None else _day_fault(statement, first_open)
     if statement.opening_minor != last.closing_minor:
         return (
             f"it opens at {money(statement.opening_minor)}, the statement before closed at"
@@ -74,14 +77,19 @@ def _sequence_fault(statement: StoredStatement, last: ChainEnd, account: BankAcc
         if last.page is not None and (statement.stmt_id, statement.sequence, statement.page) == next_page:
             return None
         new_year = statement.sequence == 1 and statement.closing_date.year > last.closing_date.year
-        if statement.sequence == last.sequence + 1 or new_year:
+        if statement.sequence == last.sequence + 1:
             return None
-        return f"its number is {statement.sequence} after {last.sequence}: a statement is missing or repeated"
-    # Without numbers only the calendar can tell that a day is missing.
-    next_open = account.calendar.next_open(last.closing_date)
-    covered_from = statement.from_date or statement.closing_date
-    if statement.closing_date > last.closing_date and covered_from > next_open:
-        return f"no statement covers {next_open}, a business day: get the missing statement"
+        if not new_year:
+            return f"its number is {statement.sequence} after {last.sequence}: a statement is missing or repeated"
+    # Without numbers, or when they begin anew, only the calendar can tell that a day is missing.
+    if statement.closing_date == last.closing_date:
+        return None
+    return _day_fault(statement, account.calendar.next_open(last.closing_date))
+
+
+def _day_fault(statement: StoredStatement, due: dt.date) -> str | None:
+    if (statement.from_date or statement.closing_date) > due:
+        return f"no statement covers {due}, a business day: get the missing statement"
     return None
 
 
@@ -122,7 +130,10 @@ def chain_end(conn: Connection, account: BankAccount) -> ChainEnd | None:
 
 
 def waiting(conn: Connection, account: BankAccount) -> list[StoredStatement]:
-    """Proven statements of the account that are not booked, oldest first; none that revises a booked one."""
+    """Proven statements of the account that are not booked, oldest first; none that revises a booked one.
+
+    Of several versions the one that was delivered last waits; the others were revised before they were booked.
+    """
     rows = conn.execute(
         "SELECT s.statement_id, s.file_id, s.ordinal, s.stmt_id, s.sequence, s.page, s.from_date, s.closing_date,"
         " s.opening_minor, s.closing_minor"
@@ -131,6 +142,9 @@ def waiting(conn: Connection, account: BankAccount) -> list[StoredStatement]:
         " AND NOT EXISTS (SELECT FROM recon.statement_booking b JOIN recon.statement o USING (statement_id)"
         "   WHERE o.bank_account_id = s.bank_account_id AND o.kind = s.kind AND o.stmt_id = s.stmt_id"
         "     AND o.page IS NOT DISTINCT FROM s.page)"
+        " AND NOT EXISTS (SELECT FROM recon.statement v WHERE v.bank_account_id = s.bank_account_id AND v.kind = s.kind"
+        "   AND v.stmt_id = s.stmt_id AND v.page IS NOT DISTINCT FROM s.page AND v.proof = 'proven'"
+        "   AND v.statement_id > s.statement_id)"
         " ORDER BY s.closing_date, s.sequence NULLS FIRST, s.statement_id",
         (account.bank_account_id,),
     ).fetchall()
