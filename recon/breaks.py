@@ -50,7 +50,8 @@ OPEN_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One thing that is wrong. `amount_minor` is what its items leave on T (debit +); `item_ref` how people
+    """One thing that is wrong. `amount_minor` is what its items leave on T (debit +; of items on several accounts: on
+    that of the one that names it, because what two accounts are off by would look like nothing); `item_ref` how people
     name it; `break_id` the same in every run while the anchor posting stays the same; `suggested_rule` the rule
     that would clear its items if it did more than suggest."""
 
@@ -132,13 +133,20 @@ def _break(code: BreakCode, items: list[Item], tolerances: Tolerances) -> Break:
         item_ref=anchor.reference,
         account=anchor.account,
         currency=anchor.currency,
-        amount_minor=sum(item.amount_minor for item in items),
+        amount_minor=sum(item.amount_minor for item in items if _is_counted(item, anchor, code)),
         item_ids=tuple(item.item_id for item in items),
         first_date=min(item.date for item in items),
         age_days=max(item.age_days for item in items),
         explanation=explanation,
         proposal=proposal,
     )
+
+
+_ACROSS = frozenset({BreakCode.WRONG_ACCOUNT, BreakCode.CURRENCY_MISMATCH})  # items on several accounts
+
+
+def _is_counted(item: Item, anchor: Item, code: BreakCode) -> bool:
+    return code not in _ACROSS or (item.account, item.currency) == (anchor.account, anchor.currency)
 
 
 def anchor_of(items: Iterable[Item]) -> Item:

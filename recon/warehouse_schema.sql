@@ -19,14 +19,15 @@ CREATE TABLE payout (book VARCHAR, instruction_id BIGINT, end_to_end_id VARCHAR,
     transit_posting_id BIGINT);
 CREATE TABLE statement (book VARCHAR, bank_account VARCHAR, currency VARCHAR, kind VARCHAR, stmt_id VARCHAR, sequence BIGINT,
     closing_date DATE, opening_minor BIGINT, closing_minor BIGINT, entry_count INTEGER, proof VARCHAR, is_booked BOOLEAN,
-    booked_count INTEGER, booked_minor BIGINT, file_name VARCHAR, file_sha256 VARCHAR, findings VARCHAR);
+    booked_count INTEGER, booked_minor BIGINT, file_name VARCHAR, file_sha256 VARCHAR, findings VARCHAR,
+    previous_closing_minor BIGINT, previous_closing_date DATE);
 CREATE TABLE statement_line (bank_account VARCHAR, stmt_id VARCHAR, line_ordinal INTEGER, detail_ordinal INTEGER, booking_date DATE,
     amount_minor BIGINT, currency VARCHAR, account_servicer_ref VARCHAR, end_to_end_id VARCHAR, file_name VARCHAR, source_line INTEGER,
     n_posting_id BIGINT, t_posting_id BIGINT);
 CREATE TABLE intraday_entry (book VARCHAR, bank_account VARCHAR, entry_date DATE, status VARCHAR, amount_minor BIGINT, currency VARCHAR,
     account_servicer_ref VARCHAR, end_to_end_id VARCHAR, party_name VARCHAR, kind VARCHAR, report VARCHAR, state VARCHAR,
     replaced_by VARCHAR, replaced_by_line INTEGER);
-CREATE TABLE cleared_leg (match_set_id BIGINT, business_date DATE, rule VARCHAR, rule_version INTEGER, is_routine BOOLEAN,
+CREATE TABLE cleared_leg (book VARCHAR, match_set_id BIGINT, business_date DATE, rule VARCHAR, rule_version INTEGER, is_routine BOOLEAN,
     posting_id BIGINT, amount_minor BIGINT);
 CREATE TABLE run (book VARCHAR, run_id BIGINT, business_date DATE, item_count INTEGER, input_sha256 VARCHAR);
 CREATE TABLE break (book VARCHAR, business_date DATE, break_id VARCHAR, code VARCHAR, item_ref VARCHAR, bank_account VARCHAR,

@@ -31,7 +31,8 @@ SELECT k.name AS book, p.instruction_id, p.end_to_end_id, p.payee, p.payee_name,
 
 -- table: statement
 SELECT k.name AS book, s.bank_account, s.currency, s.kind, s.stmt_id, s.sequence, s.closing_date, s.opening_minor, s.closing_minor,
-       s.entry_count, s.proof, s.is_booked, s.booked_count, s.booked_minor, s.file_name, s.file_sha256, s.findings
+       s.entry_count, s.proof, s.is_booked, s.booked_count, s.booked_minor, s.file_name, s.file_sha256, s.findings,
+       s.previous_closing_minor, s.previous_closing_date
   FROM recon.statement_status s JOIN ledger.book k USING (book_id)
  ORDER BY s.bank_account, s.kind, s.closing_date, s.stmt_id, s.file_sha256
 
@@ -47,8 +48,8 @@ SELECT k.name AS book, e.bank_account, e.entry_date, e.status, e.amount_minor, e
  ORDER BY e.bank_account, e.entry_date, e.statement_id, e.line_ordinal, e.detail_ordinal
 
 -- table: cleared_leg
-SELECT c.match_set_id, r.business_date, c.rule, c.rule_version, c.is_routine, c.posting_id, c.amount_minor
-  FROM recon.cleared_set c JOIN recon.run r USING (run_id) ORDER BY c.posting_id
+SELECT k.name AS book, c.match_set_id, r.business_date, c.rule, c.rule_version, c.is_routine, c.posting_id, c.amount_minor
+  FROM recon.cleared_set c JOIN recon.run r USING (run_id) JOIN ledger.book k ON k.book_id = r.book_id ORDER BY c.posting_id
 
 -- table: run
 SELECT k.name AS book, r.run_id, r.business_date, r.item_count, r.input_sha256

@@ -10,7 +10,8 @@ COMMENT ON VIEW open_breaks IS 'What is wrong now: every break of the last recon
 
 CREATE VIEW break_ageing AS
 SELECT book, bank_account, currency, code,
-       CASE WHEN age_days <= 1 THEN '0-1' WHEN age_days <= 5 THEN '2-5' WHEN age_days <= 20 THEN '6-20' ELSE 'over 20' END AS age_days,
+       CASE WHEN age_days <= 1 THEN '0-1' WHEN age_days <= 5 THEN '2-5' WHEN age_days <= 10 THEN '6-10'
+            WHEN age_days <= 30 THEN '11-30' ELSE 'over 30' END AS age_days,
        count(*) AS breaks, sum(amount_minor)::BIGINT AS amount_minor
 FROM open_breaks GROUP BY ALL ORDER BY ALL;
 COMMENT ON VIEW break_ageing IS 'How old the open breaks are, in business days, by code.';
@@ -32,15 +33,16 @@ COMMENT ON VIEW in_flight IS 'What is on its way and within its time, by day; no
 
 CREATE VIEW match_rate AS
 WITH cleared AS (
-    SELECT business_date, rule, count(DISTINCT match_set_id) AS sets, count(*) AS postings
+    SELECT book, business_date, rule, count(DISTINCT match_set_id) AS sets, count(*) AS postings
     FROM cleared_leg GROUP BY ALL),
 still_open AS (
-    SELECT business_date, count(*) AS postings FROM open_item WHERE code <> 'TIMING' GROUP BY ALL)
-SELECT c.business_date, c.rule, c.sets, c.postings,
-       sum(c.postings) OVER (PARTITION BY c.business_date)::BIGINT AS cleared_of_day, coalesce(o.postings, 0) AS in_breaks_of_day
-FROM cleared c LEFT JOIN still_open o USING (business_date)
-ORDER BY c.business_date, c.rule;
-COMMENT ON VIEW match_rate IS 'How much each rule cleared on each day, and how much was left in breaks.';
+    SELECT book, business_date, count(*) AS postings FROM open_item WHERE code <> 'TIMING' GROUP BY ALL)
+SELECT book, business_date, c.rule, coalesce(c.sets, 0) AS sets, coalesce(c.postings, 0) AS postings,
+       coalesce(sum(c.postings) OVER (PARTITION BY book, business_date), 0)::BIGINT AS cleared_of_day,
+       coalesce(o.postings, 0) AS in_breaks_of_day
+FROM cleared c FULL JOIN still_open o USING (book, business_date)
+ORDER BY book, business_date, c.rule;
+COMMENT ON VIEW match_rate IS 'How much each rule cleared on each day, and how much was left in breaks; a day on which nothing cleared has no rule.';
 
 CREATE VIEW cash_position AS
 SELECT c.book, c.business_date, c.bank_account, c.currency, money(c.closing_minor, a.exponent) AS at_bank,
@@ -188,12 +190,10 @@ FROM fee GROUP BY book, kind, party, currency, exponent, month ORDER BY book, ki
 COMMENT ON VIEW fee_leakage IS 'What acquirers and banks keep, by month: fees of acquirers, charges of the tariff, and what nobody explained.';
 
 CREATE VIEW statement_chain AS
-SELECT book, bank_account, currency, stmt_id, closing_date, opening_minor, closing_minor,
-       lag(closing_minor) OVER chain AS previous_closing_minor, lag(closing_date) OVER chain AS previous_closing_date,
-       coalesce(opening_minor = lag(closing_minor) OVER chain, true) AS follows
-FROM statement WHERE is_booked
-WINDOW chain AS (PARTITION BY book, bank_account ORDER BY closing_date, sequence NULLS FIRST, stmt_id)
-ORDER BY book, bank_account, closing_date, sequence, stmt_id;
+SELECT s.book, s.bank_account, s.currency, s.stmt_id, s.closing_date, s.opening_minor, s.closing_minor, s.previous_closing_minor,
+       s.previous_closing_date, s.opening_minor = coalesce(s.previous_closing_minor, a.opening_minor) AS follows
+FROM statement s JOIN bank_account a USING (book, bank_account) WHERE s.is_booked
+ORDER BY s.book, s.bank_account, s.closing_date, s.sequence, s.stmt_id;
 COMMENT ON VIEW statement_chain IS 'Booked statements one after the other: each opens with what the one before closed with.';
 
 CREATE VIEW cash_identity AS

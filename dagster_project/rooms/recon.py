@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -342,7 +343,14 @@ COMPLETE_BP, ON_TIME_BP, EXPLAINED_BP = 10_000, 9_500, 9_900
 
 def quality(session: Session, day: dt.date) -> Verdict:
     """Whether the data of the day was complete, cleared in time, and explained; from the analysts' file."""
-    scores = recon.quality_scores(session.home / WAREHOUSE, day)
+    accounts = bank_accounts(session.conn, session.book_id)
+    due = {a.code for a in accounts if a.opening_date <= day and a.calendar.is_open(day)}
+    scores = tuple(
+        dataclasses.replace(score, completeness_bp=0)  # a day of which nothing came is not complete
+        if score.completeness_bp is None and score.bank_account in due
+        else score
+        for score in recon.quality_scores(session.home / WAREHOUSE, day)
+    )
     columns = ("bank account", "certified", "complete", "in time", "median days to clear", "value explained")
     rows = tuple(
         (s.bank_account, "yes" if s.is_certified else "no", _percent(s.completeness_bp), _percent(s.timeliness_bp),

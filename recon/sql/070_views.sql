@@ -56,12 +56,14 @@ SELECT s.book_id, a.code AS bank_account, c.code AS currency, s.kind, s.stmt_id,
        s.closing_minor, s.entry_count, s.row_count, s.proof, b.statement_id IS NOT NULL AS is_booked, b.booked_count,
        b.booked_minor, f.name AS file_name, f.sha256 AS file_sha256,
        (SELECT string_agg(g.code || ': ' || g.message, '; ' ORDER BY g.finding_id)
-          FROM recon.statement_finding g WHERE g.statement_id = s.statement_id) AS findings
+          FROM recon.statement_finding g WHERE g.statement_id = s.statement_id) AS findings,
+       q.closing_minor AS previous_closing_minor, q.closing_date AS previous_closing_date
   FROM recon.statement s
   JOIN settlement.bank_account_root a USING (bank_account_id)
   JOIN ledger.currency c USING (currency_id)
   JOIN recon.source_file f USING (file_id)
   LEFT JOIN recon.statement_booking b USING (statement_id)
+  LEFT JOIN recon.statement_booking q ON q.statement_id = b.previous_id
  WHERE NOT EXISTS (SELECT FROM recon.statement_page p WHERE p.page_statement_id = s.statement_id);
 COMMENT ON VIEW recon.statement_status IS
     'Every statement, report and notification: proven, booked, and what is wrong with it. Pages that were joined are one.';

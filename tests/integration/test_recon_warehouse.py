@@ -78,6 +78,28 @@ def test_views_answer_and_stay_the_same(world: World, tmp_path: Path) -> None:
     assert types == [("BIGINT",)]
 
 
+def test_statements_of_one_day_are_chained_as_they_were_booked_and_a_day_without_a_match_counts(
+    world: World, tmp_path: Path
+) -> None:
+    """Whatever their ids sort like; and the ages are those of the report."""
+    bank = BankBook(world, balance_minor=OPENING - 10_000 + 77)
+    tuesday, friday = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=4)
+    for n, name in enumerate(("Z", "A")):
+        bank.ingest(bank.statement([Line(amount_minor=-1)], day=tuesday, stmt_id=name, numbered=False), name=f"{n}.xml")
+    report = bank.reconcile(friday)
+    path = tmp_path / "nostro.duckdb"
+    build_warehouse(world.app, path)
+    with duckdb.connect(str(path), read_only=True) as db:
+        assert db.execute("SELECT stmt_id, follows FROM statement_chain").fetchall() == [
+            (f"S{DAY:%Y%m%d}", True), ("A", True), ("Z", True),
+        ]  # fmt: skip
+        assert db.execute(
+            "SELECT rule, sets, in_breaks_of_day FROM match_rate WHERE business_date = ?", [friday]
+        ).fetchall() == [(None, 0, 3)]
+        ages = db.execute("SELECT age_days, sum(breaks)::INT FROM break_ageing GROUP BY ALL ORDER BY ALL").fetchall()
+    assert ages == [(each.bucket, each.break_count) for each in report.ageing]
+
+
 def test_no_column_is_a_float(world: World, tmp_path: Path) -> None:
     path = tmp_path / "nostro.duckdb"
     build_warehouse(world.app, path)
