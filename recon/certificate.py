@@ -182,10 +182,13 @@ def _statement(conn: Connection, statement_id: int) -> dict[str, str | int | Non
 
 
 def _cleared(conn: Connection, run_id: int, account: BankAccount) -> list[dict[str, str | int]]:
+    """What runs of the day cleared and nobody took back, by rule: a day that is run again is certified whole."""
     rows = conn.execute(
         "SELECT s.rule, s.rule_version, count(DISTINCT s.match_set_id), count(*)"
-        " FROM recon.match_set s JOIN recon.match_leg l USING (match_set_id) JOIN ledger.posting p USING (posting_id)"
-        " WHERE s.run_id = %s AND p.account_id = %s GROUP BY 1, 2 ORDER BY 1, 2",
+        " FROM recon.run r JOIN recon.run d ON (d.book_id, d.business_date) = (r.book_id, r.business_date)"
+        " JOIN recon.match_set s ON s.run_id = d.run_id JOIN recon.live_leg l USING (match_set_id)"
+        " JOIN ledger.posting p ON p.posting_id = l.posting_id"
+        " WHERE r.run_id = %s AND p.account_id = %s GROUP BY 1, 2 ORDER BY 1, 2",
         (run_id, account.transit_account_id),
     ).fetchall()
     return [

@@ -120,6 +120,7 @@ register_constraint_errors(
         "unmatch_live": RefusedError,
         "unmatch_returned_payment": RefusedError,
         "recon_own_name": FourEyesError,
+        "recon_service": FourEyesError,
         "event_own": RefusedError,
         "event_number_dense": RefusedError,
         "event_number_chain": RefusedError,

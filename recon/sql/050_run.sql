@@ -167,6 +167,7 @@ CREATE FUNCTION recon.note_verified(p_run_id bigint, p_is_whole boolean) RETURNS
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
+    PERFORM recon.require_service();
     PERFORM FROM recon.run x WHERE x.run_id = p_run_id FOR NO KEY UPDATE;
     INSERT INTO recon.run_verification (run_id, ordinal, is_whole)
     SELECT p_run_id, coalesce(max(v.ordinal), 0) + 1, p_is_whole FROM recon.run_verification v WHERE v.run_id = p_run_id
@@ -216,6 +217,7 @@ DECLARE
     v_cash recon.run_cash[];
 BEGIN
     PERFORM ledger.require_book(p_book_id);
+    PERFORM recon.require_service();
     SELECT array_agg(ROW(0, t.account_id, t.posting_count, t.net_minor, t.digest)::recon.run_cash) INTO v_cash
       FROM recon.cash_taken(p_book_id, p_date, true) t;
     INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, exact_keys, exact_keys_again, system_identifier,

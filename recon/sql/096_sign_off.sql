@@ -117,7 +117,7 @@ CREATE FUNCTION recon.note_late_postings(p_book_id int, p_step_id bigint) RETURN
 LANGUAGE sql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
     INSERT INTO recon.statement_finding (book_id, bank_account_id, statement_id, code, item_ref, message, closing_date)
     SELECT DISTINCT ON (c.bank_account_id) p_book_id, c.bank_account_id, c.statement_id, 'LATE_CHANGE', 'certificate ' || left(c.sha256, 12),
-           format('%s postings of %s came when two people had signed the certificate of %s (%s). Reconcile the day again and sign what holds.',
+           format('%s postings of %s came after two people signed the certificate of %s (%s). Reconcile the day again and sign what holds.',
                   d.posting_count, d.as_of_date, c.business_date, left(c.sha256, 12)), c.business_date
       FROM recon.cash_day d
       JOIN settlement.bank_account_root a ON a.book_id = p_book_id AND d.account_id IN (a.nostro_account_id, a.transit_account_id)
@@ -134,7 +134,7 @@ CREATE FUNCTION recon.note_late_unmatch(p_match_set_id bigint) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
     INSERT INTO recon.statement_finding (book_id, bank_account_id, statement_id, code, item_ref, message, closing_date)
     SELECT c.book_id, c.bank_account_id, c.statement_id, 'LATE_CHANGE', 'certificate ' || left(c.sha256, 12),
-           format('Set %s was taken back when two people had signed the certificate of %s (%s), which counts it as cleared. Reconcile the day again and sign what holds.',
+           format('Set %s was taken back after two people signed the certificate of %s (%s), which counts it as cleared. Reconcile the day again and sign what holds.',
                   p_match_set_id, c.business_date, left(c.sha256, 12)), c.business_date
       FROM recon.match_set s JOIN recon.run r USING (run_id)
       JOIN settlement.bank_account_root a ON a.book_id = s.book_id
@@ -180,7 +180,8 @@ BEGIN
 END $$;
 
 -- The nightly cash identity of a run, itemised: ledger cash (N + T) = the bank's closing balance + what is in flight, file by
--- file, + what is unmatched, code by code. The difference is what is left, and it is 0.
+-- file, + what is unmatched, code by code. Two differences are left, N against the bank and T against its items, and each
+-- is 0: what is wrong on both, by amounts that cancel out, is wrong.
 -- At a number of the knowledge order: by the postings that were known then.
 CREATE FUNCTION recon.cash_identity(p_book_id int, p_run_id bigint, p_known_seq bigint DEFAULT NULL)
 RETURNS TABLE (bank_account text, currency text, line text, item text, item_count bigint, amount_minor bigint)
@@ -199,8 +200,8 @@ SET plan_cache_mode = force_custom_plan AS $$
     account AS (
         SELECT a.bank_account_id, a.code, c.code AS currency, run.business_date,
                coalesce(k.closing_minor, a.opening_minor) AS closing_minor, k.stmt_id,
-               (SELECT coalesce(sum(c.net_minor), 0)::bigint FROM cash c
-                 WHERE c.account_id IN (a.nostro_account_id, a.transit_account_id)) AS ledger_minor
+               (SELECT coalesce(sum(c.net_minor), 0)::bigint FROM cash c WHERE c.account_id = a.nostro_account_id) AS nostro_minor,
+               (SELECT coalesce(sum(c.net_minor), 0)::bigint FROM cash c WHERE c.account_id = a.transit_account_id) AS transit_minor
           FROM run, settlement.bank_account_root a JOIN ledger.currency c USING (currency_id)
           LEFT JOIN LATERAL (SELECT b.closing_minor, s.stmt_id FROM recon.statement_booking b JOIN recon.statement s USING (statement_id)
                               WHERE b.bank_account_id = a.bank_account_id AND b.closing_date <= (SELECT business_date FROM run)
@@ -217,15 +218,17 @@ SET plan_cache_mode = force_custom_plan AS $$
             ON o.code = 'TIMING' AND o.kind = 'INSTRUCTION'
          GROUP BY 1, 2, 3)
     SELECT x.code, x.currency, x.line, x.item, x.item_count, x.amount_minor FROM (
-        SELECT 1 AS n, a.code, a.currency, 'ledger cash' AS line, 'N + T' AS item, NULL::bigint AS item_count, a.ledger_minor AS amount_minor FROM account a
+        SELECT 1 AS n, a.code, a.currency, 'ledger cash' AS line, 'N + T' AS item, NULL::bigint AS item_count, a.nostro_minor + a.transit_minor AS amount_minor FROM account a
         UNION ALL
         SELECT 2, a.code, a.currency, 'bank closing', coalesce(a.stmt_id, 'opening of the set-up'), NULL, a.closing_minor FROM account a
         UNION ALL
         SELECT CASE o.line WHEN 'in flight' THEN 3 ELSE 4 END, a.code, a.currency, o.line, o.item, o.item_count, o.amount_minor
           FROM open o JOIN account a USING (bank_account_id)
         UNION ALL
-        SELECT 5, a.code, a.currency, 'difference', 'ledger cash - bank closing - in flight - unmatched', NULL,
-               a.ledger_minor - a.closing_minor - coalesce((SELECT sum(o.amount_minor) FROM open o WHERE o.bank_account_id = a.bank_account_id), 0)::bigint
+        SELECT 5, a.code, a.currency, 'difference', 'N - bank closing', NULL, a.nostro_minor - a.closing_minor FROM account a
+        UNION ALL
+        SELECT 6, a.code, a.currency, 'difference', 'T - in flight - unmatched', NULL,
+               a.transit_minor - coalesce((SELECT sum(o.amount_minor) FROM open o WHERE o.bank_account_id = a.bank_account_id), 0)::bigint
           FROM account a) x
      ORDER BY x.code, x.n, x.item
 $$;

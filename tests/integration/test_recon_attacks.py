@@ -24,6 +24,7 @@ from recon import (
     declare_policy,
     draw_sample,
     end_proposal,
+    post_routine_breaks,
     propose,
     request_unmatch,
     review_set,
@@ -119,6 +120,14 @@ def test_a_policy_pays_to_the_account_of_its_template_alone(world: World, bank: 
         end_proposal(world.alice, book_id=1, adjustment_id=made, reason="was refused")
 
 
+def test_the_nightly_run_posts_what_a_policy_covers(world: World, bank: BankBook) -> None:
+    """By the application's own login: it may propose what a policy of two people then posts."""
+    fees(world, bank, -251)
+    policy(world, 300)
+    (done,) = post_routine_breaks(world.app, book_id=1)
+    assert (done.state, done.plan.legs[1].account) == ("approved", FEES)
+
+
 def test_a_policy_takes_no_slice_of_a_larger_break(world: World, bank: BankBook) -> None:
     cleared_and_taken_back(world, bank)
     bank.reconcile()
@@ -175,10 +184,12 @@ def test_a_set_of_people_is_what_they_approved(world: World, bank: BankBook) -> 
         " SELECT 1, %s, 1, unnest(%s::bigint[]), false, repeat('0', 64)"
     )
     for rule in ("manual-match", "adjustment", "adjustment-undone"):
-        with pytest.raises(psycopg.Error) as caught, world.alice.transaction():
-            world.alice.execute(stage, (rule, items))
-            world.alice.execute("SELECT recon.publish_run(1, '2026-11-02', 'x', 'y', 0, 0, NULL)")
-        assert error_from_postgres(caught.value).constraint == "match_set_decided"
+        for conn, why in ((world.app, "match_set_decided"), (world.alice, "recon_service")):
+            with pytest.raises(psycopg.Error) as caught, conn.transaction():
+                conn.execute(stage, (rule, items))
+                conn.execute("SELECT recon.publish_run(1, '2026-11-02', 'x', 'y', 0, 0, NULL)")
+            assert error_from_postgres(caught.value).constraint == why
+            conn.rollback()
 
 
 def test_no_certificate_while_a_statement_is_in_question(world: World, bank: BankBook) -> None:
@@ -188,7 +199,8 @@ def test_no_certificate_while_a_statement_is_in_question(world: World, bank: Ban
     run = bank.reconcile()
     assert run.certified == ()
     add = "SELECT recon.add_certificate(%s, 1, 1, 100000000, 0, 100000000, 'mine', '2026-11-02')"
-    assert refused(world.alice, add, run.run_id).constraint == "certificate_blocked"
+    assert refused(world.app, add, run.run_id).constraint == "certificate_blocked"
+    assert refused(world.alice, add, run.run_id).constraint == "recon_service"
 
 
 def test_what_people_take_back_on_a_signed_day_is_a_late_change(world: World, bank: BankBook) -> None:
@@ -196,7 +208,7 @@ def test_what_people_take_back_on_a_signed_day_is_a_late_change(world: World, ba
     cleared_and_taken_back(world, bank, signed=True)
     bank.reconcile(TUESDAY)  # nobody reconciles Monday again
     (late,) = (row for row in breaks_list(world.app, book_id=1) if row.code == "LATE_CHANGE")
-    assert "taken back when two people had signed" in late.explanation
+    assert "taken back after two people signed" in late.explanation
     bank.reconcile()
     (stands,) = sign_offs(world.app, book_id=1, business_date=DAY)
     assert stands.state == "changed"
@@ -217,7 +229,7 @@ def test_what_comes_late_for_a_signed_day_is_a_late_change_though_nobody_runs_th
     bank.ingest(bank.statement([], day=TUESDAY), name="2.xml")
     run = bank.reconcile(TUESDAY)
     (late,) = (found for found in run.breaks if found.code == "LATE_CHANGE")
-    assert f"of {DAY} came when two people had signed" in late.explanation
+    assert f"of {DAY} came after two people signed" in late.explanation
     assert bank.reconcile(TUESDAY).is_new is False
 
 
