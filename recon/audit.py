@@ -154,8 +154,18 @@ def rule_precision(conn: Connection, *, book_id: int) -> list[RulePrecision]:
     return found
 
 
-def demote_rules(conn: Connection, *, book_id: int, target_ppm: int = TARGET_PPM) -> list[RulePrecision]:
-    """Make every rule suggest whose precision is below the target with 95 % confidence; which ones fell back now."""
+def demote_rules(
+    conn: Connection, *, book_id: int, target_ppm: int = TARGET_PPM, only_new: bool = False
+) -> list[RulePrecision]:
+    """Make every rule suggest whose precision is below the target with 95 % confidence; which ones fell back now.
+
+    `only_new`: look only when people reviewed or took back a set since the last run, as every night does.
+    """
+    if only_new:
+        with transaction(conn):
+            row = conn.execute("SELECT recon.has_new_evidence(%s)", (book_id,)).fetchone()
+        if row is None or not row[0]:
+            return []
     fallen = []
     for found in rule_precision(conn, book_id=book_id):
         if found.status == "auto" and found.reviewed and found.upper_ppm < target_ppm:

@@ -139,8 +139,10 @@ def reconcile(session: Session, day: dt.date) -> Report:
     """Clear cash in transit as of a day; the same inputs are the same run. A proof that fails raises.
 
     Once a week the run reads the whole ledger besides, and must see the same as from the run before and the news.
-    Breaks that an approved policy covers get their entries; the next day's run clears those.
+    Rules of which people found too many wrong sets only suggest from now on. Breaks that an approved policy covers get
+    their entries; the next day's run clears those.
     """
+    fallen = recon.demote_rules(session.conn, book_id=session.book_id, only_new=True)
     run = recon.reconcile(
         session.conn,
         book_id=session.book_id,
@@ -157,6 +159,7 @@ def reconcile(session: Session, day: dt.date) -> Report:
             "postings_cleared": sum(rule.leg_count for rule in run.rules),
             "open_breaks": len(run.breaks),
             "closed_by_policy": len(routine),
+            "rules_that_fell_back": len(fallen),
             "items_in_flight": sum(row.item_count for row in run.in_flight),
         },
         table=Table("cleared", ("rule", "version", "sets", "postings", "by"), rows),

@@ -79,7 +79,7 @@ BEGIN
                   AND (pg_has_role(r.oid, ':preparer'::regrole, 'MEMBER') OR pg_has_role(r.oid, ':approver'::regrole, 'MEMBER'))) THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'recon_service',
             MESSAGE = format('%s is a person''s login; only the application''s own writes statements, runs and certificates.', session_user),
-            HINT = 'Use `nostro recon ingest` and `nostro recon run`.';
+            HINT = 'Run the command without --as and without NOSTRO_USER.';
     END IF;
 END $$;
 

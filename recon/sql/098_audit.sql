@@ -151,5 +151,14 @@ SELECT s.book_id, s.rule, count(*) AS sets, count(*) FILTER (WHERE v.is_reviewed
  GROUP BY s.book_id, s.rule;
 COMMENT ON VIEW recon.rule_evidence IS 'What people found about each rule''s sets: by sampled reviews, and by taking sets back.';
 
+-- Whether people reviewed or took back anything since the last run: only then can a rule have become worse.
+CREATE FUNCTION recon.has_new_evidence(p_book_id int) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    SELECT ledger.require_book(p_book_id);
+    SELECT EXISTS (SELECT FROM recon.events_after(recon.last_run(p_book_id)) e (event_id) JOIN recon.audit_review v USING (event_id))
+        OR EXISTS (SELECT FROM recon.events_after(recon.last_run(p_book_id)) e (event_id) JOIN recon.unmatch u USING (event_id))
+$$;
+GRANT EXECUTE ON FUNCTION recon.has_new_evidence TO :app;
+
 GRANT SELECT ON recon.audit_sample, recon.audit_item, recon.audit_review, recon.rule_evidence TO :app;
 GRANT EXECUTE ON FUNCTION recon.draw_sample, recon.review_set TO :preparer, :approver;
