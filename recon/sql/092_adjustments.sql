@@ -497,7 +497,6 @@ $$;
 
 GRANT SELECT ON recon.adjustment, recon.adjustment_leg, recon.adjustment_item, recon.adjustment_policy, recon.adjustment_policy_approval,
     recon.adjustment_policy_end, recon.adjustment_approval, recon.adjustment_end, recon.adjustment_undo, recon.adjustment_current TO :app;
--- The nightly run proposes, too: what a policy covers.
-GRANT EXECUTE ON FUNCTION recon.decided_sets, recon.first_free_day, recon.propose_adjustment, recon.post_by_policy TO :app;
-GRANT EXECUTE ON FUNCTION recon.end_adjustment TO :preparer, :approver;
+GRANT EXECUTE ON FUNCTION recon.decided_sets, recon.first_free_day, recon.post_by_policy TO :app;
+GRANT EXECUTE ON FUNCTION recon.propose_adjustment, recon.end_adjustment TO :preparer, :approver;
 GRANT EXECUTE ON FUNCTION recon.approve_adjustment TO :approver;

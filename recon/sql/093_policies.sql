@@ -8,10 +8,21 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     VALUES (p_book_id, p_code, p_template, p_account, p_currency, p_maximum_minor, p_reason) RETURNING policy_id
 $$;
 
+-- Refuses a policy that the book has not. Internal.
+CREATE FUNCTION recon.require_policy(p_book_id int, p_policy_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM recon.adjustment_policy p WHERE p.policy_id = p_policy_id AND p.book_id = p_book_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'policy_known',
+            MESSAGE = format('There is no policy %s.', p_policy_id), HINT = 'List them with `nostro breaks policies`.';
+    END IF;
+END $$;
+
 CREATE FUNCTION recon.approve_policy(p_book_id int, p_policy_id bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.require_book(p_book_id);
+    PERFORM recon.require_policy(p_book_id, p_policy_id);
     INSERT INTO recon.adjustment_policy_approval (policy_id)
     SELECT p.policy_id FROM recon.adjustment_policy p WHERE p.policy_id = p_policy_id AND p.book_id = p_book_id ON CONFLICT DO NOTHING;
     RETURN FOUND;
@@ -21,6 +32,7 @@ CREATE FUNCTION recon.end_policy(p_book_id int, p_policy_id bigint, p_reason tex
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.require_book(p_book_id);
+    PERFORM recon.require_policy(p_book_id, p_policy_id);
     INSERT INTO recon.adjustment_policy_end (policy_id, reason)
     SELECT p.policy_id, p_reason FROM recon.adjustment_policy p WHERE p.policy_id = p_policy_id AND p.book_id = p_book_id ON CONFLICT DO NOTHING;
     RETURN FOUND;

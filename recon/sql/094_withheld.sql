@@ -31,6 +31,9 @@ DECLARE
     v_more    int;
 BEGIN
     PERFORM ledger.require_book(v_book);
+    IF v_book IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'unmatch_live', MESSAGE = format('There is no cleared set %s.', p_match_set_id);
+    END IF;
     IF NOT EXISTS (SELECT FROM recon.live_leg l WHERE l.match_set_id = p_match_set_id) THEN RETURN 0; END IF;
     SELECT * INTO v_request FROM recon.unmatch_request q WHERE q.match_set_id = p_match_set_id
      ORDER BY (q.requested_by = session_user), q.request_id DESC LIMIT 1;

@@ -138,6 +138,10 @@ BEGIN
     PERFORM ledger.require_book(p_book_id);
     INSERT INTO recon.audit_review (sample_id, match_set_id, false_minor, note)
     SELECT s.sample_id, p_match_set_id, p_false_minor, p_note FROM recon.audit_sample s WHERE s.sample_id = p_sample_id AND s.book_id = p_book_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', CONSTRAINT = 'audit_sample_known',
+            MESSAGE = format('There is no sample %s.', p_sample_id), HINT = 'Draw one: `nostro recon sample DAY --account CODE`.';
+    END IF;
 END $$;
 
 -- Per rule: live sets, sets that were reviewed or taken back, and how many of those were wrong.
