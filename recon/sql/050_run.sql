@@ -247,7 +247,8 @@ BEGIN
     INSERT INTO recon.match_leg (book_id, posting_id, generation, match_set_id, row_sha256)
     SELECT p_book_id, g.posting_id, coalesce(u.generation + 1, 0), s.match_set_id, decode(g.row_sha256, 'hex')
       FROM staged g
-      JOIN recon.match_set s ON s.run_id = v_run AND s.set_ordinal = g.set_ordinal
+     -- Pinned to the unique key: of a run made a moment ago the planner expects one set, and would read all for each leg.
+     CROSS JOIN LATERAL (SELECT s.match_set_id FROM recon.match_set s WHERE s.run_id = v_run AND s.set_ordinal = g.set_ordinal LIMIT 1) s
       LEFT JOIN LATERAL (SELECT u.generation FROM recon.unmatch u WHERE u.book_id = p_book_id AND u.posting_id = g.posting_id
                           ORDER BY u.generation DESC LIMIT 1) u ON true
      ORDER BY g.posting_id;

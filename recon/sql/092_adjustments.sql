@@ -486,15 +486,13 @@ SET plan_cache_mode = force_custom_plan AS $$
           JOIN ledger.account c ON c.account_id = g.account_id AND c.control = 'cash_in_transit'
          WHERE a.book_id = p_book_id)
     SELECT m.decision, m.rule, c.account_id, m.posting_id
-      FROM member m JOIN recon.cash_posting c USING (posting_id)
-     WHERE NOT EXISTS (
+      FROM member m JOIN recon.cash_posting c USING (posting_id) WHERE NOT EXISTS (
            SELECT FROM member o LEFT JOIN recon.cash_posting k USING (posting_id)
              LEFT JOIN LATERAL (SELECT true AS has_cleared FROM recon.live_leg l
                                  WHERE l.book_id = p_book_id AND l.posting_id = o.posting_id LIMIT 1) l ON true
             WHERE o.decision = m.decision AND (k.as_of_date > p_date OR l.has_cleared))
      ORDER BY m.decision, c.account_id, m.posting_id
 $$;
-
 GRANT SELECT ON recon.adjustment, recon.adjustment_leg, recon.adjustment_item, recon.adjustment_policy, recon.adjustment_policy_approval,
     recon.adjustment_policy_end, recon.adjustment_approval, recon.adjustment_end, recon.adjustment_undo, recon.adjustment_current TO :app;
 GRANT EXECUTE ON FUNCTION recon.decided_sets, recon.first_free_day, recon.post_by_policy TO :app;

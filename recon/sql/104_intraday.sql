@@ -56,7 +56,8 @@ END $$;
 -- Each announced entry once, however many reports repeat it (the last one counts), and what became of it:
 --   replaced   a booked statement has it: this line counts, the announcement no longer does
 --   announced  no booked statement covers its day yet, or the bank calls it pending
---   missing    called booked, its day's statement is booked, and it is not in it
+--   missing    called booked, its day's statement is booked, and it is not in it. MT942 and BAI2 cannot tell booked from
+--              pending, so theirs are missing then as well; what an MT942 marks as expected is not.
 -- A line and an entry are the same when they have one amount and share the bank's reference, UETR or EndToEndId; an entry
 -- without any of these, the day. Equal ones are paired in order, each line with one entry.
 CREATE VIEW recon.intraday_entry AS
@@ -100,7 +101,7 @@ pair AS (
 SELECT e.book_id, a.code AS bank_account, e.entry_date, e.value_date, e.status, e.amount_minor, e.currency, e.account_servicer_ref,
        e.end_to_end_id, e.uetr, e.party_name, e.remittance, r.kind, r.stmt_id AS report,
        CASE WHEN p.by_statement_id IS NOT NULL THEN 'replaced'
-            WHEN e.status = 'BOOK' AND EXISTS (SELECT FROM recon.statement_booking b WHERE b.bank_account_id = e.bank_account_id
+            WHEN (e.status = 'BOOK' OR (e.status = 'PDNG' AND r.kind IN ('mt942', 'bai2.intraday'))) AND EXISTS (SELECT FROM recon.statement_booking b WHERE b.bank_account_id = e.bank_account_id
                                                   AND b.closing_date >= e.entry_date) THEN 'missing'
             ELSE 'announced' END AS state,
        s.stmt_id AS replaced_by, p.by_line AS replaced_by_line, e.statement_id, e.line_ordinal, e.detail_ordinal

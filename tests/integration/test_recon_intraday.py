@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from ledger import format_amount
 from nostro.database import Database
 from recon import Announced, build_warehouse, intraday_report
-from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
+from tests.recon_world import ACCOUNT, IBAN, OPENING, BankBook, Line
 from tests.settlement_world import DAY, PayeeRow, World, make_world
 from tests.unit.recon.camt_files import details, document, entry, statement
 
@@ -97,6 +97,58 @@ def test_booked_lines_replace_what_was_announced(world: World, tmp_path: Path) -
             "SELECT state, count(*) FROM intraday WHERE bank_account = ? GROUP BY ALL ORDER BY 1", [ACCOUNT]
         )
         assert rows.fetchall() == [("announced", 1), ("missing", 2), ("replaced", 4)]
+
+
+def mt94x(number: str, *fields: str) -> str:
+    return "\n".join([":20:X", f":25:{IBAN}", f":28C:{number}", *fields, "-", ""])
+
+
+def bai2(modifier: int, opening: int, *details: str) -> str:
+    closing = opening + sum((-1 if d.startswith("16,4") else 1) * int(d.split(",")[2]) for d in details)
+    account = [f"03,{IBAN},EUR,010,{opening},,,015,{closing},,/", *details]
+    total = opening + closing + sum(int(detail.split(",")[2]) for detail in details)
+    return "\n".join(
+        [
+            f"01,BANK,US,{DAY:%y%m%d},2300,1,,,2/",
+            f"02,US,BANK,1,{DAY:%y%m%d},2359,EUR,{modifier}/",
+            *account,
+            f"49,{total},{len(account) + 1}/",
+            f"98,{total},1,{len(account) + 3}/",
+            f"99,{total},1,{len(account) + 5}/",
+        ]
+    )
+
+
+def mt942_then_mt940() -> tuple[str, str]:
+    sent, lost, due = (
+        f":61:{DAY:%y%m%d%m%d}{mark}{amount},00NTRF{e2e}//{ref}"
+        for mark, amount, e2e, ref in (("D", 100, "E1", "R1"), ("D", 3, "NONREF", "R2"), ("ED", 40, "NONREF", "R3"))
+    )
+    during = mt94x("1/1", ":34F:EUR0,", f":13D:{DAY:%y%m%d}1200+0100", sent, lost, due)
+    opening, closing = f":60F:C{DAY:%y%m%d}EUR1000000,00", f":62F:C{DAY:%y%m%d}EUR999900,00"
+    return during, mt94x("1/1", opening, sent, closing)
+
+
+def bai2_then_prior_day() -> tuple[str, str]:
+    sent, lost = "16,475,10000,Z,R1,E1,OUT/", "16,475,300,Z,R2,,OUT/"
+    return bai2(3, OPENING, sent, lost), bai2(2, OPENING, sent)
+
+
+@pytest.mark.parametrize(("files", "waiting"), [(mt942_then_mt940, {-4_000: "announced"}), (bai2_then_prior_day, {})])
+def test_the_statement_of_the_day_replaces_other_formats_too(
+    world: World, files: Callable[[], tuple[str, str]], waiting: dict[int, str]
+) -> None:
+    """Neither says whether an entry is booked: what the day's statement lacks is missing, not pending for ever."""
+    bank = BankBook(world)
+    during, after = files()
+    assert bank.ingest_text(during, "noon.txt").files[0].outcome == "informative"
+    assert {amount: state for amount, state, _ in states(world)} == {-10_000: "announced", -300: "announced"} | waiting
+    (now,) = intraday_report(world.app, book_id=world.book_id).positions
+    assert (now.announced_minor, now.pending_minor) == (0, -10_300 + sum(waiting))
+    assert bank.ingest_text(after, "evening.txt").files[0].outcome == "accepted"
+    assert {amount: state for amount, state, _ in states(world)} == {-10_000: "replaced", -300: "missing"} | waiting
+    (now,) = intraday_report(world.app, book_id=world.book_id).positions
+    assert (now.booked_minor, now.pending_minor) == (OPENING - 10_000, sum(waiting))
 
 
 def test_lines_have_a_currency_and_a_status(world: World) -> None:

@@ -218,8 +218,9 @@ class Model:
         self._end(opened, "voided")
         return len(opened)
 
-    def expire(self, now: datetime) -> set[str]:
+    def expire(self, now: datetime, at_most: set[str] | None = None) -> set[str]:
         due = {key for key, h in self.holds.items() if h.ended is None and h.expires is not None and h.expires <= now}
+        due = due if at_most is None else due & at_most
         self._end(due, "expired")
         return due
 

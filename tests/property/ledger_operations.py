@@ -74,12 +74,19 @@ KINDS = [
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step. Both callables answer alike; `at`: the business time it happens."""
+    """One step. Both callables answer alike; `at`: the business time it happens; `beside`: what the model does when
+    another step ran at the same time and the books answered this."""
 
     login: str
     model: Callable[[Model], object]
     books: Callable[[Connection], object]
     at: datetime | None = None
+    beside: Callable[[Model, object], object] | None = None
+
+    def that_answered(self, told: object) -> Operation:
+        """The same step for a model that stands beside another step."""
+        beside = self.beside
+        return self if beside is None else replace(self, model=lambda model: beside(model, told))
 
 
 class OneOf:
@@ -261,6 +268,8 @@ def _expiry(draw: Draw, book: int, now: datetime) -> Operation:
         lambda model: model.expire(later),
         lambda conn: set(expire_due(conn, book_id=book, now=later)),
         at=later,
+        # A hold that somebody tries to resolve at this moment is left to them, even when they are refused.
+        beside=lambda model, told: model.expire(later, told if isinstance(told, set) else set()),
     )
 
 

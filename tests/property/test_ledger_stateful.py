@@ -220,9 +220,10 @@ class BooksMachine(RuleBasedStateMachine):
             self.world.conn(pair[number].login, number).rollback()
         with ThreadPoolExecutor(2) as pool:
             got = list(pool.map(run, (0, 1)))
+        raced = [operation.that_answered(answer.value) for operation, answer in zip(pair, got, strict=True)]
         for order in ((0, 1), (1, 0)):
-            early, between = asked(self.model, pair[order[0]])
-            late, after = asked(between, pair[order[1]])
+            early, between = asked(self.model, raced[order[0]])
+            late, after = asked(between, raced[order[1]])
             if early.explains(got[order[0]]) and late.explains(got[order[1]]):
                 self.model = after
                 break

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon.breaks import ACQUIRER_SCHEMA, CLEARED_LINE_SCHEMA, Classification, classify, components
+from recon.codes import BreakCode
 from recon.matching import Cascade, Tolerances, clear
 from tests.unit.recon.recon_items import frame, instruction, item, line, receipt
 
@@ -88,9 +89,13 @@ def test_nothing_is_lost_every_set_is_zero_and_order_never_matters(
     assert legs["amount_minor"].sum() == 0
     in_breaks = [one for b in found.breaks for one in b.item_ids]
     assert len(in_breaks) == len(set(in_breaks))
-    total = sum(b.amount_minor for b in found.breaks)
+    own = dict(items.select("item_id", "amount_minor").iter_rows())
+    total = sum(own[one] for one in in_breaks)
     flying = found.open_items.filter(pl.col("code") == "TIMING").join(items, on="item_id")["amount_minor"].sum()
     assert total + flying == items["amount_minor"].sum()
+    across = {BreakCode.WRONG_ACCOUNT, BreakCode.CURRENCY_MISMATCH}
+    one_account = [b for b in found.breaks if b.code not in across]
+    assert all(b.amount_minor == sum(own[one] for one in b.item_ids) for b in one_account)
     assert all(sum(leg.amount_minor for leg in b.proposal.legs) == 0 for b in found.breaks)
     with pytest.MonkeyPatch.context() as patch:  # as for many items: threads, every rule asked whatever there is
         patch.setattr("recon.matching.engine.SMALL", 0)
