@@ -18,9 +18,7 @@ class Announced(StrEnum):
 
     ANNOUNCED = "announced"  # no booked statement covers its day yet, or the bank calls it pending
     REPLACED = "replaced"  # a booked statement has it; the booked line counts instead
-    MISSING = (
-        "missing"  # called booked (or MT942, BAI2), and the booked statement of its day lacks it
-    )
+    MISSING = "missing"  # called booked (or MT942, BAI2), and the booked statement of its day lacks it
 
 
 @dataclass(frozen=True, slots=True)
