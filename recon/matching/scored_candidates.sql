@@ -26,7 +26,10 @@ pair AS (
       AND coalesce(l.payment_information_id = e.payment_information_id, true)
       AND coalesce(l.msg_id = e.msg_id, true)
 )
-SELECT line_id, expected_id, days, line_day, expected_day, states_reference, coalesce(same_party, false) AS same_party,
+SELECT line_id, expected_id, days, line_day, expected_day, states_reference,
+       expected_id IN (SELECT expected_id FROM half_spoken_for)
+           AND (line_id, expected_id) NOT IN (SELECT (line_id, expected_id) FROM half_spoken_for) AS is_held,
+       coalesce(same_party, false) AS same_party,
        same_party IS NOT NULL AND NOT same_party AS other_party, account, amount_minor, party_account,
        coalesce(line_name, '') AS line_name, coalesce(expected_name, '') AS expected_name,
        coalesce(text, '') AS text, coalesce(words, '') AS words, coalesce(reference, '') AS reference

@@ -41,7 +41,8 @@ def scored(engine: Engine) -> pl.DataFrame:
         return pl.DataFrame(schema=_FOUND)
     # Who has one partner only is settled; so is a component in which nobody is clearly ahead. The rest is assigned.
     pairs = pairs.with_columns(
-        pl.Series("component", _components(pairs)), (pl.col("margin") >= MARGIN).alias("is_ahead")
+        pl.Series("component", _components(pairs)),
+        (~pl.col("is_held") & (pl.col("margin") >= MARGIN)).alias("is_ahead"),
     )
     alone = (pl.len().over("component") == 1) & pl.col("is_ahead")
     rivals = pairs.filter((pl.len().over("component") > 1) & pl.col("is_ahead").any().over("component"))
@@ -63,7 +64,9 @@ def repeats(engine: Engine) -> pl.DataFrame:
             pl.col("expected_id").n_unique().alias("expectations"),
             pl.col("party_account").n_unique().alias("parties"),
             pl.col("party_account").null_count().alias("nameless"),
-            (pl.col("same_party") & (pl.col("points") - pl.col("near") == _SAME_PARTY)).all().alias("is_alike"),
+            (~pl.col("is_held") & pl.col("same_party") & (pl.col("points") - pl.col("near") == _SAME_PARTY))
+            .all()
+            .alias("is_alike"),
         )
         .filter(
             (pl.col("lines") == pl.col("expectations"))
@@ -107,7 +110,7 @@ def subset_sum(engine: Engine) -> pl.DataFrame:
 
 
 def forks(engine: Engine) -> list[tuple[int, int]]:
-    """Pairs of an item and those that it could be the sum of, where materially different choices fit."""
+    """Pairs of an item and those that it could be the sum of, where several choices fit."""
     return [
         (target_id, parts[at])
         for target_id, _, parts, answer in _sums(engine)
@@ -122,9 +125,10 @@ def _sums(engine: Engine) -> Iterator[tuple[int, int, list[int], SubsetSum]]:
     for side in ("LINE", "EXPECTED"):
         rows = engine.asked("subset_pools", {"of": side}, named_party=named).rows()
         for (target_id, target), pool in groupby(rows, key=lambda row: (row[0], row[1])):
-            parts = list(pool)
-            answer = find_subset([int(row[3]) for row in parts], int(target))
-            yield int(target_id), int(target), [int(row[2]) for row in parts], answer
+            of_target = list(pool)
+            free, held = ([row for row in of_target if row[4] is is_held] for is_held in (False, True))
+            answer = find_subset([int(row[3]) for row in free], int(target), [int(row[3]) for row in held])
+            yield int(target_id), int(target), [int(row[2]) for row in (*free, *held)], answer
 
 
 EXPLAINED: Final = ("FX_DIFF", "FEE_DIFF", "RESERVE_HELD", "CHARGEBACK", "ROUNDING")
@@ -175,12 +179,21 @@ def _rated(engine: Engine) -> pl.DataFrame:
         - np.where(pairs["other_party"].to_numpy(), 15, 0)
     )
     near = np.where(pairs["days"].to_numpy() == 0, 3, 0)
-    rated = pairs.with_columns(pl.Series("points", points + near), pl.Series("near", near)).filter(
-        pl.col("points") - pl.col("near") >= ENOUGH
-    )
+    held = pairs["is_held"].to_numpy() | _is_others(pairs, by_reference > 0)
+    rated = pairs.with_columns(
+        pl.Series("points", points + near),
+        pl.Series("near", near),
+        pl.Series("is_held", held & (by_reference == 0)),  # a line that says nothing of it never takes it
+    ).filter(pl.col("points") - pl.col("near") >= ENOUGH)
     return rated.with_columns(_margin("line_id"), _margin("expected_id").alias("margin_expected")).with_columns(
         pl.min_horizontal("margin", "margin_expected").cast(pl.Int32).alias("margin")
     )
+
+
+def _is_others(pairs: pl.DataFrame, speaks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """For each pair whether a line has the expectation's reference, or something of it."""
+    marked = pairs.select("expected_id", pl.Series("speaks", speaks))
+    return marked.select(pl.col("speaks").any().over("expected_id"))["speaks"].to_numpy()
 
 
 def _margin(side: str) -> pl.Expr:

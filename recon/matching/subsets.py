@@ -18,7 +18,7 @@ LARGE_POOL_SIZE_MAX = 3
 
 
 class Outcome(StrEnum):
-    """What a search for a sum found. FORK: materially different choices fit. EXHAUSTED: the pool is too large."""
+    """What a search for a sum found. FORK: several choices fit. EXHAUSTED: the pool is too large."""
 
     UNIQUE = "UNIQUE"
     NONE = "NONE"
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SubsetSum:
-    """The outcome and the positions chosen (UNIQUE), or those of either choice (FORK).
+    """The outcome and the positions chosen (UNIQUE), or those that could be (FORK).
 
     `as_simple` counts the subsets that leave out, or take, no more parts than the one chosen: the whole pool is one
     choice, half of a large pool one of very many. What fits by accident fits in proportion to it.
@@ -39,12 +39,13 @@ class SubsetSum:
     as_simple: int = 0
 
 
-def find_subset(parts: Sequence[int], target: int) -> SubsetSum:
+def find_subset(parts: Sequence[int], target: int, held: Sequence[int] = ()) -> SubsetSum:
     """The one subset of `parts` (non-zero, one sign, minor units) that adds up to `target`.
 
-    Choices with the same amounts are one choice: the first by position stands for all. Two choices with different
-    amounts are a fork. A pool of more than 40 parts is not searched; one of more than 20 only up to three parts, and
-    then what it finds is unique only among those.
+    Two choices are a fork, also when they have the same amounts: a part left out that is equal to one taken could stand
+    in for it. What is `held` (the same kind of amounts; positions go on there) is never taken, but a choice that has of
+    it is a choice, and where parts and held are too many to search nothing is unique. A pool of more than 40 is not
+    searched; one of more than 20 only up to three parts, and then what it finds is unique only among those.
     """
     count = len(parts)
     if count > POOL_MAX:
@@ -56,6 +57,17 @@ def find_subset(parts: Sequence[int], target: int) -> SubsetSum:
     if len(kinds) > 1:
         return SubsetSum(Outcome.FORK, tuple(sorted({at for choice in found for at in choice})))
     chosen = min(found)
+    taken = {parts[at] for at in chosen}
+    like = tuple(at for at in range(count) if parts[at] in taken)
+    if len(like) > len(chosen):
+        return SubsetSum(Outcome.FORK, like)
+    if held:
+        whole = [*parts, *held]
+        if not taken.isdisjoint(held):
+            return SubsetSum(Outcome.FORK, tuple(at for at, amount in enumerate(whole) if amount in taken))
+        answer = find_subset(whole, target)
+        if answer.outcome in {Outcome.FORK, Outcome.EXHAUSTED}:
+            return answer
     return SubsetSum(Outcome.UNIQUE, chosen, _as_simple(count, len(chosen)))
 
 

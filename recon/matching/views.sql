@@ -7,6 +7,11 @@ SELECT * FROM open_item WHERE kind = 'LINE';
 CREATE VIEW expected AS
 SELECT * FROM open_item WHERE kind IN ('INSTRUCTION', 'RECEIPT');
 
+-- Whether a line states something like a reference, ours or not, whole or spoilt.
+CREATE MACRO states_reference(end_to_end_id, structured_ref, remittance) AS
+    end_to_end_id IS NOT NULL OR structured_ref IS NOT NULL
+    OR regexp_matches(coalesce(remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}');
+
 -- Lines of the bank's own, or about another booking: they are no payment and no receipt of their own.
 CREATE MACRO is_plain(return_reason, is_reversal, bank_tx_code) AS
     return_reason IS NULL AND NOT is_reversal

@@ -92,16 +92,35 @@ CROSS JOIN parameter p
 WHERE e.currency = l.currency AND sign(e.amount_minor) = -sign(l.amount_minor)
   AND abs(l.day - e.day) <= p.window_days AND e.amount_minor + l.amount_minor <> 0;
 
--- What another open line names, or as good as names with another amount, is spoken for: amounts and parties say
--- nothing about it.
+-- What another open line names is spoken for: amounts and parties say nothing about it.
 CREATE VIEW spoken_for AS
 SELECT n.expected_id FROM named n JOIN line l ON l.item_id = n.line_id
 UNION
-SELECT e.item_id FROM expected e JOIN line l ON l.uetr = e.uetr
+SELECT e.item_id FROM expected e JOIN line l ON l.uetr = e.uetr;
+
+-- What another open line as good as names may be that line's: it begins the reference, differs by what is stated, or is
+-- the line of its batch. No line that is silent about it takes it, alone or in a sum; but it may be a silent line's all
+-- the same, so it stays in the way of every other choice.
+CREATE VIEW half_spoken_for AS
+SELECT b.line_id, b.expected_id FROM beginning b JOIN line l ON l.item_id = b.line_id
 UNION
-SELECT b.expected_id FROM beginning b JOIN line l ON l.item_id = b.line_id WHERE NOT b.is_equal
+SELECT d.line_id, d.expected_id FROM stated_difference d JOIN line l ON l.item_id = d.line_id WHERE d.same_party
 UNION
-SELECT d.expected_id FROM stated_difference d JOIN line l ON l.item_id = d.line_id WHERE d.same_party;
+SELECT l.item_id, e.item_id
+FROM line l
+JOIN expected e ON e.account = l.account AND e.currency = l.currency
+               AND e.payment_information_id = l.payment_information_id
+WHERE l.batch_count > 1;
+
+-- And so is what has the amount of a line that states something like a reference, and may be its party's: the reference
+-- may be spoilt beyond what is taken for a letter wrong.
+CREATE VIEW alike_spoken_for AS
+SELECT l.item_id AS line_id, e.item_id AS expected_id
+FROM nameless_line l
+JOIN expected e ON e.account = l.account AND e.currency = l.currency AND e.amount_minor = -l.amount_minor
+CROSS JOIN parameter p
+WHERE states_reference(l.end_to_end_id, l.structured_ref, l.remittance)
+  AND coalesce(l.party_account = e.party_account, true) AND abs(l.day - e.day) <= p.window_days;
 
 -- Lines that could be an expectation by amount and date alone, and say nothing against it.
 CREATE VIEW weak_candidate AS
