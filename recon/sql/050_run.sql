@@ -272,12 +272,14 @@ BEGIN
      ORDER BY s.posting_id;
 
     SELECT b.code, c.posting_id, c.places INTO v_bad
-      FROM (SELECT t.account_id, t.posting_id, count(m.posting_id) + count(o.posting_id) AS places
-              FROM recon.touched(p_book_id, p_date, p_run_before) t
-              LEFT JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = t.posting_id AND m.as_of_date <= p_date
-              LEFT JOIN recon.open_item o ON o.run_id = v_run AND o.posting_id = t.posting_id
-             GROUP BY t.account_id, t.posting_id
-            HAVING count(m.posting_id) + count(o.posting_id) <> 1
+      FROM (SELECT t.account_id, t.posting_id, t.sets + o.items AS places
+              FROM (SELECT t.account_id, t.posting_id, count(m.posting_id) AS sets
+                      FROM recon.touched(p_book_id, p_date, p_run_before) t
+                      LEFT JOIN recon.live_leg m ON m.book_id = p_book_id AND m.posting_id = t.posting_id AND m.as_of_date <= p_date
+                     GROUP BY t.account_id, t.posting_id) t
+             -- Looked up one by one: of the run's open items the planner expects one, and would read all for each posting.
+             CROSS JOIN LATERAL (SELECT count(*) AS items FROM recon.open_item o WHERE o.run_id = v_run AND o.posting_id = t.posting_id) o
+             WHERE t.sets + o.items <> 1
              LIMIT 1) c
       JOIN settlement.bank_account_root b ON b.transit_account_id = c.account_id;
     IF FOUND THEN
