@@ -68,6 +68,7 @@ class Engine:
         self._fresh: dict[str, int] = {}
         self._pairs: list[tuple[str, int, int]] = []  # of `stock_pairs.sql`
         self._stock: tuple[int, frozenset[Stock]] | None = None  # of how many items, and what they are
+        self._is_stocked = False  # whether rules that cannot apply are passed over; said once, when the pairs are read
         self._scratch: str | None = None  # the name of a database that several engines' instance holds
         if is_small:
             self._db, self._scratch = open_scratch()
@@ -190,6 +191,7 @@ class Engine:
         )
         self.run("residual_item")
         self.left = self._stored = self.count("open_item")
+        self._is_stocked = self._scratch is not None and self.left <= STOCKED
         if self.left == 0 and self._scratch is not None:
             return
         self.run("views")
@@ -197,19 +199,16 @@ class Engine:
             return
         self._at_once(lambda engine: engine.run("views_keys"), lambda engine: engine.run("views_known"))
         self.run("views_named")
-        if self._counts_stock():
+        if self._is_stocked:
             self._pairs = self._db.execute(rule_sql("stock_pairs")).fetchall()
             self._stock = None
-
-    def _counts_stock(self) -> bool:
-        return self._scratch is not None and self.left <= STOCKED
 
     def offers(self, needs: Iterable[str]) -> bool:
         """Whether a rule that needs one of these words (`Stock`) could find anything among what is open.
 
         For many items this costs more than it saves: then every rule is asked.
         """
-        if not self._counts_stock():
+        if not self._is_stocked:
             return True
         if self._stock is None or self._stock[0] != self.left:
             held = [Held(*row) for row in self._db.execute(rule_sql("stock")).fetchall()]
@@ -257,9 +256,7 @@ class Engine:
 
     def count(self, table: str) -> int:
         """Rows of a table of this engine (a literal of this package)."""
-        if not table.isidentifier():
-            raise ValueError(f"{table!r} is not a table name")
-        return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+        return int(self._db.table(table).count("*").fetchall()[0][0])
 
     def rows(
         self, query: str, parameters: Mapping[str, str | int | bool] | None = None, **frames: pl.DataFrame

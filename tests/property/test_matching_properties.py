@@ -106,15 +106,29 @@ def test_nothing_is_lost_every_set_is_zero_and_order_never_matters(
 
 
 @settings(max_examples=8, deadline=None)
-@given(items=worlds(most=1))
-def test_a_rule_that_is_not_asked_would_have_found_nothing(items: pl.DataFrame) -> None:
-    cascade, found = outcome(items)
+@given(items=worlds(most=1), few=st.integers(1, 12))
+def test_a_rule_that_is_not_asked_would_have_found_nothing(items: pl.DataFrame, few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "recon.matching.engine.STOCKED", few
+        )  # so that some worlds are few from the first, some become so
+        cascade, found = outcome(items)
         patch.setattr("recon.matching.engine.STOCKED", 0)
         asked, found_asked = outcome(items)
     assert asked.sets.equals(cascade.sets)
     assert found_asked.breaks == found.breaks
     assert found_asked.open_items.equals(found.open_items)
+
+
+def test_items_that_become_few_are_asked_every_rule() -> None:
+    """Items are counted as few once: what they name is read then, and would not be known when they become few later."""
+    batch = [instruction(n, 100, payment_information_id="PMT") for n in range(1, 6)]
+    paid = line(10, 500, payment_information_id="PMT", batch_count=5)
+    named = receipt(20, 900, "CARD-VISA-20261102"), line(21, -900, remittance="Payout CARD-VISA-20261102 card sales")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recon.matching.engine.STOCKED", 4)
+        cascade, _ = outcome(frame(*batch, paid, *named))
+    assert set(cascade.sets["rule"]) == {"batch-sum", "receipt-reference"}
 
 
 def test_a_thousand_payments_shuffled() -> None:
