@@ -176,28 +176,31 @@ def _batch_lines(work: AccountWork) -> Iterator[Line]:
 
 def payment_detail(booking: Booking) -> Detail:
     """How a booked payment is described; noise and anomalies take references away."""
-    payment = booking.payment
-    detail = Detail(
-        amount_minor=booking.amount_minor,
+    if booking.anonymous:
+        return Detail(amount_minor=booking.amount_minor, mark=booking.mark)
+    detail = _about(booking.payment, booking.amount_minor)
+    detail.mark = booking.mark
+    if booking.noise is None:
+        detail.remittance = booking.payment.remittance
+        return detail
+    detail.instruction_id = None
+    kept = booking.payment.end_to_end_id[:-_CUT] if booking.noise is Noise.TRUNCATED_ID else ""
+    detail.end_to_end_id = kept or None
+    if booking.noise is Noise.PARTY_ONLY:
+        detail.uetr = None
+    return detail
+
+
+def _about(payment: StoredPayment, amount_minor: int) -> Detail:
+    """References and the other party of a payment."""
+    return Detail(
+        amount_minor=amount_minor,
         end_to_end_id=payment.end_to_end_id,
         instruction_id=payment.instruction_id,
         uetr=payment.uetr,
         party_name=payment.creditor_name,
         party_iban=payment.creditor_iban,
-        remittance=payment.remittance,
-        mark=booking.mark,
     )
-    if booking.anonymous:
-        return Detail(amount_minor=booking.amount_minor, mark=booking.mark)
-    if booking.noise is None:
-        return detail
-    detail.instruction_id = None
-    detail.remittance = None
-    kept = payment.end_to_end_id[:-_CUT] if booking.noise is Noise.TRUNCATED_ID else ""
-    detail.end_to_end_id = kept or None
-    if booking.noise is Noise.PARTY_ONLY:
-        detail.uetr = None
-    return detail
 
 
 def _arrival_lines(work: AccountWork, arrival: Arrival) -> Iterator[Line]:
@@ -238,14 +241,6 @@ def _return_line(later: LaterBooking, charge_minor: int) -> Line:
 
 def _reversal_line(later: LaterBooking) -> Line:
     """A collection that we give back, as we told the bank (pain.007): a debit that says it is a reversal."""
-    payment = later.payment
-    detail = Detail(
-        amount_minor=later.amount_minor,
-        end_to_end_id=payment.end_to_end_id,
-        instruction_id=payment.instruction_id,
-        uetr=payment.uetr,
-        party_name=payment.creditor_name,
-        party_iban=payment.creditor_iban,
-        owner_pays=False,
-    )
+    detail = _about(later.payment, later.amount_minor)
+    detail.owner_pays = False
     return Line(-later.amount_minor, "PMNT/IDDT/PRDD", [detail], is_reversal=True)

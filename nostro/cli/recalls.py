@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from ledger import format_amount
+from ledger import Connection, format_amount
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -31,8 +33,55 @@ from settlement import (
     send_recalls,
 )
 
-_CODES = ("DUPL", "TECH", "FRAD", "CUST", "AM09", "AC03")
-_REVERSAL_CODES = ("AM05", "AM09", "MD05", "MS02")
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One of the two things that can be asked of sent payments, and how the command line tells it."""
+
+    noun: str
+    codes: tuple[str, ...]
+    of_one: Callable[..., bool]
+    of_file: Callable[..., int]
+    asked: str
+    was_asked: str
+    counted: str  # the field of the JSON answer that says how many of a file
+
+    def ask(
+        self, conn: Connection, end_to_end_id: str | None, file_id: int | None, *, code: str, reason: str
+    ) -> tuple[dict[str, object], str]:
+        """Ask it of a payment or of a file: the answer as a value and as a sentence."""
+        if code not in self.codes:
+            known = f"{', '.join(self.codes[:-1])} or {self.codes[-1]}"
+            raise typer.BadParameter(f"{code!r} is not {known}", param_hint="--code")
+        if (end_to_end_id is None) == (file_id is None):
+            raise typer.BadParameter(f"name a {self.noun} by its EndToEndId, or a file by --file", param_hint="--file")
+        if file_id is None:
+            is_new = self.of_one(conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
+            said = f"{self.asked}; another person approves" if is_new else self.was_asked
+            return {"end_to_end_id": end_to_end_id, "is_new": is_new}, said
+        count = self.of_file(conn, file_id, reason_code=code, reason=reason)
+        said = f"{count} {self.noun}s of file {file_id} are {self.asked}; another person approves"
+        return {"file_id": file_id, self.counted: count}, said
+
+
+_RECALL = _Request(
+    noun="payment",
+    codes=("DUPL", "TECH", "FRAD", "CUST", "AM09", "AC03"),
+    of_one=request_recall,
+    of_file=request_file_recall,
+    asked="asked back",
+    was_asked="was asked back before",
+    counted="asked_back",
+)
+_REVERSAL = _Request(
+    noun="collection",
+    codes=("AM05", "AM09", "MD05", "MS02"),
+    of_one=request_reversal,
+    of_file=request_file_reversal,
+    asked="to be given back",
+    was_asked="was to be given back before",
+    counted="to_reverse",
+)
 
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
 FileArgument = Annotated[int, typer.Argument(help="The file whose payments are asked back or given back.")]
@@ -62,20 +111,8 @@ def recall_command(
 
     Example: `nostro settle recall E2E… --code DUPL --reason "paid by hand before" --as alice`
     """
-    if code not in _CODES:
-        raise typer.BadParameter(f"{code!r} is not DUPL, TECH, FRAD, CUST, AM09 or AC03", param_hint="--code")
-    if (end_to_end_id is None) == (file_id is None):
-        raise typer.BadParameter("name a payment by its EndToEndId, or a file by --file", param_hint="--file")
     with session(person, book) as s:
-        if end_to_end_id is not None:
-            is_new = request_recall(s.conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
-            said = "asked back; another person approves" if is_new else "was asked back before"
-            value: dict[str, object] = {"end_to_end_id": end_to_end_id, "is_new": is_new}
-        else:
-            assert file_id is not None
-            count = request_file_recall(s.conn, file_id, reason_code=code, reason=reason)
-            said = f"{count} payments of file {file_id} are asked back; another person approves"
-            value = {"file_id": file_id, "asked_back": count}
+        value, said = _RECALL.ask(s.conn, end_to_end_id, file_id, code=code, reason=reason)
     emit(value, lambda: console.print(said), as_json=as_json)
 
 
@@ -102,20 +139,8 @@ def reverse_command(
 
     Example: `nostro settle reverse E2E… --code AM05 --reason "collected twice" --as alice`
     """
-    if code not in _REVERSAL_CODES:
-        raise typer.BadParameter(f"{code!r} is not AM05, AM09, MD05 or MS02", param_hint="--code")
-    if (end_to_end_id is None) == (file_id is None):
-        raise typer.BadParameter("name a collection by its EndToEndId, or a file by --file", param_hint="--file")
     with session(person, book) as s:
-        if end_to_end_id is not None:
-            is_new = request_reversal(s.conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
-            said = "to be given back; another person approves" if is_new else "was to be given back before"
-            value: dict[str, object] = {"end_to_end_id": end_to_end_id, "is_new": is_new}
-        else:
-            assert file_id is not None
-            count = request_file_reversal(s.conn, file_id, reason_code=code, reason=reason)
-            said = f"{count} collections of file {file_id} are to be given back; another person approves"
-            value = {"file_id": file_id, "to_reverse": count}
+        value, said = _REVERSAL.ask(s.conn, end_to_end_id, file_id, code=code, reason=reason)
     emit(value, lambda: console.print(said), as_json=as_json)
 
 

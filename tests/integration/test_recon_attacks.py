@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from ledger import Connection, NostroError
 from ledger.errors import error_from_postgres
-from nostro.database import Database
 from recon import (
     BreakCode,
     FourEyesError,
@@ -34,7 +31,7 @@ from recon import (
     verify_run,
 )
 from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
-from tests.settlement_world import DAY, PayeeRow, World, make_world
+from tests.settlement_world import DAY, World
 
 PSP = "payout_id,acquirer,bank_account,currency,payout_date,gross,refunds,chargebacks,fees,net,line_count\n"
 TUESDAY = DAY + dt.timedelta(days=1)
@@ -43,18 +40,6 @@ TRANSIT, FEES = f"assets:transit:{ACCOUNT}", "expenses:bank-fees:eur"
 WHY = "the new fee of the bank"
 PROPOSE = "SELECT recon.propose_adjustment(1, %s, %s, 'entry', 'bank-fee', '2026-11-03', 'by hand', %s, %s, %s, %s)"
 BY_POLICY = "SELECT recon.post_by_policy(1, %s, %s)"
-
-
-@pytest.fixture
-def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = make_world(db, tmp_path, [PayeeRow(code="P1"), PayeeRow(code="P2")], accounts=("eur",))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
 
 
 def refused(conn: Connection, query: str, *values: object) -> NostroError:

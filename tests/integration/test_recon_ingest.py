@@ -27,11 +27,6 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
-
-
 def findings(world: World) -> list[tuple[object, ...]]:
     return world.rows("SELECT code, item_ref FROM recon.findings_at(%s, '2026-12-31')", world.book_id)
 

@@ -27,11 +27,6 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
-
-
 def page(number: int, *parts: str, last: bool = False, id_: str = "S1", sequence: int = 1) -> str:
     head = f"<StmtPgntn><PgNb>{number}</PgNb><LastPgInd>{str(last).lower()}</LastPgInd></StmtPgntn>"
     return statement(*parts, id_=id_, head=f"{head}<ElctrncSeqNb>{sequence}</ElctrncSeqNb>")

@@ -5,15 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from ledger import NostroError
 from ledger.errors import error_from_postgres
-from nostro.database import Database
 from recon import (
     BreakUnknownError,
     ExclusiveLegError,
@@ -28,22 +25,10 @@ from recon import (
 from recon.statements import stored_bytes
 from settlement import file_content, poll
 from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
-from tests.settlement_world import DAY, PayeeRow, World, make_world, pain002
+from tests.settlement_world import DAY, World, pain002
 from tests.support import table_hashes
 
 TUESDAY = DAY + dt.timedelta(days=1)
-
-
-@pytest.fixture
-def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = make_world(db, tmp_path, [PayeeRow(code="P1"), PayeeRow(code="P2")], accounts=("eur",))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
 
 
 def paid(world: World) -> dict[str, str]:

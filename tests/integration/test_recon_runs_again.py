@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 import recon.matching.rules
-from nostro.database import Database
 from recon import (
     Cause,
     NoRunError,
@@ -25,22 +22,10 @@ from recon import (
 )
 from recon.matching import SET_SCHEMA, Cascade
 from tests.recon_world import ACCOUNT, BankBook, Line
-from tests.settlement_world import DAY, PayeeRow, World, make_world
+from tests.settlement_world import DAY, World
 
 TUESDAY = DAY + dt.timedelta(days=1)
 FRIDAY = DAY + dt.timedelta(days=4)
-
-
-@pytest.fixture
-def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = make_world(db, tmp_path, [PayeeRow(code="P1"), PayeeRow(code="P2")], accounts=("eur",))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
 
 
 def paid(world: World) -> dict[str, str]:

@@ -43,11 +43,6 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
-
-
 def paid_and_booked(world: World, bank: BankBook) -> None:
     """Pays eight payees 10.00 to 80.00, all booked on Monday but the last."""
     for n in range(1, 9):

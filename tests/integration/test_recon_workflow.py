@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from ledger import Connection, NostroError, RefusedError
 from ledger.errors import error_from_postgres
-from nostro.database import Database
 from recon import (
     AdjustmentError,
     BoardRow,
@@ -45,24 +42,12 @@ from recon import (
     unmatch_set,
 )
 from tests.recon_world import ACCOUNT, BankBook, Line
-from tests.settlement_world import DAY, PayeeRow, World, make_world
+from tests.settlement_world import DAY, World
 
 TUESDAY = DAY + dt.timedelta(days=1)
 WEDNESDAY = DAY + dt.timedelta(days=2)
 FEE = Line(amount_minor=-251, ref="B1", code="PMNT/ICDT/CHRG")  # not of the tariff
 WHY = "the new fee of the bank"
-
-
-@pytest.fixture
-def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = make_world(db, tmp_path, [PayeeRow(code="P1"), PayeeRow(code="P2")], accounts=("eur",))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bank(world: World) -> BankBook:
-    return BankBook(world)
 
 
 def only(world: World, **filters: object) -> BoardRow:
