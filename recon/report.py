@@ -234,8 +234,7 @@ def _breaks(conn: Connection, run_id: int) -> Iterator[BreakRow]:
 
 
 _AGEING = """
-SELECT CASE WHEN age_days <= 1 THEN '0-1' WHEN age_days <= 5 THEN '2-5' WHEN age_days <= 10 THEN '6-10'
-            WHEN age_days <= 30 THEN '11-30' ELSE 'over 30' END, currency, count(*)::int, sum(abs(amount_minor))::bigint
+SELECT recon.age_bucket(age_days), currency, count(*)::int, sum(abs(amount_minor))::bigint
   FROM recon.break_run WHERE run_id = %s GROUP BY 1, 2 ORDER BY min(age_days), 2
 """
 _CARRIED = (

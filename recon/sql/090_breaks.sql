@@ -292,6 +292,12 @@ BEGIN
     RETURN v_count;
 END $$;
 
+-- How long something has been open, in the classes of every report of ours (DuckDB's are in warehouse_views.sql).
+CREATE FUNCTION recon.age_bucket(p_age_days int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_age_days <= 1 THEN '0-1' WHEN p_age_days <= 5 THEN '2-5' WHEN p_age_days <= 10 THEN '6-10'
+                WHEN p_age_days <= 30 THEN '11-30' ELSE 'over 30' END
+$$;
+
 -- The breaks of a run with where each stands (as known at a number), how much it matters and how old it is.
 CREATE FUNCTION recon.break_board(p_book_id int, p_run_id bigint, p_known_seq bigint DEFAULT NULL)
 RETURNS TABLE (break_id text, code text, item_ref text, bank_account text, currency text, amount_minor bigint, item_count int,
@@ -301,9 +307,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book(p_book_id);
     SELECT b.break_id, b.code, b.item_ref, a.code, b.currency, b.amount_minor, b.item_count, b.first_date, b.age_days, b.explanation,
-           b.proposal, recon.severity(p_book_id, b.code, b.currency, b.amount_minor, b.age_days, p_known_seq),
-           CASE WHEN b.age_days <= 1 THEN '0-1' WHEN b.age_days <= 5 THEN '2-5' WHEN b.age_days <= 10 THEN '6-10'
-                WHEN b.age_days <= 30 THEN '11-30' ELSE 'over 30' END,
+           b.proposal, recon.severity(p_book_id, b.code, b.currency, b.amount_minor, b.age_days, p_known_seq), recon.age_bucket(b.age_days),
            coalesce(e.state, 'open'), e.owner, e.due_date, n.note, d.adjustment_id, recon.break_sha256(b.run_id, b.break_id)
       FROM recon.run r
       JOIN recon.break_run b USING (run_id)
@@ -321,6 +325,6 @@ $$;
 COMMENT ON FUNCTION recon.break_board IS 'The breaks of a run with state, owner, due date, severity and ageing bucket, now or as known at a number.';
 
 GRANT SELECT ON recon.break_event, recon.severity_threshold TO :app;
-GRANT EXECUTE ON FUNCTION recon.follow_breaks, recon.break_board TO :app;
+GRANT EXECUTE ON FUNCTION recon.follow_breaks, recon.break_board, recon.age_bucket TO :app;
 GRANT EXECUTE ON FUNCTION recon.assign_break, recon.note_break, recon.resolve_break, recon.reopen_break, recon.set_severity
     TO :preparer, :approver;

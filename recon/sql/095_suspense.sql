@@ -30,8 +30,7 @@ SET plan_cache_mode = force_custom_plan AS $$
           FROM item i
     )
     SELECT a.code, c.code::text, c.exponent::int, g.reference, j.code, j.reason, g.amount_minor, g.posting_count, g.since, g.age_days,
-           CASE WHEN g.age_days <= 1 THEN '0-1' WHEN g.age_days <= 5 THEN '2-5' WHEN g.age_days <= 10 THEN '6-10'
-                WHEN g.age_days <= 30 THEN '11-30' ELSE 'over 30' END
+           recon.age_bucket(g.age_days)
       FROM aged g
       JOIN ledger.account a USING (account_id)
       JOIN ledger.currency c USING (currency_id)
