@@ -175,6 +175,7 @@ FREE = {
     "ledger.event_page": "asks with the caller's rights: row-level security",
     "ledger.is_approver": "says what group this login is in",
     "ledger.merkle_root": "a hash of its argument",
+    "recon.age_bucket": "puts a number of days into a class",
     "settlement.person": "the name of a login",
     "settlement.send_head": "how many sends there were, of all books, and a hash of them",
     "settlement.open_send_journal": "begins the deployment's journal of sends; shows whether it did",
