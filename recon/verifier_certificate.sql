@@ -1,15 +1,15 @@
--- The certificate of a batch run, from the rows that came in and where they went.
+-- The certificate of a batch run, from the rows that came in and where they went (`went` of `verifier_rules.sql`).
 CREATE TABLE certified AS
-SELECT i.account, i.currency,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.is_bank), 0) AS bank_minor, count(*) FILTER (WHERE i.is_bank) AS bank_items,
-       coalesce(sum(i.amount_minor) FILTER (WHERE NOT i.is_bank), 0) AS ledger_minor,
-       count(*) FILTER (WHERE NOT i.is_bank) AS ledger_items,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.is_bank AND m.item_id IS NOT NULL), 0) AS bank_cleared_minor,
-       count(*) FILTER (WHERE i.is_bank AND m.item_id IS NOT NULL) AS bank_cleared_items,
-       coalesce(sum(i.amount_minor) FILTER (WHERE NOT i.is_bank AND m.item_id IS NOT NULL), 0) AS ledger_cleared_minor,
-       count(*) FILTER (WHERE NOT i.is_bank AND m.item_id IS NOT NULL) AS ledger_cleared_items
-FROM input i LEFT JOIN (SELECT DISTINCT item_id FROM match) m USING (item_id)
-GROUP BY i.account, i.currency;
+SELECT p.account, p.currency,
+       coalesce(sum(w.amount_minor) FILTER (WHERE w.is_bank), 0) AS bank_minor, count(*) FILTER (WHERE w.is_bank) AS bank_items,
+       coalesce(sum(w.amount_minor) FILTER (WHERE NOT w.is_bank), 0) AS ledger_minor,
+       count(*) FILTER (WHERE NOT w.is_bank) AS ledger_items,
+       coalesce(sum(w.amount_minor) FILTER (WHERE w.is_bank AND w.set_ordinal IS NOT NULL), 0) AS bank_cleared_minor,
+       count(*) FILTER (WHERE w.is_bank AND w.set_ordinal IS NOT NULL) AS bank_cleared_items,
+       coalesce(sum(w.amount_minor) FILTER (WHERE NOT w.is_bank AND w.set_ordinal IS NOT NULL), 0) AS ledger_cleared_minor,
+       count(*) FILTER (WHERE NOT w.is_bank AND w.set_ordinal IS NOT NULL) AS ledger_cleared_items
+FROM went w JOIN place p USING (place)
+GROUP BY p.account, p.currency;
 
 INSERT INTO finding
 SELECT 'certificate', coalesce(c.account, f.account) || ' ' || coalesce(c.currency, f.currency),

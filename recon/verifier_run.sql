@@ -8,7 +8,7 @@ SELECT 'input-ledger', i.item_id::VARCHAR,
             ELSE 'the ledger has ' || b.amount_minor || ' ' || b.currency || ' on ' || b.account || ', the run saw '
                  || i.amount_minor || ' ' || i.currency || ' on ' || i.account END
 FROM input i LEFT JOIN booked b ON b.posting_id = i.item_id
-WHERE b.posting_id IS NULL OR b.amount_minor <> i.amount_minor OR b.account <> i.account OR b.currency <> i.currency
+WHERE (b.posting_id, b.amount_minor, b.account, b.currency) IS DISTINCT FROM (i.item_id, i.amount_minor, i.account, i.currency)
 UNION ALL
 SELECT 'input-line', i.item_id::VARCHAR, 'the run saw another kind, reference or date than the statement''s line has'
 FROM input i JOIN booked b ON b.posting_id = i.item_id

@@ -72,6 +72,10 @@ def set_to_open(name: str, code: str) -> Callable[[Frame], Frame]:
     return lambda frame: changed(frame, "code", pl.lit(code), pl.col("code") == name)
 
 
+def without(column: str, condition: pl.Expr | None = None) -> Callable[[Frame], Frame]:
+    return lambda frame: changed(frame, column, pl.lit(None), condition)
+
+
 WEAK = pl.col("rivals") > 0
 CORRUPTIONS: dict[str, tuple[str, Callable[[Frame], Frame], str]] = {
     "a match twice": ("matches", repeated, "item-in-two-places"),
@@ -131,6 +135,20 @@ CORRUPTIONS: dict[str, tuple[str, Callable[[Frame], Frame], str]] = {
         lambda f: changed(f, "kind", pl.lit("PENDING"), pl.col("end_to_end_id").is_not_null()),
         "pending-cleared",
     ),
+    "a row hash left out": ("matches", without("row_hash"), "row-hash"),
+    "a leg's amount left out": ("matches", without("amount_minor"), "leg-amount"),
+    "a leg's rule left out": ("matches", without("rule"), "rule"),
+    "an amount left out": ("proofs", without("bank_minor"), "equation"),
+    "what is explained left out": ("proofs", without("explained_minor"), "equation"),
+    "a count of legs left out": ("proofs", without("legs"), "leg-count"),
+    "a rule left out": ("proofs", without("rule"), "rule"),
+    "whether a rule is fungible left out": ("proofs", without("is_fungible"), "rule"),
+    "an account left out": ("proofs", without("account"), "proof-account"),
+    "rivals left out": ("proofs", without("rivals"), "rivals"),
+    "a code left out": ("breaks", without("code"), "break-code"),
+    "an open amount left out": ("breaks", without("amount_minor"), "break-code"),
+    "a difference left out": ("breaks", without("residual_minor", pl.col("code") == "FEE_DIFF"), "break-sum"),
+    "a count of items left out": ("breaks", without("items", pl.col("code") == "FEE_DIFF"), "break-sum"),
     "an item more came in": ("ledger", lambda f: repeated(f), "input-item-twice"),
 }
 
