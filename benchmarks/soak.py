@@ -124,7 +124,7 @@ def run(
 class Caller:
     """One who asks until answered: a lost connection is opened again, and the same thing asked again."""
 
-    def __init__(self, soak: Soak, login: str = "app") -> None:
+    def __init__(self, soak: Soak, login: str = "service") -> None:
         self._soak, self._login = soak, login
         self._conn: Connection | None = None
         soak.callers.append(self)

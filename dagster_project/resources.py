@@ -1,6 +1,6 @@
 """How steps reach the books: conninfo of two logins and the home folder, handed over by `nostro up`.
 
-Neither login is the owner. ``app`` reads; ``scheduler`` is a preparer: it imports, proposes, releases and books,
+Neither login is the owner. ``service`` reads; ``scheduler`` is a preparer: it imports, proposes, releases and books,
 and the database refuses it an approval.
 """
 

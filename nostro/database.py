@@ -5,7 +5,8 @@ Lives here: everything that needs the owner, but people (`nostro.users`). Must n
 Roles carry the database's name, because roles belong to the whole server:
 
     <db>_owner      owns every object; nobody logs in as it
-    <db>_app        EXECUTE, SELECT, INSERT into stage tables
+    <db>_app        the base of every login but analysts': EXECUTE, SELECT; nobody logs in as it
+    <db>_service    login of the program itself, and of no person: what it publishes (statements, runs) nobody else can
     <db>_preparer   group: proposes and releases payment files
     <db>_approver   group: approves them
     <db>_analyst    reads views
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
 GROUPS = ("preparer", "approver", "analyst")
 # Members see the books that were granted to them; everybody else sees every book.
 RESTRICTED = "restricted"
-ROLES = ("owner", "app", *GROUPS, RESTRICTED)
+# The program's own login, and the group of those that work as it does (`nostro up`'s scheduler).
+SERVICE = "service"
+ROLES = ("owner", "app", SERVICE, *GROUPS, RESTRICTED)
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One Nostro database: how to reach it as the owner, the app, or a person."""
+    """One Nostro database: how to reach it as the owner, the program itself, or a person."""
 
     admin_conninfo: str
     name: str
@@ -50,8 +53,8 @@ class Database:
         """The cluster-wide role name of ``app``, ``owner``, a group, or a person."""
         return f"{self.role_prefix}_{suffix}"
 
-    def conninfo(self, login: str = "app") -> str:
-        """Conninfo of this database as ``app`` or a person's login.
+    def conninfo(self, login: str = SERVICE) -> str:
+        """Conninfo of this database as the program's own or a person's login.
 
         The administrator's password is not theirs; where the server asks for one, it is taken from PGPASSWORD or
         the password file, as libpq does.
@@ -60,8 +63,8 @@ class Database:
         return make_conninfo("", **{name: str(value) for name, value in parts.items() if name != "password"})
 
     def app(self) -> Connection:
-        """A connection as the application role."""
-        return self.login("app")
+        """A connection as the program itself, which is nobody's login."""
+        return self.login(SERVICE)
 
     def login(self, person: str) -> Connection:
         """A connection as this person's own login role.
@@ -72,9 +75,14 @@ class Database:
             return psycopg.connect(self.conninfo(person))
         except psycopg.OperationalError as error:
             missing_role = "does not exist" in str(error) and "role" in str(error)
-            if missing_role and person != "app":
+            if missing_role and person != SERVICE:
                 raise AccessError(
                     f"there is no login {person!r}; add it with `nostro user add {person} --group GROUP`."
+                ) from error
+            if person == SERVICE and "password" in str(error):
+                raise AccessError(
+                    f"{self.role(SERVICE)}, the program's own login, needs its password (PGPASSWORD or the password "
+                    "file); people say who they are with --as or NOSTRO_USER."
                 ) from error
             if "does not exist" in str(error):
                 raise RefusedError(f"there is no database {self.name!r} yet; run `nostro init`.") from error
@@ -126,7 +134,7 @@ def locate(settings: Settings) -> Database:
 
 
 def set_password(database: Database, login: str, password: str) -> None:
-    """Give ``app`` or a person a password, for servers that ask for one."""
+    """Give ``service`` or a person a password, for servers that ask for one."""
     role = sql.Identifier(database.role(login))
     with database.admin() as admin:
         admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
@@ -136,7 +144,8 @@ def initialise(database: Database) -> None:
     """Create roles and database where missing and bring the schema up to date. Running it again is harmless."""
     with database.admin() as admin:
         for suffix in ROLES:
-            create_role(admin, database.role(suffix), login=suffix == "app")
+            create_role(admin, database.role(suffix), login=suffix == SERVICE)
+        join(admin, database, SERVICE, "app")
         admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(database.role("owner"))))
         if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database.name,)).fetchone():
             admin.execute(
@@ -153,6 +162,12 @@ def create_role(admin: Connection, name: str, *, login: bool) -> None:
         return
     kind = sql.SQL("LOGIN" if login else "NOLOGIN")
     admin.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(name), kind))
+
+
+def join(conn: Connection, database: Database, login: str, group: str) -> None:
+    """Membership gives the group's rights, and no SET ROLE: policies and signatures look at who asks."""
+    names = (sql.Identifier(database.role(name)) for name in (group, login))
+    conn.execute(sql.SQL("GRANT {} TO {} WITH INHERIT TRUE, SET FALSE").format(*names))
 
 
 # An upgrade waits for a lock less long than Postgres takes to look for a deadlock (1 s): it is the upgrade that gives

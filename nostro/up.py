@@ -33,7 +33,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ledger import UnavailableError
 from nostro.database import Database, initialise, locate
 from nostro.settings import Settings
-from nostro.users import add_user
+from nostro.users import add_service
 
 SCHEDULER = "scheduler"
 _LOCATION = "nostro"
@@ -173,7 +173,7 @@ def prepare(settings: Settings) -> dict[str, str]:
     """Bring database, logins, Dagster's database and folder up to date; return the children's environment."""
     database = locate(settings)
     initialise(database)
-    add_user(database, SCHEDULER, "preparer")
+    add_service(database, SCHEDULER)
     home = settings.home_path
     folder = home / "dagster"
     folder.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from ledger import RefusedError
-from nostro.database import GROUPS, RESTRICTED, ROLES, Connection, Database, create_role
+from nostro.database import GROUPS, RESTRICTED, ROLES, SERVICE, Connection, Database, create_role, join
 
 _PERSON = re.compile(r"[a-z][a-z0-9]{0,30}")
 
@@ -40,12 +40,30 @@ def add_user(database: Database, person: str, group: str, books: Sequence[str] =
         raise RefusedError(f"group {group!r} is unknown; take one of {', '.join(GROUPS)}.")
     base = "analyst" if group == "analyst" else "app"
     with _administration(database) as conn:
+        if SERVICE in _memberships(conn, database, person):
+            raise RefusedError(
+                f"{person} is a login of the program; what it publishes nobody else looks at, so it is no person's."
+            )
         create_role(conn, database.role(person), login=True)
         for member_of in {base, group}:
-            _join(conn, database, person, member_of)
+            join(conn, database, person, member_of)
         if books:
             _record(conn, database, person, _book_ids(conn, books), granted=True)
-            _join(conn, database, person, RESTRICTED)
+            join(conn, database, person, RESTRICTED)
+
+
+def add_service(database: Database, name: str) -> None:
+    """Create a login that works as the program does, and prepares as people do; it can approve nothing.
+
+    For programs alone: what it publishes (statements, runs of rules) no second person looks at. Raises `RefusedError`
+    when the login is an approver's.
+    """
+    with _administration(database) as conn:
+        if "approver" in _memberships(conn, database, name):
+            raise RefusedError(f"{name} is an approver's login; the program publishes with one of its own.")
+        create_role(conn, database.role(name), login=True)
+        for member_of in ("app", SERVICE, "preparer"):
+            join(conn, database, name, member_of)
 
 
 def grant_books(database: Database, person: str, books: Sequence[str]) -> None:
@@ -56,9 +74,9 @@ def grant_books(database: Database, person: str, books: Sequence[str]) -> None:
     with _administration(database) as conn:
         groups = _groups_of(conn, database, person)
         for group in groups:  # logins from before: SET ROLE must not lead out of the restriction
-            _join(conn, database, person, group)
+            join(conn, database, person, group)
         _record(conn, database, person, _book_ids(conn, books), granted=True)
-        _join(conn, database, person, RESTRICTED)
+        join(conn, database, person, RESTRICTED)
 
 
 def revoke_books(database: Database, person: str, books: Sequence[str]) -> None:
@@ -93,7 +111,7 @@ def list_users(database: Database) -> tuple[User, ...]:
             "SELECT m.rolname, array_agg(g.rolname::text ORDER BY g.rolname)"
             " FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
             " WHERE g.rolname = ANY(%s) AND m.rolcanlogin AND NOT m.rolsuper GROUP BY 1 ORDER BY 1",
-            ([database.role(group) for group in (*GROUPS, RESTRICTED)],),
+            ([database.role(group) for group in (*GROUPS, SERVICE, RESTRICTED)],),
         ).fetchall()
         granted = conn.execute(
             "SELECT a.login, array_agg(b.name ORDER BY b.name)"
@@ -117,22 +135,22 @@ def _administration(database: Database) -> Iterator[Connection]:
         yield conn
 
 
-def _join(conn: Connection, database: Database, person: str, group: str) -> None:
-    """Membership gives the group's rights, and no SET ROLE: policies look at who asks."""
-    names = (sql.Identifier(database.role(name)) for name in (group, person))
-    conn.execute(sql.SQL("GRANT {} TO {} WITH INHERIT TRUE, SET FALSE").format(*names))
-
-
 def _groups_of(conn: Connection, database: Database, person: str) -> list[str]:
     """The groups of a person, without the database's prefix."""
+    groups = _memberships(conn, database, person)
+    if not groups or person in ROLES:
+        raise RefusedError(f"there is no login {person!r}; add it with `nostro user add {person} --group GROUP`.")
+    return groups
+
+
+def _memberships(conn: Connection, database: Database, login: str) -> list[str]:
+    """The same, empty for a login that is not there."""
     rows = conn.execute(
         "SELECT g.rolname FROM pg_auth_members a"
         " JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid"
         " WHERE m.rolname = %s AND g.rolname = ANY (%s)",
-        (database.role(person), [database.role(group) for group in (*GROUPS, "app", RESTRICTED)]),
+        (database.role(login), [database.role(group) for group in (*GROUPS, SERVICE, "app", RESTRICTED)]),
     ).fetchall()
-    if not rows or person in ROLES:
-        raise RefusedError(f"there is no login {person!r}; add it with `nostro user add {person} --group GROUP`.")
     return [str(role)[len(database.role_prefix) + 1 :] for (role,) in rows]
 
 

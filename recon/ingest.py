@@ -48,7 +48,7 @@ from recon.records import (
 )
 from recon.staging import stage
 from recon.statements import book_ready, chain_end, chain_fault, waiting
-from settlement import BookedLine, is_answer, take_notice
+from settlement import BookedLine, is_answer, require_service, take_notice
 
 _BIC: Final = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 
@@ -107,9 +107,10 @@ def ingest_files(
     """Take in statement files and acquirer reports; proven statements are booked, N against T.
 
     A file that was taken in before changes nothing. A refused file is kept with its reason and may be given
-    again later. Raises only when the database does not answer.
+    again later. Raises only when the database does not answer, and `AccessError` for a person's login.
     """
     with transaction(conn):
+        require_service(conn, "statements are taken in")
         delivery = Delivery(conn, book_id, bank_accounts(conn, book_id))
     results = []
     for path in paths:

@@ -32,6 +32,7 @@ from recon.material import code_sha256, keep, pack
 from recon.report import RunReport, run_report
 from recon.staging import fetch, stage
 from recon.verifier_run import verify_run
+from settlement import require_service
 
 _FETCHED = {name: kind for name, kind in ITEM_SCHEMA.items() if name not in {"day", "age_days"}} | {
     "is_cleared_later": pl.Boolean()
@@ -45,10 +46,12 @@ def reconcile(
 
     `full`: read the whole ledger too, and refuse the run unless it is what the run before and the news come to; a run
     that was published already is verified whole instead. Raises `ReconCheckError` when a proof does not hold (nothing
-    is published then), `ExclusiveLegError` when another run published at the same time (run again).
+    is published then), `ExclusiveLegError` when another run published at the same time (run again), `AccessError` for a
+    person's login.
     """
     _refuse_before_opening(conn, book_id, business_date)
     with transaction(conn):
+        require_service(conn, "runs are published")
         conn.execute("SELECT recon.post_routine(%s, %s)", (book_id, business_date))
         conn.execute("SELECT recon.take_in(%s)", (book_id,))
         if full:

@@ -76,6 +76,7 @@ from settlement.recalling import (
 from settlement.reconciling import LostSend, SendReview, adopt_lost, end_lost, lost_sends, review_sends, sign_sends
 from settlement.screening import Verdict, screen_payee
 from settlement.sending import SendState, require_reconciled, send_state
+from settlement.service import require_service
 from settlement.setup import SetupReport, apply_setup
 from settlement.setup_check import read_setup
 from settlement.setup_model import Bank, Setup
@@ -187,6 +188,7 @@ __all__ = [
     "request_recall",
     "request_reversal",
     "require_reconciled",
+    "require_service",
     "resolve_interrupted",
     "resolve_unknown",
     "review_sends",

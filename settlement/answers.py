@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg.rows import class_row
 
-from ledger import Connection, RefusedError, committed, currency, parse_amount_minor, translate_errors
+from ledger import Connection, RefusedError, committed, currency, parse_amount_minor, transaction, translate_errors
 from settlement.iso20022 import (
     ASKED_OF_US,
     HEAD_BYTES,
@@ -30,6 +30,7 @@ from settlement.iso20022 import (
     read_pain002,
 )
 from settlement.model import MessageFinding, PollReport, ReceivedMessage, StepResult
+from settlement.service import require_service
 from settlement.setup_model import Bank
 from settlement.transmission import carrier_of, resolve_interrupted, resolve_interrupted_recalls
 
@@ -51,7 +52,11 @@ def poll(conn: Connection, *, home: Path, book_id: int | None = None) -> PollRep
     A bank that cannot be reached is reported and keeps nobody waiting. Files stay where they are; bytes seen before
     change nothing. What cannot be read or applied is kept with findings. Each report is its own committed
     transaction.
+
+    Raises `AccessError` for a person's login.
     """
+    with transaction(conn):
+        require_service(conn, "banks' answers are taken in")
     resolved: list[StepResult] = []
     recalls: list[StepResult] = []
     messages: list[ReceivedMessage] = []

@@ -18,7 +18,7 @@ from dagster_project.definitions import defs
 from dagster_project.resources import SIMULATED, Books
 from ledger import book_id, import_journal
 from nostro.database import Database
-from nostro.users import add_user
+from nostro.users import add_service
 from sandbox import AnomalyPlan, Bank, Business, plan, read_setup
 from settlement import FileState, apply_setup, approve, payment_files
 
@@ -87,7 +87,7 @@ def prepare_world(
     database: Database, home: Path, *, days: int = 2, payments: int = 200, payees: int = 60, anomalies: int = ANOMALIES
 ) -> World:
     """Set a home up; ``alice`` and ``bob`` exist already, the service login is added."""
-    add_user(database, "scheduler", "preparer")
+    add_service(database, "scheduler")
     business = Business(seed=1, start=MONDAY, days=days, payments_per_day=payments, payees=payees)
     files = business.write(home / "business", home=home)
     inbox = home / "journals" / "inbox"

@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from ledger import Connection, OutcomeUnknownError, book_id
 from ledger.errors import CheckFailedError, JournalFileError, NostroError, RefusedError, UnavailableError
-from nostro.database import Database, locate
+from nostro.database import SERVICE, Database, locate
 from nostro.settings import Settings
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_UNKNOWN, EXIT_CHECK_FAILED, EXIT_INTERNAL = 1, 2, 3, 4, 5, 70
@@ -130,7 +130,7 @@ def session(person: str | None = None, book: str | None = None) -> Iterator[Sess
     """Open the deployment as a person, or as the application role; never as the owner."""
     settings = Settings()
     database = locate(settings)
-    with database.login(person or settings.user or "app") as conn:
+    with database.login(person or settings.user or SERVICE) as conn:
         yield Session(settings=settings, database=database, conn=conn, book_id=book_id(conn, book))
 
 
@@ -138,7 +138,7 @@ def session(person: str | None = None, book: str | None = None) -> Iterator[Sess
 def open_database(person: str | None = None) -> Iterator[Connection]:
     """A connection without a book, for the command that declares one."""
     settings = Settings()
-    with locate(settings).login(person or settings.user or "app") as conn:
+    with locate(settings).login(person or settings.user or SERVICE) as conn:
         yield conn
 
 

@@ -13,7 +13,7 @@ from ledger import RefusedError
 from ledger.errors import CheckFailedError
 from nostro.access import privileges
 from nostro.cli.common import JsonOption, console, emit, table
-from nostro.database import initialise, locate, set_password
+from nostro.database import SERVICE, initialise, locate, set_password
 from nostro.settings import Settings
 from nostro.users import User, add_user, grant_books, grant_every_book, list_users, revoke_books
 from settlement import send_state
@@ -24,7 +24,9 @@ _CLOCK_MAX_S = 60
 
 PasswordOption = Annotated[
     Path | None,
-    typer.Option("--password-file", help="First line: the login's password, for servers that ask (init: of the app)."),
+    typer.Option(
+        "--password-file", help="First line: the login's password, for servers that ask (init: of `service`)."
+    ),
 ]
 user_app = typer.Typer(no_args_is_help=True, help="One login role per person.")
 
@@ -53,7 +55,7 @@ def init_command(password_file: PasswordOption = None, as_json: JsonOption = Fal
     database = locate(settings)
     initialise(database)
     if password_file is not None:
-        set_password(database, "app", _password(password_file))
+        set_password(database, SERVICE, _password(password_file))
     where = "a server" if settings.database_url else f"embedded Postgres in {settings.home_path}"
     emit(
         {"database": database.name, "embedded": settings.database_url is None},

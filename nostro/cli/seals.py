@@ -27,6 +27,7 @@ from ledger import (
 from ledger.errors import CheckFailedError, RefusedError, UnavailableError
 from nostro.cli.common import BookOption, JsonOption, console, emit, progress, session
 from nostro.cli.reconciliation import export_app
+from nostro.database import SERVICE
 from settlement import verify_clearing
 
 _COMMAND_SECONDS = 120
@@ -119,8 +120,8 @@ def verify_command(
         anchored = () if root is None else read_seal_lines(root, book_id=s.book_id)
         with (
             progress("verifying", quiet=as_json) as on_progress,
-            s.database.login(s.settings.user or "app") as beside,
-            s.database.login(s.settings.user or "app") as invariants,
+            s.database.login(s.settings.user or SERVICE) as beside,
+            s.database.login(s.settings.user or SERVICE) as invariants,
             ThreadPoolExecutor(max_workers=1) as second,
         ):
             rest = second.submit(verify, invariants, book_id=s.book_id) if full else None  # while the seals are checked

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from alembic import context, op
 
-_ROLE = re.compile(r"(?<!:):(app|owner|preparer|approver|analyst|restricted)\b")
+_ROLE = re.compile(r"(?<!:):(app|service|owner|preparer|approver|analyst|restricted)\b")
 
 
 def run_sql(package: str, *names: str) -> None:

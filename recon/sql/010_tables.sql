@@ -490,4 +490,4 @@ SELECT recon.record_events(t, 'book')
 SELECT recon.record_events('recon.finding_resolution', 'finding');
 
 GRANT SELECT ON ALL TABLES IN SCHEMA recon TO :app;
-GRANT INSERT ON recon.stage_line, recon.stage_leg, recon.stage_break, recon.stage_open, recon.stage_receipt TO :app;
+GRANT INSERT ON recon.stage_line, recon.stage_leg, recon.stage_break, recon.stage_open, recon.stage_receipt TO :service;

@@ -268,4 +268,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 GRANT EXECUTE ON FUNCTION recon.keep_file, recon.set_outcome, recon.log_ingest, recon.add_statement, recon.join_pages, recon.add_quarantine,
-    recon.add_finding, recon.book_statement, recon.expect_receipts TO :app;
+    recon.add_finding, recon.book_statement, recon.expect_receipts TO :service;

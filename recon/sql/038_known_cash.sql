@@ -233,4 +233,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION recon.touched IS 'Postings on cash in transit that a run must look at, given the run before. Internal.';
 REVOKE ALL ON FUNCTION recon.untaken, recon.touched, recon.run_before, recon.cash_taken FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION recon.take_in, recon.cash_at, recon.cash_at_full, recon.untaken, recon.run_before TO :app;
+GRANT EXECUTE ON FUNCTION recon.cash_at, recon.cash_at_full, recon.untaken, recon.run_before TO :app;
+GRANT EXECUTE ON FUNCTION recon.take_in TO :service;

@@ -105,4 +105,4 @@ BEGIN
     RETURN v_count;
 END $$;
 COMMENT ON FUNCTION recon.post_routine IS 'Posts what policy allows for open lines up to a day; again: nothing.';
-GRANT EXECUTE ON FUNCTION recon.post_routine TO :app;
+GRANT EXECUTE ON FUNCTION recon.post_routine TO :service;

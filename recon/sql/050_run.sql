@@ -334,5 +334,7 @@ BEGIN
     RETURN v_count;
 END $$;
 
-GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.run_due, recon.transit_items, recon.cleared_lines, recon.log_run,
-    recon.publish_run, recon.mark_files, recon.note_verified TO :app;
+GRANT EXECUTE ON FUNCTION recon.findings_at, recon.run_input, recon.run_due, recon.transit_items, recon.cleared_lines,
+    recon.note_verified TO :app;
+-- What no person publishes: a run of rules says what rules found.
+GRANT EXECUTE ON FUNCTION recon.log_run, recon.publish_run, recon.mark_files TO :service;

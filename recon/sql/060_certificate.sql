@@ -50,4 +50,4 @@ BEGIN
     PERFORM ledger.record_certificate(v_run.book_id, v_account.nostro_account_id, p_through, v_sha256);
     RETURN true;
 END $$;
-GRANT EXECUTE ON FUNCTION recon.add_certificate TO :app;
+GRANT EXECUTE ON FUNCTION recon.add_certificate TO :service;

@@ -325,6 +325,7 @@ $$;
 COMMENT ON FUNCTION recon.break_board IS 'The breaks of a run with state, owner, due date, severity and ageing bucket, now or as known at a number.';
 
 GRANT SELECT ON recon.break_event, recon.severity_threshold TO :app;
-GRANT EXECUTE ON FUNCTION recon.follow_breaks, recon.break_board, recon.age_bucket TO :app;
+GRANT EXECUTE ON FUNCTION recon.break_board, recon.age_bucket TO :app;
+GRANT EXECUTE ON FUNCTION recon.follow_breaks TO :service;
 GRANT EXECUTE ON FUNCTION recon.assign_break, recon.note_break, recon.resolve_break, recon.reopen_break, recon.set_severity
     TO :preparer, :approver;

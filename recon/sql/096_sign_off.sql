@@ -235,5 +235,6 @@ $$;
 
 GRANT SELECT ON recon.sign_off, recon.sign_off_current TO :app;
 GRANT SELECT ON recon.sign_off_current TO :analyst;
-GRANT EXECUTE ON FUNCTION recon.note_late_changes, recon.cash_identity TO :app;
+GRANT EXECUTE ON FUNCTION recon.cash_identity TO :app;
+GRANT EXECUTE ON FUNCTION recon.note_late_changes TO :service;
 GRANT EXECUTE ON FUNCTION recon.sign_day TO :preparer, :approver;

@@ -39,5 +39,5 @@ BEGIN
 END $$;
 
 GRANT SELECT ON recon.run_material, recon.decision_file TO :app;
-GRANT EXECUTE ON FUNCTION recon.keep_material TO :app;
+GRANT EXECUTE ON FUNCTION recon.keep_material TO :service;
 GRANT EXECUTE ON FUNCTION recon.keep_decisions TO :preparer, :approver;

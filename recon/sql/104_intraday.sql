@@ -130,4 +130,4 @@ COMMENT ON VIEW recon.intraday_position IS
 
 GRANT SELECT ON recon.intraday_line TO :app;
 GRANT SELECT ON recon.intraday_entry, recon.intraday_position TO :app, :analyst;
-GRANT EXECUTE ON FUNCTION recon.keep_intraday TO :app;
+GRANT EXECUTE ON FUNCTION recon.keep_intraday TO :service;

@@ -460,4 +460,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
              WHERE c.file_id = ANY (p_file_ids) ORDER BY c.file_id) f
 $$;
 
-GRANT EXECUTE ON FUNCTION settlement.receive_answer TO :app;
+GRANT EXECUTE ON FUNCTION settlement.receive_answer TO :service;

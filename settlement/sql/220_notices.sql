@@ -90,4 +90,4 @@ SET plan_cache_mode = force_custom_plan AS $$
      WHERE b.bank_account_id = p_bank_account_id AND b.amount <> b.ordered_minor
 $$;
 
-GRANT EXECUTE ON FUNCTION settlement.noticed TO :app;
+GRANT EXECUTE ON FUNCTION settlement.noticed TO :service;

@@ -39,7 +39,7 @@ def world(db: Database, tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def together(world: World, work: Callable[[Connection], T], *, login: str = "app") -> list[T | NostroError]:
+def together(world: World, work: Callable[[Connection], T], *, login: str = "service") -> list[T | NostroError]:
     """Run the same work in several sessions that start at the same moment."""
     barrier = Barrier(WORKERS)
 

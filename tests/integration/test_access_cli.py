@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ledger import RefusedError
+from nostro.users import add_service
 from tests.cli_program import Program, new_program
 
 FIRST, SECOND = "Marktplatz GmbH", "Zweite GmbH"
@@ -18,6 +20,7 @@ def program(server: str) -> Iterator[Program]:
         with program.database.app() as conn:
             for name in (FIRST, SECOND):
                 conn.execute("SELECT ledger.define_book(%s, 'EUR')", (name,))
+        add_service(program.database, "robot")
         yield program
 
 
@@ -25,7 +28,7 @@ def test_a_person_for_one_book(program: Program, monkeypatch: pytest.MonkeyPatch
     program.done("user", "add", "eve", "--group", "preparer", "--book", FIRST)
     program.done("user", "add", "ann", "--group", "analyst")
     users = {str(row["user"]): row["books"] for row in program.done("user", "list", "--json").rows("users")}
-    assert users == {"eve": [FIRST], "ann": None}
+    assert users == {"eve": [FIRST], "ann": None, "robot": None}
     assert program("trial-balance").status == 1  # which of the two?
     monkeypatch.setenv("NOSTRO_USER", "eve")
     program.done("trial-balance")  # there is one for her
@@ -52,6 +55,9 @@ def test_a_person_for_one_book(program: Program, monkeypatch: pytest.MonkeyPatch
         (("user", "grant-book", "ann", "Nobody"), 1, "there is no book 'Nobody' (books: Marktplatz GmbH, Zweite GmbH)"),
         (("user", "grant-book", "nobody", FIRST), 1, "there is no login 'nobody'"),
         (("user", "grant-book", "app", FIRST), 1, "there is no login 'app'"),
+        (("user", "grant-book", "service", FIRST), 1, "there is no login 'service'"),
+        (("user", "add", "service", "--group", "preparer"), 1, "one lower-case word (a–z, 0–9) other than owner, app,"),
+        (("user", "add", "robot", "--group", "approver"), 1, "robot is a login of the program"),
         (("user", "revoke-book", "ann", FIRST), 1, "ann sees every book"),
         (("user", "add", "bea", "--group", "preparer", "--book", "Nobody"), 1, "there is no book 'Nobody'"),
     ],
@@ -61,6 +67,14 @@ def test_what_is_refused_changes_nothing(program: Program, words: tuple[str, ...
     outcome = program(*words)
     assert (outcome.status, sentence in outcome.sentence) == (status, True), outcome
     assert (program.hashes(), program.done("user", "list", "--json").out) == (before, users)
+
+
+def test_an_approver_is_not_made_a_login_of_the_program(program: Program) -> None:
+    program.done("user", "add", "max", "--group", "approver")
+    with pytest.raises(RefusedError, match="max is an approver's login"):
+        add_service(program.database, "max")
+    groups = {str(row["user"]): row["groups"] for row in program.done("user", "list", "--json").rows("users")}
+    assert (groups["max"], groups["robot"]) == (["approver"], ["preparer", "service"])
 
 
 def test_access_prints_the_matrix(program: Program) -> None:

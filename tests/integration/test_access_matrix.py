@@ -22,7 +22,7 @@ from nostro.access import Privilege, matrix_text, privileges
 from nostro.database import Database
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "access-matrix.txt"
-KNOWN = {"app", "preparer", "approver", "analyst", "restricted"}
+KNOWN = {"app", "service", "preparer", "approver", "analyst", "restricted"}
 SCHEMAS = ["ledger", "settlement", "recon"]
 
 
@@ -59,6 +59,32 @@ def test_nobody_but_the_owner_changes_a_row(matrix: tuple[Privilege, ...]) -> No
 
 def test_only_these_roles_have_rights_and_public_has_none(matrix: tuple[Privilege, ...], template: Database) -> None:
     assert {p.role.removeprefix(f"{template.role_prefix}_") for p in matrix} == KNOWN
+
+
+def test_what_the_program_publishes_no_person_can(
+    matrix: tuple[Privilege, ...], template: Database, conn: Connection
+) -> None:
+    """Statements, runs of rules, certificates, banks' answers: the service's alone, by any way of inheriting."""
+    service = template.role("service")
+    own = {(p.kind, p.name) for p in matrix if p.role == service}
+    assert {p.role for p in matrix if (p.kind, p.name) in own and "EXECUTE" in p.verbs} == {service}
+    names = " ".join(name for _, name in sorted(own))
+    for published in (
+        *("recon.publish_run", "recon.book_statement", "recon.keep_file", "recon.expect_receipts", "recon.stage_leg"),
+        *("recon.add_certificate", "settlement.receive_answer", "settlement.noticed"),
+    ):
+        assert published in names
+    inherited = conn.execute(
+        "SELECT r.rolname, p.oid::regprocedure::text FROM pg_proc p, pg_roles r WHERE r.rolname = ANY (%(people)s)"
+        "   AND EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = %(service)s::regrole)"
+        "   AND has_function_privilege(r.oid, p.oid, 'EXECUTE')"
+        " UNION ALL "
+        "SELECT r.rolname, c.oid::regclass::text FROM pg_class c, pg_roles r WHERE r.rolname = ANY (%(people)s)"
+        "   AND EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = %(service)s::regrole)"
+        "   AND has_table_privilege(r.oid, c.oid, 'INSERT')",
+        {"people": [template.role(name) for name in ("alice", "bob", "carol", "ann")], "service": service},
+    ).fetchall()
+    assert inherited == []
 
 
 def test_schemas_are_used_and_nothing_is_created_in_them(matrix: tuple[Privilege, ...]) -> None:

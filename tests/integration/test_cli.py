@@ -370,7 +370,7 @@ def test_statement_runs_to_the_balance(story: Story) -> None:
 
 def test_doctor_is_not_a_superuser_and_durability_is_on(story: Story) -> None:
     facts = story["doctor"].json
-    assert (facts["superuser"], facts["login"]) == ("off", "nostro_cli_app")
+    assert (facts["superuser"], facts["login"]) == ("off", "nostro_cli_service")
     assert (facts["fsync"], facts["synchronous_commit"], facts["users"]) == ("on", "on", "2")
 
 

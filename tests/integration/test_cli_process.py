@@ -44,7 +44,7 @@ def test_from_nothing_to_books(first_day: dict[str, Outcome], home: Path) -> Non
     assert first_day["init"].json == {"database": "nostro", "embedded": True}
     assert first_day["import"].out.startswith("journal-2026-11-02.csv: 40 entries, 40 new, ")
     facts = first_day["doctor"].json
-    assert (facts["home"], facts["superuser"], facts["login"]) == (str(home), "off", "nostro_app")
+    assert (facts["home"], facts["superuser"], facts["login"]) == (str(home), "off", "nostro_service")
     assert not (home / "postgres" / "postmaster.pid").exists(), "the last user of the embedded server stops it"
 
 

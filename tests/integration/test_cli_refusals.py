@@ -61,7 +61,7 @@ def test_an_approver_who_prepared_cannot_approve_that_file(program: Program) -> 
     program.done("settle", "approve", mine["file_id"], "--as", "bob")  # type: ignore[index]
 
 
-@pytest.mark.parametrize("person", [(), ("--as", "app")])
+@pytest.mark.parametrize("person", [(), ("--as", "service")])
 def test_the_application_cannot_approve(program: Program, person: tuple[str, ...]) -> None:
     unchanged(program, "settle", "approve", file_of(program, "eur-payouts"), *person, status=1)
 
@@ -73,6 +73,21 @@ def test_the_acting_person_may_come_from_the_environment(program: Program, monke
     program.done("settle", "approve", file_of(program, "gbp-main"))
     shown = program.done("settle", "show", file_of(program, "gbp-main"), "--json").rows("files")
     assert [f["approved_by"] for f in shown] == ["nostro_refuse_carol"]
+
+
+def test_people_publish_nothing_that_is_the_programs(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence that says what to do; the same command as the program's own login works."""
+    monkeypatch.setenv("NOSTRO_USER", "alice")
+    said = unchanged(program, "recon", "run", "--date", MONDAY, status=1)
+    assert (
+        "runs are published by the program's own login, and alice is a person's; run this without NOSTRO_USER" in said
+    )
+    assert "statements are taken in by the program's own login" in unchanged(
+        program, "recon", "ingest", "--inbox", status=1
+    )
+    assert "banks' answers are taken in by the program's own login" in unchanged(program, "bank", "poll", status=1)
+    monkeypatch.setenv("NOSTRO_USER", "service")
+    program.done("bank", "poll")
 
 
 def test_an_unapproved_file_is_not_released(program: Program) -> None:
@@ -176,7 +191,7 @@ def test_a_server_that_may_forget_is_status_5(server: str) -> None:
         program.done("init")
         program.done("doctor")
         with psycopg.connect(server, autocommit=True) as superuser:
-            superuser.execute("ALTER ROLE nostro_forgetful_app SET synchronous_commit = off")
+            superuser.execute("ALTER ROLE nostro_forgetful_service SET synchronous_commit = off")
         outcome = program("doctor")
         assert outcome.status == 5
         assert "synchronous_commit is off" in outcome.sentence

@@ -10,7 +10,7 @@ import pytest
 import recon.errors
 import settlement.errors
 from ledger import Connection, constraint_errors
-from nostro.database import GROUPS, Database
+from nostro.database import GROUPS, SERVICE, Database
 
 SCHEMAS = ["ledger", "settlement", "recon"]
 PACKAGES = (settlement.errors, recon.errors)  # importing them registers their constraint names
@@ -94,7 +94,10 @@ def test_the_app_writes_nothing_but_stage_tables(conn: Connection, template: Dat
            AND has_table_privilege(r.role, c.oid, v.verb)
            AND NOT (v.verb = 'INSERT' AND starts_with(c.relname, 'stage_') AND c.relpersistence = 'u')
         """,
-        {"roles": [template.role(name) for name in ("app", *GROUPS, "alice", "bob", "ann")], "schemas": SCHEMAS},
+        {
+            "roles": [template.role(name) for name in ("app", SERVICE, *GROUPS, "alice", "bob", "ann")],
+            "schemas": SCHEMAS,
+        },
     ).fetchall()
     conn.rollback()
     assert rows == []
@@ -104,7 +107,7 @@ def test_column_privileges_are_to_read_below_views_and_nobody_has_a_sequence(
     conn: Connection, template: Database
 ) -> None:
     """Who has a view reads the columns below it; nothing else is granted by column."""
-    roles = [template.role(name) for name in ("app", *GROUPS)]
+    roles = [template.role(name) for name in ("app", SERVICE, *GROUPS)]
     columns = conn.execute(
         "SELECT attrelid::regclass::text, attname, x.grantee::regrole::text, x.privilege_type"
         "  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid CROSS JOIN aclexplode(a.attacl) x"
@@ -139,7 +142,7 @@ def test_public_and_people_create_nothing(conn: Connection, template: Database) 
     rows = conn.execute(
         "SELECT r.role, n.nspname FROM pg_namespace n CROSS JOIN unnest(%s::text[]) AS r (role)"
         " WHERE n.nspname = ANY (%s) AND has_schema_privilege(r.role, n.oid, 'CREATE')",
-        ([template.role(name) for name in ("app", *GROUPS)], [*SCHEMAS, "public"]),
+        ([template.role(name) for name in ("app", SERVICE, *GROUPS)], [*SCHEMAS, "public"]),
     ).fetchall()
     conn.rollback()
     assert rows == []

@@ -56,7 +56,7 @@ def test_an_event_is_the_entry_as_posted(db: Database) -> None:
             ("assets:cash", 100, "EUR"),
             ("income:sales", -100, "EUR"),
         ]
-        assert event.recorded_by == db.role("app")
+        assert event.recorded_by == db.role("service")
         body = json.loads(event.json())
         assert body["postings"][0] == {"account": "assets:cash", "amount": "1.00", "currency": "EUR"}
         assert body["description"] == "about a"

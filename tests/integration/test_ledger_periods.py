@@ -79,7 +79,7 @@ def reopen(books: Books, from_date: date = DAY, *, asks: str = "alice", opens: s
         reopen_period(conn, book_id=books.book, from_date=from_date)
 
 
-def post(books: Books, key: str, day: date, *, person: str = "app") -> None:
+def post(books: Books, key: str, day: date, *, person: str = "service") -> None:
     """Post one entry on a day, as a person."""
     with books.db.login(person) as conn:
         post_batch(conn, book_id=books.book, entries=[entry(key, "assets:cash", "income:sales", 1, day=day)])
@@ -92,7 +92,7 @@ def test_in_a_soft_closed_period_only_approvers_post(books: Books) -> None:
     with books.db.app() as conn:
         soft_close_period(conn, book_id=books.book, through=DAY)
         soft_close_period(conn, book_id=books.book, through=DAY)  # again: harmless
-    for person in ("app", "alice"):
+    for person in ("service", "alice"):
         with pytest.raises(ClosedPeriodError) as caught:
             post(books, "late", DAY, person=person)
         assert caught.value.constraint == "entry_period_soft_closed"

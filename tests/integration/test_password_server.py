@@ -14,7 +14,7 @@ from nostro.database import Database, set_password
 def test_other_logins_do_not_get_the_administrators_password(template: Database) -> None:
     with_password = replace(template, admin_conninfo=make_conninfo(template.admin_conninfo, password="owner-secret"))
     assert "password" in conninfo_to_dict(with_password.admin_conninfo)
-    for login in ("app", "alice"):
+    for login in ("service", "alice"):
         assert "password" not in conninfo_to_dict(with_password.conninfo(login))
         assert conninfo_to_dict(with_password.conninfo(login))["user"] == template.role(login)
 

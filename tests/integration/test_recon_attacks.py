@@ -7,7 +7,7 @@ import datetime as dt
 import psycopg
 import pytest
 
-from ledger import Connection, NostroError
+from ledger import AccessError, Connection, NostroError
 from ledger.errors import error_from_postgres
 from recon import (
     BreakCode,
@@ -21,7 +21,9 @@ from recon import (
     declare_policy,
     draw_sample,
     end_proposal,
+    ingest_files,
     propose,
+    reconcile,
     request_unmatch,
     review_set,
     sign_off,
@@ -152,7 +154,7 @@ def test_only_the_proposal_that_stands_is_ended(world: World, bank: BankBook) ->
 
 
 def test_a_set_of_people_is_what_they_approved(world: World, bank: BankBook) -> None:
-    """One login could else stage a match by hand and publish it as a run of its own."""
+    """The program's own login, too, publishes as people's only what two people decided."""
     bank.ingest(bank.statement([Line(amount_minor=-500, ref="B1"), Line(amount_minor=500, ref="B2")]))
     bank.reconcile()
     items = [item for (item,) in world.rows("SELECT posting_id FROM recon.open_item")]
@@ -161,10 +163,35 @@ def test_a_set_of_people_is_what_they_approved(world: World, bank: BankBook) -> 
         " SELECT 1, %s, 1, unnest(%s::bigint[]), false, repeat('0', 64)"
     )
     for rule in ("manual-match", "adjustment", "adjustment-undone"):
-        with pytest.raises(psycopg.Error) as caught, world.alice.transaction():
-            world.alice.execute(stage, (rule, items))
-            world.alice.execute("SELECT recon.publish_run(1, '2026-11-02', 'x', 'y', 0, 0, NULL)")
+        with pytest.raises(psycopg.Error) as caught, world.app.transaction():
+            world.app.execute(stage, (rule, items))
+            world.app.execute("SELECT recon.publish_run(1, '2026-11-02', 'x', 'y', 0, 0, NULL)")
         assert error_from_postgres(caught.value).constraint == "match_set_decided"
+
+
+def test_nobody_publishes_a_run_of_rules_in_their_own_name(world: World, bank: BankBook) -> None:
+    """A preparer could else clear two lines by a rule that never found them, until the night's verifier looks."""
+    bank.ingest(bank.statement([Line(amount_minor=-500, ref="B1"), Line(amount_minor=500, ref="B2")]))
+    run = bank.reconcile()
+    forged = (
+        "INSERT INTO recon.stage_leg (set_ordinal, rule, rule_version, posting_id, rivals, is_fungible, row_sha256)"
+        " SELECT 1, 'exact-end-to-end', 1, posting_id, 0, false, encode(row_sha256, 'hex') FROM recon.open_item"
+    )
+    published = "SELECT recon.publish_run(1, '2026-11-02', 'x', 'y', 0, 0, NULL)"
+    for person in ("alice", "bob", "ann"):
+        with world.db.login(person) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute(forged)
+            conn.execute(published)
+        with world.db.login(person) as conn:
+            error = refused(conn, published)
+            assert (type(error), "publish_run" in str(error)) == (AccessError, True)
+    assert world.rows("SELECT max(run_id) FROM recon.run") == [(run.run_id,)]
+    statement = world.home / "in" / "2.xml"
+    statement.write_text("<Document/>")
+    with pytest.raises(AccessError, match="runs are published by the program's own login, and alice is a person's"):
+        reconcile(world.alice, book_id=world.book_id, business_date=TUESDAY, home=world.home)
+    with pytest.raises(AccessError, match="statements are taken in by the program's own login, and bob is a person's"):
+        ingest_files(world.bob, book_id=world.book_id, paths=[statement])
 
 
 def test_no_certificate_while_a_statement_is_in_question(world: World, bank: BankBook) -> None:
@@ -174,7 +201,7 @@ def test_no_certificate_while_a_statement_is_in_question(world: World, bank: Ban
     run = bank.reconcile()
     assert run.certified == ()
     add = "SELECT recon.add_certificate(%s, 1, 1, 100000000, 0, 100000000, 'mine', '2026-11-02')"
-    assert refused(world.alice, add, run.run_id).constraint == "certificate_blocked"
+    assert refused(world.app, add, run.run_id).constraint == "certificate_blocked"
 
 
 def test_what_people_take_back_on_a_signed_day_is_a_late_change(world: World, bank: BankBook) -> None:

@@ -178,7 +178,7 @@ def _posting(batch: Batch, book: int, login: str) -> Operation:
 
 def post_operation(draw: Draw, model: Model, book: int) -> Operation:
     """Post a batch whole, as the application."""
-    return _posting(draw_batch(draw, model), book, "app")
+    return _posting(draw_batch(draw, model), book, "service")
 
 
 def _post_each(batch: Batch, book: int, login: str) -> Operation:
@@ -220,7 +220,7 @@ def _placing(draw: Draw, model: Model, book: int, now: datetime) -> Operation:
         holds = [NewHold(key, hold.account, hold.amount, hold.expires) for key, hold in batch]
         return [placed.is_new for placed in place_holds(conn, book_id=book, holds=holds)]
 
-    return Operation("app", lambda model: model.place(batch), books)
+    return Operation("service", lambda model: model.place(batch), books)
 
 
 def _post_holds(draw: Draw, model: Model, book: int, now: datetime, login: str) -> Operation:
@@ -257,14 +257,14 @@ def _voiding(draw: Draw, model: Model, book: int, now: datetime) -> Operation:
     known = sorted(model.holds)
     keys = draw(st.lists(st.sampled_from([*known, *known, "never placed"]), min_size=1, max_size=2, unique=True))
     return Operation(
-        "app", lambda model: model.void(keys), lambda conn: void_holds(conn, book_id=book, keys=keys, at=now)
+        "service", lambda model: model.void(keys), lambda conn: void_holds(conn, book_id=book, keys=keys, at=now)
     )
 
 
 def _expiry(draw: Draw, book: int, now: datetime) -> Operation:
     later = now + timedelta(minutes=draw(st.integers(0, 5)))
     return Operation(
-        "app",
+        "service",
         lambda model: model.expire(later),
         lambda conn: set(expire_due(conn, book_id=book, now=later)),
         at=later,
@@ -277,7 +277,7 @@ def _mode(draw: Draw, model: Model, book: int) -> Operation:
     code, mode = draw(st.sampled_from(sorted(model.accounts))), draw(st.sampled_from(list(AccountMode)))
     change = ModeOf(code, mode, 3)
     return Operation(
-        "app",
+        "service",
         lambda model: model.set_mode(code, mode.value),
         lambda conn: set_account_modes(conn, book_id=book, modes=[change]),
     )
@@ -320,11 +320,11 @@ def _period_step(draw: Draw, book: int, kind: str) -> Operation:
 
 def draw_operation(draw: Draw, model: Model, book: int, now: datetime, kind: str) -> Operation:
     """A step of this kind; where there is nothing yet to retry, a posting."""
-    login = draw(st.sampled_from(["app", "app", "bob"]))
+    login = draw(st.sampled_from(["service", "service", "bob"]))
     if kind == "open":
         code, account = draw(CODES), draw(ACCOUNTS)
         return Operation(
-            "app", lambda model: model.open(code, account), lambda conn: open_account(conn, book, code, account)
+            "service", lambda model: model.open(code, account), lambda conn: open_account(conn, book, code, account)
         )
     if kind == "retry" and model.entries:
         return _posting(_draw_retry(draw, model), book, login)

@@ -171,7 +171,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @property
     def app(self) -> Connection:
-        return self.world.conn("app")
+        return self.world.conn("service")
 
     def count(self, what: str) -> None:
         self.steps[what] = self.steps.get(what, 0) + 1
@@ -240,7 +240,7 @@ class BooksMachine(RuleBasedStateMachine):
         """What has not committed is not published; it is not below the published point later either."""
         known = len(self.model.entries)
         operation = post_operation(data.draw, self.model, self.book)
-        other = self.world.conn("app", 1)
+        other = self.world.conn("service", 1)
         other.rollback()
         try:
             with other.transaction():
@@ -314,7 +314,7 @@ class BooksMachine(RuleBasedStateMachine):
         """A step meets a lost connection and has not happened; done again, it has. The books outlive their server."""
         what = data.draw(st.sampled_from(["backend"] * 10 + ["server", "move"]))
         operation = post_operation(data.draw, self.model, self.book)
-        lost = self.world.conn("app", 1)
+        lost = self.world.conn("service", 1)
         self.app.rollback()
         if what == "backend":
             self.app.execute("SELECT pg_terminate_backend(%s, 5000)", (lost.info.backend_pid,))

@@ -70,7 +70,7 @@ def logins(folder: Path) -> list[str]:
 
 def test_no_command_logs_in_as_owner_or_superuser(log: tuple[str, Path]) -> None:
     server, folder = log
-    allowed = {f"{NAME}_app", f"{NAME}_alice", f"{NAME}_bob"}
+    allowed = {f"{NAME}_service", f"{NAME}_alice", f"{NAME}_bob"}
     with new_program(server, NAME) as program:
         program.done("init")
         for person, group in (("alice", "preparer"), ("bob", "approver")):
