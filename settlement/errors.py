@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from ledger import (
     AccessError,
+    AppendOnlyError,
     NostroError,
     OutcomeUnknownError,
     RefusedError,
@@ -165,6 +166,8 @@ register_constraint_errors(
         "file_event_transition": FileStateError,
         "file_event_chain": FileStateError,
         "file_event_once": FileStateError,
+        "file_standing_event": FileStateError,
+        "standing_by_event": AppendOnlyError,
         "instruction_event_first": FileStateError,
         "instruction_event_transition": FileStateError,
         "message_received_once": FileStateError,

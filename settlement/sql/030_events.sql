@@ -74,6 +74,45 @@ CREATE UNIQUE INDEX file_event_once ON settlement.file_event (file_id, state)
     WHERE state NOT IN ('sending', 'failed', 'unknown');
 COMMENT ON TABLE settlement.file_event IS 'Append-only history of a file; each event names the state it leaves.';
 
+-- Where each file stands, by state: what waits is found without a walk over all files there ever were. An index of the
+-- events, like a balance of its postings: moved by the event itself and by nothing else.
+CREATE TABLE settlement.file_standing (
+    file_id         bigint PRIMARY KEY,
+    bank_account_id int NOT NULL,
+    ordinal         int NOT NULL,
+    state           text NOT NULL,
+    CONSTRAINT file_standing_event FOREIGN KEY (file_id, ordinal, state)
+        REFERENCES settlement.file_event (file_id, ordinal, state)
+);
+CREATE INDEX file_standing_state ON settlement.file_standing (state, bank_account_id);
+COMMENT ON TABLE settlement.file_standing IS 'The last event of each file, found by its state.';
+
+CREATE FUNCTION settlement.move_file() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO settlement.file_standing AS s (file_id, bank_account_id, ordinal, state)
+    SELECT NEW.file_id, f.bank_account_id, NEW.ordinal, NEW.state
+      FROM settlement.payment_file f WHERE f.file_id = NEW.file_id
+        ON CONFLICT (file_id) DO UPDATE SET ordinal = EXCLUDED.ordinal, state = EXCLUDED.state;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER file_event_moves AFTER INSERT ON settlement.file_event FOR EACH ROW EXECUTE FUNCTION settlement.move_file();
+ALTER TABLE settlement.file_event ENABLE ALWAYS TRIGGER file_event_moves;
+
+CREATE FUNCTION settlement.guard_standing() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_trigger_depth() < 2 THEN
+        RAISE EXCEPTION USING ERRCODE = 'restrict_violation', CONSTRAINT = 'standing_by_event',
+            MESSAGE = format('%s on settlement.file_standing is refused: a file stands where its last event says.', TG_OP),
+            HINT = 'Record an event instead.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER standing_by_event BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON settlement.file_standing
+    FOR EACH STATEMENT EXECUTE FUNCTION settlement.guard_standing();
+ALTER TABLE settlement.file_standing ENABLE ALWAYS TRIGGER standing_by_event;
+
 CREATE TABLE settlement.instruction_state (
     state text PRIMARY KEY,
     rank  smallint NOT NULL UNIQUE
@@ -182,13 +221,14 @@ SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.status_code', 'settlement.instruction_event']) name;
 
 CREATE VIEW settlement.file_current AS
-SELECT f.file_id, f.run_id, f.part, f.book_id, f.bank_account_id, f.rail, f.currency_id,
+SELECT f.file_id, f.run_id, f.part, f.book_id, s.bank_account_id, f.rail, f.currency_id,
        (SELECT min(b.execution_date) FROM settlement.payment_batch b WHERE b.file_id = f.file_id) AS execution_date,
        f.msg_id, f.sha256, f.instruction_count, f.total_minor,
-       e.state, e.ordinal AS event_ordinal, e.reason, e.session_pid, e.session_started,
+       s.state, s.ordinal AS event_ordinal, e.reason, e.session_pid, e.session_started,
        e.recorded_by, e.recorded_at
-  FROM settlement.payment_file f
- CROSS JOIN LATERAL (SELECT * FROM settlement.file_event e WHERE e.file_id = f.file_id ORDER BY e.ordinal DESC LIMIT 1) e;
+  FROM settlement.file_standing s
+  JOIN settlement.payment_file f ON f.file_id = s.file_id
+ CROSS JOIN LATERAL (SELECT * FROM settlement.file_event e WHERE e.file_id = s.file_id AND e.ordinal = s.ordinal LIMIT 1) e;
 
 CREATE VIEW settlement.instruction_event_last AS
 SELECT e.*

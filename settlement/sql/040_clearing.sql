@@ -191,6 +191,12 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
            format('of %s members %s are there, summing to %s', g.member_count, coalesce(w.found, 0), coalesce(w.total, 0))
       FROM settlement.clearing_group g LEFT JOIN whole w ON w.group_id = g.group_id
      WHERE g.book_id = p_book_id AND (w.found = g.member_count AND w.total = 0 AND w.in_place) IS NOT TRUE
+    UNION ALL
+    SELECT 10, 'file ' || f.file_id, format('stands at its event %s, and has %s', coalesce(s.ordinal, 0), e.last)
+      FROM settlement.payment_file f
+      JOIN (SELECT e.file_id, max(e.ordinal) AS last FROM settlement.file_event e GROUP BY e.file_id) e ON e.file_id = f.file_id
+      LEFT JOIN settlement.file_standing s ON s.file_id = f.file_id
+     WHERE f.book_id = p_book_id AND s.ordinal IS DISTINCT FROM e.last
 $$;
 GRANT EXECUTE ON FUNCTION settlement.verify_clearing TO :app;
 

@@ -66,7 +66,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
         SELECT DISTINCT s.account_id FROM since s WHERE NOT s.is_below
     ), waiting AS MATERIALIZED (
         SELECT o.account_id, m.posting_id
-          FROM settlement.file_current f
+          FROM settlement.file_standing f
          CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
          CROSS JOIN LATERAL (SELECT o.account_id, o.posting_ids FROM settlement.obligation o
                               WHERE o.obligation_id = i.instruction_id LIMIT 1) o
@@ -219,7 +219,9 @@ BEGIN
     SELECT * INTO v_root FROM settlement.bank_account_root r
      WHERE r.bank_account_id = p_bank_account_id FOR NO KEY UPDATE;
     PERFORM settlement.void_files(array_agg(f.file_id), 'its cut-off passed before it was sealed')
-       FROM settlement.file_current f JOIN settlement.run r ON r.run_id = f.run_id
+       FROM settlement.file_standing f
+      CROSS JOIN LATERAL (SELECT p.run_id FROM settlement.payment_file p WHERE p.file_id = f.file_id LIMIT 1) p
+      CROSS JOIN LATERAL (SELECT r.cutoff_at FROM settlement.run r WHERE r.run_id = p.run_id LIMIT 1) r
       WHERE f.bank_account_id = p_bank_account_id AND f.state IN ('proposed', 'approved')
         AND r.cutoff_at <= p_proposed_at;
 
@@ -238,7 +240,7 @@ BEGIN
     run_id := v_live;
     IF v_live IS NULL THEN
         PERFORM settlement.void_files(array_agg(f.file_id), 'superseded by a later proposal')
-           FROM settlement.file_current f
+           FROM settlement.file_standing f
           WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed';
     END IF;
     IF is_new OR zero_count > 0 THEN
@@ -265,9 +267,10 @@ CREATE FUNCTION settlement.same_proposal(
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     WITH live AS (
-        SELECT f.file_id, f.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.posting_ids
-          FROM settlement.file_current f
-          JOIN settlement.run r ON r.run_id = f.run_id
+        SELECT f.file_id, r.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.posting_ids
+          FROM settlement.file_standing f
+         CROSS JOIN LATERAL (SELECT p.run_id FROM settlement.payment_file p WHERE p.file_id = f.file_id LIMIT 1) p
+         CROSS JOIN LATERAL (SELECT * FROM settlement.run r WHERE r.run_id = p.run_id LIMIT 1) r
           JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
                                         AND (b.profile_id, b.version) = (r.profile_id, r.account_version)
          CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i

@@ -15,7 +15,7 @@ from ledger import AccessError, AppendOnlyError, Connection, translate_errors
 from nostro.database import Database
 from tests.ledger_books import Books, as_role, books_with_an_entry, fresh_database
 
-REFUSALS = {"append_only", "balance_by_posting", "block_by_posting"}
+REFUSALS = {"append_only", "balance_by_posting", "block_by_posting", "standing_by_event"}
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ def test_triggers_of_the_books_fire_always(conn: Connection) -> None:
     assert rows == []
 
 
-def test_every_table_is_append_only_or_a_stage_or_the_balance(conn: Connection) -> None:
+def test_every_table_is_append_only_or_a_stage_or_an_index_of_what_happened(conn: Connection) -> None:
     rows = conn.execute(
         "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind IN ('r', 'p')"
         " AND c.relnamespace = ANY (%s::regnamespace[]) AND NOT starts_with(c.relname, 'stage_')"
@@ -202,7 +202,12 @@ def test_every_table_is_append_only_or_a_stage_or_the_balance(conn: Connection) 
         (SCHEMAS,),
     ).fetchall()
     conn.rollback()
-    assert {name for (name,) in rows} == {"ledger.balance", "ledger.balance_pending", "ledger.balance_shard"}
+    assert {name for (name,) in rows} == {
+        "ledger.balance",
+        "ledger.balance_pending",
+        "ledger.balance_shard",
+        "settlement.file_standing",
+    }
 
 
 def test_stage_tables_are_unlogged(conn: Connection) -> None:

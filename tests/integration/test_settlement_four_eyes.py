@@ -276,6 +276,21 @@ def test_groups_of_one_statement_share_nothing(world: World) -> None:
     assert [f.place for f in found] == [f"posting {item}" for item in items], "what only a change of the schema lets in"
 
 
+def test_a_file_stands_where_its_last_event_says(world: World) -> None:
+    (file_id,) = world.pay()
+    with world.db.owner() as owner:
+        move = "UPDATE settlement.file_standing SET ordinal = 1, state = 'proposed' WHERE file_id = %s"
+        assert refused(owner, move, file_id) is AppendOnlyError
+        assert refused(owner, "DELETE FROM settlement.file_standing") is AppendOnlyError
+        owner.execute("RESET ROLE")
+        owner.execute("ALTER TABLE settlement.file_standing DISABLE TRIGGER standing_by_event")
+        owner.execute(move, (file_id,))
+        owner.execute("ALTER TABLE settlement.file_standing ENABLE ALWAYS TRIGGER standing_by_event")
+        owner.commit()
+    found = verify_clearing(world.app, book_id=world.book_id)
+    assert [f.place for f in found] == [f"file {file_id}"], "what only a change of the schema lets in"
+
+
 def test_what_a_group_leaves_behind_can_be_taken_later(world: World) -> None:
     """A held posting lies among cleared ones for nights; released, it is paid, and found by its posting."""
     early = postings_of(world, "P1")

@@ -13,7 +13,7 @@ from ledger import NewEntry, NewPosting, post_batch
 from nostro.database import Database
 from settlement import FileState, hold_item
 from settlement.business_days import Calendar
-from tests.settlement_world import DAY, PayeeRow, World, make_world
+from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
 
 TARGET = Calendar("ECB", "Europe/Berlin")
 PAYEES = [PayeeRow(code=f"P{n}") for n in range(6)]
@@ -79,6 +79,56 @@ def test_what_is_read_does_not_grow_with_what_was_settled(world: World) -> None:
     assert max(read[6:]) <= 1.3 * max(read[2:6]), read
     moved = world.rows("SELECT max(version), max(cardinality(left_open)) FROM settlement.frontier")
     assert moved[0][0] == 11 and moved[0][1] == 1, "every night one step, with the held item in its list"
+
+
+_PAST = """
+WITH nights AS (
+    INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,
+                                proposed_at, execution_date, cutoff_at)
+    SELECT r.book_id, r.bank_account_id, r.profile_id, r.account_version, r.business_date - n, 1,
+           r.proposed_at - n * interval '1 day', r.execution_date - n, r.cutoff_at - n * interval '1 day'
+      FROM settlement.run r, generate_series(1, 400) n
+     WHERE r.run_id = (SELECT max(run_id) FROM settlement.run) RETURNING *
+)
+INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id, msg_id, sha256,
+                                     instruction_count, total_minor, content)
+SELECT n.run_id, 1, n.book_id, n.bank_account_id, 'SEPA', (SELECT currency_id FROM ledger.currency WHERE code = 'EUR'),
+       'PAST-' || n.run_id, encode(sha256(''), 'hex'), 1, 1, ''
+  FROM nights n
+"""
+_EVENT = """
+INSERT INTO settlement.file_event (file_id, ordinal, from_state, state)
+SELECT file_id, %s, %s, %s FROM settlement.payment_file WHERE msg_id LIKE 'PAST-%%'
+"""
+
+
+def read_by_proposal(world: World, day: dt.date) -> int:
+    """Blocks that a proposal's `open_run` touches once its session is warm; nothing of it stays."""
+    world.app.rollback()
+    with world.db.owner() as owner:
+        for _ in range(2):
+            row = owner.execute(
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT settlement.open_run(1, %s, %s, %s, %s,"
+                " ROW('{0}', ARRAY[%s::date], '{daily}', NULL)::settlement.calendar_terms)",
+                (day, moment(day), day, moment(day) + dt.timedelta(hours=7), day),
+            ).fetchone()
+            owner.rollback()
+    assert row is not None
+    plan = row[0] if isinstance(row[0], list) else json.loads(str(row[0]))
+    return int(plan[0]["Plan"]["Shared Hit Blocks"]) + int(plan[0]["Plan"]["Shared Read Blocks"])
+
+
+def test_a_proposal_does_not_walk_the_files_of_years(world: World) -> None:
+    """Four hundred nights whose files are void: what waits is found by its state."""
+    world.propose()
+    before = read_by_proposal(world, DAY + dt.timedelta(days=1))
+    with world.db.owner() as owner:
+        owner.execute(_PAST)
+        for event in ((1, "new", "proposed"), (2, "proposed", "void")):
+            owner.execute(_EVENT, event)
+        owner.commit()
+    assert read_by_proposal(world, DAY + dt.timedelta(days=1)) <= before + 100
+    assert len(world.propose()) == 1, "and what waits is found"
 
 
 def test_what_commits_late_is_not_forgotten(world: World) -> None:
