@@ -23,6 +23,7 @@ build_warehouse                 nostro.duckdb for analysts
 """
 
 from recon.adjustments import (
+    DAILY_COUNT,
     DryRun,
     Plan,
     Policy,
@@ -124,6 +125,7 @@ from recon.workflow import (
 
 __all__ = [
     "BUCKETS",
+    "DAILY_COUNT",
     "TEMPLATES",
     "AdjustmentError",
     "AgeBucket",

@@ -96,7 +96,8 @@ class Proposed:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A routine class: breaks of `code` up to `maximum_minor` are closed whole by `template`, to its `account` alone,
-    without a person each time."""
+    without a person each time: in `daily_count` breaks and for `daily_minor` a business date at most. `used_*`: of the
+    last reconciled one, `used_date`."""
 
     policy_id: int
     code: str
@@ -108,6 +109,15 @@ class Policy:
     declared_by: str
     approved_by: str | None
     state: str
+    daily_minor: int
+    daily_count: int
+    used_date: dt.date | None
+    used_minor: int
+    used_count: int
+
+
+# A policy's limits of a day, where it is declared without: breaks, and times the limit of one.
+DAILY_COUNT, DAILY_TIMES = 20, 10
 
 
 def propose(
@@ -349,15 +359,31 @@ def open_proposal(conn: Connection, *, book_id: int, break_id: str) -> int:
 
 
 def declare_policy(
-    conn: Connection, *, book_id: int, code: BreakCode, template: str, currency: str, maximum_minor: int, reason: str
+    conn: Connection,
+    *,
+    book_id: int,
+    code: BreakCode,
+    template: str,
+    currency: str,
+    maximum_minor: int,
+    reason: str,
+    daily_minor: int | None = None,
+    daily_count: int = DAILY_COUNT,
 ) -> int:
-    """Declare a routine class; it is in force once another person approved it. Its number."""
+    """Declare a routine class; it is in force once another person approved it. Its number.
+
+    `daily_minor` (default: ten times the limit of a break) and `daily_count`: what it closes on one business date.
+    Raises `RefusedError` for limits of a day below one break's.
+    """
     if template not in {t.name for sign in (1, -1) for t in templates_for(code, sign)}:
         raise AdjustmentError(f"template {template!r} does not fit breaks of code {code}.")
     with transaction(conn):
         row = conn.execute(
-            "SELECT recon.declare_policy(%s, %s, %s, %s, %s, %s, %s)",
-            (book_id, code.value, template, TEMPLATES[template].account(currency), currency, maximum_minor, reason),
+            "SELECT recon.declare_policy(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(book_id, code.value, template, TEMPLATES[template].account(currency), currency, maximum_minor),
+                *(DAILY_TIMES * maximum_minor if daily_minor is None else daily_minor, daily_count, reason),
+            ),
         ).fetchone()
     assert row is not None
     return int(str(row[0]))
@@ -378,7 +404,8 @@ def policies(conn: Connection, *, book_id: int) -> list[Policy]:
     with transaction(conn):
         rows = conn.execute(
             "SELECT policy_id, code, template, account, currency, maximum_minor, reason,"
-            " settlement.person(declared_by), settlement.person(approved_by), state"
+            " settlement.person(declared_by), settlement.person(approved_by), state,"
+            " daily_minor, daily_count, used_date, used_minor, used_count"
             " FROM recon.policy_current WHERE book_id = %s ORDER BY policy_id",
             (book_id,),
         ).fetchall()
@@ -388,7 +415,8 @@ def policies(conn: Connection, *, book_id: int) -> list[Policy]:
 def post_routine_breaks(conn: Connection, *, book_id: int) -> list[Proposed]:
     """Close every break of the last run that a policy in force covers; each in a transaction of its own.
 
-    Again: nothing, because such breaks are approved then. What would not close is left for a person.
+    Again: nothing, because such breaks are approved then. What would not close is left for a person. What a policy's
+    limit of the day leaves is only proposed (`state`), for a second person to approve.
     """
     in_force = [policy for policy in policies(conn, book_id=book_id) if policy.state == "in force"]
     if not in_force:
@@ -402,25 +430,42 @@ def post_routine_breaks(conn: Connection, *, book_id: int) -> list[Proposed]:
         ).fetchall()
     posted = []
     for break_id, code, currency, amount in rows:
-        for policy in in_force:
-            fits = (policy.code, policy.currency) == (code, currency) and abs(int(str(amount))) <= policy.maximum_minor
-            done = _by_policy(conn, book_id, str(break_id), policy) if fits else None
-            if done is not None:
-                posted.append(done)
-                break
+        fitting = [
+            policy
+            for policy in in_force
+            if (policy.code, policy.currency) == (code, currency) and abs(int(str(amount))) <= policy.maximum_minor
+        ]
+        done = _close_by_policy(conn, book_id, str(break_id), fitting)
+        if done is not None:
+            posted.append(done)
     return posted
 
 
-def _by_policy(conn: Connection, book_id: int, break_id: str, policy: Policy) -> Proposed | None:
-    try:
-        with transaction(conn):
-            wish = Wish(template=policy.template)
-            made = propose(conn, book_id=book_id, break_id=break_id, wish=wish, reason=policy.reason)
-            row = conn.execute(
-                "SELECT recon.post_by_policy(%s, %s, %s)", (book_id, made.adjustment_id, policy.policy_id)
-            ).fetchone()
-    except (AdjustmentError, BreakStateError):
+def _close_by_policy(conn: Connection, book_id: int, break_id: str, fitting: Sequence[Policy]) -> Proposed | None:
+    """The entry of the first policy that closes the break; a proposal where only their limits of the day forbid it."""
+    full: Policy | None = None
+    for policy in fitting:
+        try:
+            return _by_policy(conn, book_id, break_id, policy)
+        except AdjustmentError as error:
+            if error.constraint == "adjustment_policy_daily":
+                full = full or policy
+        except BreakStateError:
+            return None
+    if full is None:
         return None
+    why = f"{full.reason} (policy {full.policy_id} has reached its limit of the day)"
+    with transaction(conn):
+        return propose(conn, book_id=book_id, break_id=break_id, wish=Wish(template=full.template), reason=why)
+
+
+def _by_policy(conn: Connection, book_id: int, break_id: str, policy: Policy) -> Proposed:
+    with transaction(conn):
+        wish = Wish(template=policy.template)
+        made = propose(conn, book_id=book_id, break_id=break_id, wish=wish, reason=policy.reason)
+        row = conn.execute(
+            "SELECT recon.post_by_policy(%s, %s, %s)", (book_id, made.adjustment_id, policy.policy_id)
+        ).fetchone()
     entry = None if row is None or row[0] is None else int(str(row[0]))
     return dataclasses.replace(made, state="approved", entry_id=entry)
 

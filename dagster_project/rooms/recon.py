@@ -140,7 +140,7 @@ def reconcile(session: Session, day: dt.date) -> Report:
 
     Once a week the run reads the whole ledger besides, and must see the same as from the run before and the news.
     Rules of which people found too many wrong sets only suggest from now on. Breaks that an approved policy covers get
-    their entries; the next day's run clears those.
+    their entries, within its limits of a day; the next day's run clears those.
     """
     fallen = recon.demote_rules(session.conn, book_id=session.book_id, only_new=True)
     run = recon.reconcile(
@@ -158,7 +158,8 @@ def reconcile(session: Session, day: dt.date) -> Report:
             "sets": sum(rule.set_count for rule in run.rules),
             "postings_cleared": sum(rule.leg_count for rule in run.rules),
             "open_breaks": len(run.breaks),
-            "closed_by_policy": len(routine),
+            "closed_by_policy": sum(each.state == "approved" for each in routine),
+            "over_the_limit_of_a_policy": sum(each.state != "approved" for each in routine),
             "rules_that_fell_back": len(fallen),
             "items_in_flight": sum(row.item_count for row in run.in_flight),
         },

@@ -26,6 +26,7 @@ from nostro.cli.common import (
     table,
 )
 from recon import (
+    DAILY_COUNT,
     TEMPLATES,
     BreakCode,
     Filters,
@@ -113,39 +114,48 @@ def import_command(
 def routine_command(as_json: JsonOption = False, book: BookOption = None, person: AsOption = None) -> None:
     """Close what approved policies cover: their entries are posted; the next run clears the breaks. Again: nothing.
 
+    What a policy's limit of the day leaves is proposed only: another person approves it.
+
     Example: `nostro breaks routine --as alice`
     """
     with session(person, book) as s, progress("posting", quiet=as_json):
         posted = post_routine_breaks(s.conn, book_id=s.book_id)
 
     def text() -> None:
+        waiting = [each for each in posted if each.state != "approved"]
         for each in posted:
-            console.print(f"{each.plan.break_id} closed by {each.plan.template}: adjustment:{each.adjustment_id}")
-        console.print(f"{len(posted)} breaks closed by policy")
+            if each.state == "approved":
+                console.print(f"{each.plan.break_id} closed by {each.plan.template}: adjustment:{each.adjustment_id}")
+        for each in waiting:
+            console.print(f"{each.plan.break_id} waits for another person: the policy has reached its limit of the day")
+        console.print(f"{len(posted) - len(waiting)} breaks closed by policy, {len(waiting)} over its limit of the day")
 
     emit({"posted": posted}, text, as_json=as_json)
 
 
 @breaks_app.command("policies")
 def policies_command(as_json: JsonOption = False, book: BookOption = None) -> None:
-    """Routine classes: which breaks are closed by which template, up to what amount, and who approved that.
+    """Routine classes: which breaks are closed by which template, up to what amount and how much a day, by whose word.
 
     Example: `nostro breaks policies`
     """
     with session(book=book) as s:
         found = policies(s.conn, book_id=s.book_id)
-    columns = ("policy", "code", "template", "account", "up to", "ccy", "state", "declared by", "approved by", "reason")
+    columns = ("policy", "code", "template", "account", "up to", "a day", "breaks", "ccy", "used", "state")
+    columns += ("declared by", "approved by", "reason")
 
     def cells(p: Policy) -> tuple[object, ...]:
-        amount = format_amount(p.maximum_minor, CURRENCIES[p.currency].exponent)
+        exponent = CURRENCIES[p.currency].exponent
+        used = f"{format_amount(p.used_minor, exponent)} in {p.used_count} on {p.used_date}" if p.used_date else None
         return (
-            *(p.policy_id, p.code, p.template, p.account, amount, p.currency, p.state),
+            *(p.policy_id, p.code, p.template, p.account, format_amount(p.maximum_minor, exponent)),
+            *(format_amount(p.daily_minor, exponent), p.daily_count, p.currency, used, p.state),
             *(p.declared_by, p.approved_by, p.reason),
         )
 
     emit(
         {"policies": found},
-        lambda: table(None, columns, [cells(p) for p in found], right=(0, 4)) if found else console.print("none"),
+        lambda: table(None, columns, [cells(p) for p in found], right=(0, 4, 5, 6)) if found else console.print("none"),
         as_json=as_json,
     )
 
@@ -156,12 +166,18 @@ def policy_command(
     template: Annotated[str, typer.Argument(help="How they are booked.")],
     maximum: Annotated[str, typer.Option("--max", help="Up to this amount a break, like 5.00.")],
     reason: ReasonOption,
+    daily: Annotated[
+        str | None, typer.Option("--daily", help="Up to this amount a business date (default: ten times --max).")
+    ] = None,
+    daily_count: Annotated[
+        int, typer.Option("--daily-count", min=1, help="In how many breaks a business date.")
+    ] = DAILY_COUNT,
     currency: Annotated[str, typer.Option("--currency", callback=_currency, help="Of which currency.")] = "EUR",
     as_json: JsonOption = False,
     book: BookOption = None,
     person: AsOption = None,
 ) -> None:
-    """Declare a routine class; it is in force once another person approved it.
+    """Declare a routine class; it is in force once another person approved it. Beyond its limits a day people decide.
 
     Example: `nostro breaks policy FEE_DIFF bank-fee --max 5.00 --reason "small fees are ours" --as alice`
     """
@@ -179,6 +195,8 @@ def policy_command(
             currency=currency,
             maximum_minor=amount,
             reason=reason,
+            daily_minor=None if daily is None else _money(daily, currency),
+            daily_count=daily_count,
         )
     said = f"policy {number} is declared; another person approves: nostro breaks policy-approve {number} --as NAME"
     emit({"policy": number}, lambda: console.print(said), as_json=as_json)

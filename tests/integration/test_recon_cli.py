@@ -70,12 +70,27 @@ def test_decisions_from_the_command_line(program: Program, tmp_path: Path) -> No
     assert said(program, "breaks", "approve", first, "--as", "alice", status=1)["error"] == "AccessError"
     assert said(program, "breaks", "approve", first, "--as", "bob")["proposal"] == 2
 
-    said(program, "breaks", "policy", "BANK_ORIGINATED", "bank-fee", "--max", "3.00", *WHY, "--as", "alice")
+    said(
+        program,
+        "breaks",
+        "policy",
+        "BANK_ORIGINATED",
+        "bank-fee",
+        "--max",
+        "3.00",
+        "--daily",
+        "4.00",
+        *WHY,
+        "--as",
+        "alice",
+    )
     said(program, "breaks", "policy-approve", "1", "--as", "bob")
     policies = said(program, "breaks", "policies")["policies"]
     assert [policy["state"] for policy in policies] == ["in force"]  # type: ignore[attr-defined]
     posted = said(program, "breaks", "routine", "--as", "alice")["posted"]
     assert [each["plan"]["break_id"] for each in posted] == [second]  # type: ignore[attr-defined]
+    (used,) = said(program, "breaks", "policies")["policies"]  # type: ignore[misc]
+    assert [used[f"{what}_{unit}"] for what in ("daily", "used") for unit in ("minor", "count")] == [400, 20, 252, 1]
     said(program, "breaks", "policy-end", "1", *WHY, "--as", "bob")
     said(program, "recon", "run", "--date", str(TUESDAY))
     assert breaks(program) == []
