@@ -141,8 +141,10 @@ def policies_command(as_json: JsonOption = False, book: BookOption = None) -> No
     """
     with session(book=book) as s:
         found = policies(s.conn, book_id=s.book_id)
-    columns = ("policy", "code", "template", "account", "up to", "a day", "breaks", "ccy", "used", "state")
-    columns += ("declared by", "approved by", "reason")
+    columns = (
+        *("policy", "code", "template", "account", "up to", "a day", "breaks", "ccy", "used", "state"),
+        *("declared by", "approved by", "reason"),
+    )
 
     def cells(p: Policy) -> tuple[object, ...]:
         exponent = CURRENCIES[p.currency].exponent

@@ -70,20 +70,8 @@ def test_decisions_from_the_command_line(program: Program, tmp_path: Path) -> No
     assert said(program, "breaks", "approve", first, "--as", "alice", status=1)["error"] == "AccessError"
     assert said(program, "breaks", "approve", first, "--as", "bob")["proposal"] == 2
 
-    said(
-        program,
-        "breaks",
-        "policy",
-        "BANK_ORIGINATED",
-        "bank-fee",
-        "--max",
-        "3.00",
-        "--daily",
-        "4.00",
-        *WHY,
-        "--as",
-        "alice",
-    )
+    limits = ("--max", "3.00", "--daily", "4.00")
+    said(program, "breaks", "policy", "BANK_ORIGINATED", "bank-fee", *limits, *WHY, "--as", "alice")
     said(program, "breaks", "policy-approve", "1", "--as", "bob")
     policies = said(program, "breaks", "policies")["policies"]
     assert [policy["state"] for policy in policies] == ["in force"]  # type: ignore[attr-defined]
