@@ -5,7 +5,6 @@ from __future__ import annotations
 import dagster as dg
 
 from dagster_project.assets import analytics, bank, ledger, recon, settlement
-from dagster_project.partitions import days
 
 # Runs of a job take turns, in the order asked for (`nostro up` configures the limit for this tag).
 _TURN = "nostro/turn"
@@ -13,7 +12,6 @@ _TURN = "nostro/turn"
 nightly_settlement_job = dg.define_asset_job(
     "nightly_settlement_job",
     selection=dg.AssetSelection.assets(*ledger.ASSETS, settlement.payment_proposal),
-    partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "night"},
     description="Journal files into the books, due holds expired, the books sealed, then payment files proposed.",
@@ -22,7 +20,6 @@ nightly_settlement_job = dg.define_asset_job(
 sealing_job = dg.define_asset_job(
     "sealing_job",
     selection=dg.AssetSelection.assets(ledger.expired_holds, ledger.seals),
-    partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "sealing"},
     description="Holds that are due expire, what was booked since the night is sealed, and the seals are anchored.",
@@ -31,7 +28,6 @@ sealing_job = dg.define_asset_job(
 release_job = dg.define_asset_job(
     "release_job",
     selection=dg.AssetSelection.assets(settlement.released_files),
-    partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "release"},
     description="Approved payment files sealed and sent.",
@@ -40,7 +36,6 @@ release_job = dg.define_asset_job(
 morning_reconciliation_job = dg.define_asset_job(
     "morning_reconciliation_job",
     selection=dg.AssetSelection.assets(*bank.ASSETS, *recon.ASSETS, *analytics.ASSETS),
-    partitions_def=days,
     executor_def=dg.in_process_executor,
     tags={_TURN: "morning"},
     description="The banks' answers and statements read, cash in transit cleared, breaks named, the day certified.",

@@ -2,8 +2,9 @@
 
 Lives here: handing them out and taking them back. Must not live here: any query.
 
-An instance takes 15 ms of processor time to open, a database inside it half of one. The instance runs on the caller's
-own thread; callers in several threads have a connection each.
+An instance takes 15 ms of processor time to open, a database inside it half of one. But it remembers databases that
+are gone: after 500 of them each query takes a quarter longer, so from time to time there is a new one. The instance runs
+on the caller's own thread; callers in several threads have a connection each.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from threading import Lock
 
 import duckdb
 
+_DATABASES = 32  # that one instance serves; those still open keep it alive when the next one takes over
+
 _lock = Lock()
 _instances: dict[int, duckdb.DuckDBPyConnection] = {}  # by process: a child must not use what its parent opened
 _numbers = itertools.count(1)
@@ -24,10 +27,10 @@ _numbers = itertools.count(1)
 def open_scratch() -> tuple[duckdb.DuckDBPyConnection, str]:
     """A connection whose default database is new and empty, and that database's name for `close_scratch`."""
     with _lock:
-        process = os.getpid()
-        if process not in _instances:
+        process, number = os.getpid(), next(_numbers)
+        if process not in _instances or number % _DATABASES == 0:
             _instances[process] = duckdb.connect(":memory:", config={"threads": 1})
-        name = f"scratch_{next(_numbers)}"
+        name = f"scratch_{number}"
         db = _instances[process].cursor()
     db.execute("SET enable_progress_bar = false")
     db.execute(f"ATTACH ':memory:' AS {name}")

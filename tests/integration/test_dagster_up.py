@@ -59,16 +59,17 @@ def running(home: Path) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
         cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if "Ctrl-C" in line:
-            break
-    assert f"http://127.0.0.1:{port}" in "".join(said), "".join(said)
-    yield process, port, read_only
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    with process.stdout as output:
+        said = []
+        for line in output:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        assert f"http://127.0.0.1:{port}" in "".join(said), "".join(said)
+        yield process, port, read_only
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
 
 
 def _graphql(port: int, query: str) -> dict[str, object]:
