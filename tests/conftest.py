@@ -26,7 +26,7 @@ _numbers = count()
 
 # Files that take longest, the longest first: a long one that starts last leaves the other worker idle.
 LONGEST_FIRST = (
-    "ui/test_browser.py",
+    "ui/test_up.py",
     "property/test_payment_files.py",
     "faults/test_settlement_kill_sweep.py",
     "integration/test_bank_recalls_and_debits.py",
@@ -34,7 +34,6 @@ LONGEST_FIRST = (
     "integration/test_bank_faults.py",
     "integration/test_recon_workflow.py",
     "integration/test_cli.py",
-    "integration/test_dagster_up.py",
     "integration/test_dagster_day.py",
     "integration/test_week.py",
     "integration/test_berka.py",

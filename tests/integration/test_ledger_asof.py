@@ -114,7 +114,7 @@ def test_pages_put_together_are_the_statement(history: tuple[Connection, Books, 
     conn, books, points = history
     for known in (None, points[100], points[170]):
         whole = list(statement(conn, book_id=books.book, account="assets:cash", known=known))
-        for limit in (97, 1_000, 10_000):
+        for limit in (397, 10_000):
             start: dt.date | StatementCursor | None = _days_ago(30)
             rows = []
             while start is not None:
