@@ -3,8 +3,8 @@
 Lives here: handing them out and taking them back. Must not live here: any query.
 
 An instance takes 15 ms of processor time to open, a database inside it half of one. But it remembers databases that
-are gone: after 500 of them each query takes a quarter longer, so from time to time there is a new one. The instance runs
-on the caller's own thread; callers in several threads have a connection each.
+are gone: after 500 of them each query takes a quarter longer, so from time to time there is a new one. The instance
+runs on the caller's own thread; callers in several threads have a connection each.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ def test_instances_take_turns_and_an_open_database_outlives_its_own(monkeypatch:
     with scratch_db.scratch() as kept:
         kept.execute("CREATE TABLE t AS SELECT 42 AS n")
         for _ in range(3 * scratch_db._DATABASES):
-            with scratch_db.scratch() as other:
-                with pytest.raises(duckdb.CatalogException):
-                    other.execute("SELECT n FROM t")
+            with scratch_db.scratch() as other, pytest.raises(duckdb.CatalogException):
+                other.execute("SELECT n FROM t")
         assert kept.execute("SELECT n FROM t").fetchone() == (42,)
     assert len(opened) in {3, 4}
