@@ -44,7 +44,7 @@ SELECT b.bank_account_id, b.code, b.rail, p.body AS bank
 """
 _NETTING = """
 SELECT p.code AS payee, c.code AS currency, n.owed_minor, n.pay_minor, n.rolling_minor + n.fixed_minor AS reserve_minor,
-       n.outcome, cardinality(n.posting_ids) AS item_count
+       n.outcome, cardinality(n.posting_ids) + n.whole_count AS item_count
   FROM settlement.netting(%s, %s, %s, ROW(%s::int[], %s::date[], %s::text[], %s::text[])::settlement.calendar_terms) n
   JOIN settlement.payee p ON p.payee_id = n.payee_id
   JOIN ledger.currency c ON c.currency_id = p.currency_id

@@ -184,6 +184,8 @@ ALTER TABLE ledger.posting_block ALTER posting_nos SET STATISTICS 0, ALTER entry
     ALTER amounts SET STATISTICS 0, ALTER dates SET STATISTICS 0;
 COMMENT ON TABLE ledger.posting_block IS
     'The postings marked in_block by account and batch, at most 64 a row; numbers are ids without their batch.';
+COMMENT ON COLUMN ledger.posting_block.first_date IS
+    'The first date of all of the account''s postings in the batch (last_date: the last), alike in all of its blocks.';
 COMMENT ON COLUMN ledger.posting_block.total_minor IS
     'The sum of amounts. With first_date and last_date it answers for the whole block, which then need not be unpacked.';
 CREATE VIEW ledger.account_posting AS

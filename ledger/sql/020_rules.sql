@@ -137,11 +137,10 @@ BEGIN
                                               amounts, dates)
             SELECT account_id, v_batch, 0, v_book, first_date, last_date, delta, posting_nos, entry_nos, amounts, dates FROM moved WHERE n <= 64
             UNION ALL
-            SELECT account_id, v_batch, k / 64, v_book, w.first_date, w.last_date, w.total, posting_nos[k + 1:k + 64], entry_nos[k + 1:k + 64],
+            SELECT account_id, v_batch, k / 64, v_book, first_date, last_date, w.total, posting_nos[k + 1:k + 64], entry_nos[k + 1:k + 64],
                    amounts[k + 1:k + 64], dates[k + 1:k + 64]
               FROM moved CROSS JOIN LATERAL generate_series(0, n - 1, 64) AS g (k)
-             CROSS JOIN LATERAL (SELECT min(d) AS first_date, max(d) AS last_date, sum(a) AS total
-                                   FROM unnest(dates[k + 1:k + 64], amounts[k + 1:k + 64]) AS u (d, a)) w WHERE n > 64
+             CROSS JOIN LATERAL (SELECT sum(a) AS total FROM unnest(amounts[k + 1:k + 64]) AS u (a)) w WHERE n > 64
              ORDER BY 1, 3)
         SELECT array_agg(account_id ORDER BY account_id), array_agg(delta ORDER BY account_id),
                array_agg(CASE WHEN low = high THEN low END ORDER BY account_id), sum(n), min(low) = max(high), bool_and(alike)

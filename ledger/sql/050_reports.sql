@@ -20,7 +20,7 @@ SELECT e.book_id, e.entry_id, e.idempotency_key, e.effective_date, p.posting_id,
 COMMENT ON VIEW ledger.journal IS 'Every posting with its entry, account and origin.';
 
 -- Postings marked in_block against their accounts' blocks: no row means that each is found there, once, as it is, and that
--- a block's dates and total are those of its postings.
+-- a block's total is that of its postings, its dates those of the account's postings in the batch.
 CREATE FUNCTION ledger.verify_blocks(p_book_id int) RETURNS TABLE (invariant int, place text, fault text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book(p_book_id);
@@ -28,15 +28,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM (SELECT account_id, count(*) AS n,
                    bit_xor(hashint8extended(posting_id, hashint8extended(entry_id, hashint8extended(amount_minor, effective_date - '2000-01-01'::date)))) AS ids
               FROM ledger.posting WHERE book_id = p_book_id AND in_block GROUP BY account_id) p
-      FULL JOIN (SELECT b.account_id, sum(u.n)::bigint AS n, bit_xor(u.ids) AS ids,
-                        bool_and((u.first_date, u.last_date, u.total) = (b.first_date, b.last_date, b.total_minor)) AS is_summed
+      FULL JOIN (SELECT g.account_id, sum(g.n)::bigint AS n, bit_xor(g.ids) AS ids, bool_and(g.is_summed) AS is_summed FROM (
+                 SELECT b.account_id, sum(u.n) AS n, bit_xor(u.ids) AS ids,
+                        bool_and(u.total = b.total_minor)
+                        AND (min(u.first_date), max(u.last_date)) = (min(b.first_date), max(b.last_date))
+                        AND (min(b.first_date), max(b.last_date)) = (max(b.first_date), min(b.last_date)) AS is_summed
                    FROM ledger.posting_block b
                   CROSS JOIN LATERAL (
                         SELECT count(*) AS n, min(u.effective_date) AS first_date, max(u.effective_date) AS last_date, sum(u.amount_minor) AS total,
                                bit_xor(hashint8extended((b.batch_id << 20) + u.posting_no, hashint8extended((b.batch_id << 20) + u.entry_no,
                                        hashint8extended(u.amount_minor, u.effective_date - '2000-01-01'::date)))) AS ids
                           FROM unnest(b.posting_nos, b.entry_nos, b.amounts, b.dates) AS u (posting_no, entry_no, amount_minor, effective_date)) u
-                  WHERE b.book_id = p_book_id GROUP BY b.account_id) b USING (account_id)
+                  WHERE b.book_id = p_book_id GROUP BY b.account_id, b.batch_id) g GROUP BY g.account_id) b USING (account_id)
       LEFT JOIN ledger.account a USING (account_id)
      WHERE (p.n, p.ids, true) IS DISTINCT FROM (b.n, b.ids, b.is_summed)
 $$;

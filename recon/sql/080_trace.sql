@@ -78,15 +78,16 @@ BEGIN
 
     RETURN QUERY
     WITH paid AS MATERIALIZED (
-        SELECT i.*, g.entry_id, g.clearing_posting_id, g.transit_posting_id, g.remainder_posting_id, o.posting_ids
+        SELECT i.*, g.entry_id, g.clearing_posting_id, g.transit_posting_id, g.remainder_posting_id, o.posting_ids, o.whole_batch_ids
           FROM unnest(v_paid) w (id)
          CROSS JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = w.id LIMIT 1) i
-         CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = w.id LIMIT 1) o
+         CROSS JOIN LATERAL (SELECT o.posting_ids, o.whole_batch_ids FROM settlement.obligation o WHERE o.obligation_id = w.id LIMIT 1) o
           LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group g WHERE g.group_id = w.id LIMIT 1) g ON true
     ), back AS MATERIALIZED (
         SELECT r.*, 100 * r.part AS base FROM unnest(v_paid) w (id) JOIN settlement.reopening r ON r.instruction_id = w.id
     ), touched (chain, step, kind, posting_id, detail) AS (
-        SELECT i.instruction_id, 10, 'posting', m.id, NULL::text FROM paid i CROSS JOIN unnest(i.posting_ids) m (id)
+        SELECT i.instruction_id, 10, 'posting', m.posting_id, NULL::text
+          FROM paid i CROSS JOIN LATERAL settlement.taken_postings(i.payable_account_id, i.posting_ids, i.whole_batch_ids) m
         UNION ALL
         SELECT i.instruction_id, 15, t.kind || ' reserve', t.posting_id, 'until ' || t.release_on
           FROM paid i JOIN settlement.reserve_taken t ON t.group_id = i.instruction_id

@@ -34,6 +34,8 @@ CREATE TABLE settlement.obligation (
     fixed_minor      bigint NOT NULL DEFAULT 0,
     rest_minor       bigint NOT NULL,
     posting_ids      bigint[] NOT NULL,
+    whole_batch_ids  bigint[] NOT NULL DEFAULT '{}',
+    whole_count      int NOT NULL DEFAULT 0,
     left_out_ids     bigint[] NOT NULL DEFAULT '{}',
     cut_through_id   bigint NOT NULL DEFAULT 0,
     CONSTRAINT obligation_once UNIQUE (run_id, payee_id),
@@ -42,11 +44,14 @@ CREATE TABLE settlement.obligation (
                                       AND pay_minor + rolling_minor + fixed_minor <= owed_minor
              WHEN owed_minor < 0 THEN pay_minor BETWEEN owed_minor AND -1 AND rolling_minor = 0 AND fixed_minor = 0
              ELSE pay_minor = 0 AND rolling_minor = 0 AND fixed_minor = 0 END),
-    CONSTRAINT obligation_postings CHECK (cardinality(posting_ids) > 0)
+    CONSTRAINT obligation_postings CHECK (cardinality(posting_ids) + whole_count > 0 AND (whole_count > 0) = (cardinality(whole_batch_ids) > 0))
 );
 COMMENT ON TABLE settlement.obligation IS
     'What a payee is owed net, and how much of it this run pays (negative: collects) and reserves; the rest is re-booked.';
-COMMENT ON COLUMN settlement.obligation.posting_ids IS 'The postings it was netted from, in order; not yet claimed.';
+COMMENT ON COLUMN settlement.obligation.posting_ids IS
+    'The postings it was netted from, in order, but for those of whole batches; not yet claimed. All of them: proposal_member.';
+COMMENT ON COLUMN settlement.obligation.whole_batch_ids IS
+    'Batches of the ledger of which it was netted from everything that lies on the account, in blocks (ADR 0010); whole_count postings.';
 COMMENT ON COLUMN settlement.obligation.left_out_ids IS 'What else was open up to the end of the cut, in order: not due, held, waiting.';
 COMMENT ON COLUMN settlement.obligation.cut_through_id IS 'No posting with an id up to this one can have been missed by the cut (062_frontier.sql).';
 COMMENT ON COLUMN settlement.obligation.rest_minor IS 'What the payee was owed beside these postings when they were cut: not due, held.';
@@ -74,8 +79,35 @@ CREATE TRIGGER check_obligations AFTER INSERT ON settlement.obligation
 ALTER TABLE settlement.obligation ENABLE ALWAYS TRIGGER check_obligations;
 
 CREATE VIEW settlement.proposal_member AS
-SELECT o.obligation_id, m.posting_id FROM settlement.obligation o CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id);
+SELECT o.obligation_id, m.posting_id
+  FROM settlement.obligation o
+ CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) UNION ALL
+                     SELECT (b.batch_id << 20) + unnest(b.posting_nos) FROM ledger.posting_block b
+                      WHERE b.account_id = o.account_id AND b.batch_id = ANY (o.whole_batch_ids)) m (posting_id);
 COMMENT ON VIEW settlement.proposal_member IS 'The postings an obligation was netted from, one a row.';
+
+-- The same from an obligation's columns. (Without a setting and without rights of its own, so that the planner writes it
+-- into a query; a view that others than the app may read writes it out.)
+CREATE FUNCTION settlement.taken_postings(p_account_id int, p_posting_ids bigint[], p_whole_batch_ids bigint[])
+    RETURNS TABLE (posting_id bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.unnest(p_posting_ids)
+    UNION ALL
+    SELECT (b.batch_id << 20) + pg_catalog.unnest(b.posting_nos) FROM ledger.posting_block b
+     WHERE b.account_id = p_account_id AND b.batch_id = ANY (p_whole_batch_ids)
+$$;
+
+-- The least and the greatest id that such postings can have. A batch that has blocks has every posting in one, so between
+-- these nothing else of the account is but what lies between the postings themselves.
+CREATE FUNCTION settlement.lowest_taken(p_posting_ids bigint[], p_whole_batch_ids bigint[]) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(p_posting_ids[1], p_whole_batch_ids[1] << 20)
+$$;
+CREATE FUNCTION settlement.highest_taken(p_posting_ids bigint[], p_whole_batch_ids bigint[]) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(p_posting_ids[cardinality(p_posting_ids)],
+                    ((p_whole_batch_ids[cardinality(p_whole_batch_ids)] + 1) << 20) - 1)
+$$;
 
 CREATE TABLE settlement.payment_file (
     file_id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

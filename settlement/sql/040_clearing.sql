@@ -1,8 +1,8 @@
 -- Which postings a payment has taken, what came back, and what is held.
 -- Invariant 10: a payable posting is in at most one clearing group, for ever.
 
--- The postings that a group takes are its obligation's, an array, and its own clearing debit. The groups of an account
--- are counted without a gap, so whoever writes one has every one before it to compare with (ADR 0011).
+-- The postings that a group takes are its obligation's (ids, and batches of which it takes all that lies on the account in
+-- blocks), and its own clearing debit. The groups of an account are counted without a gap, so whoever writes one has every one before it to compare with (ADR 0011).
 CREATE TABLE settlement.clearing_group (
     group_id             bigint PRIMARY KEY,
     book_id              int NOT NULL,
@@ -32,13 +32,16 @@ COMMENT ON CONSTRAINT clearing_group_order ON settlement.clearing_group IS
     'Who writes the next group of an account has seen every one before it; of two at once, one fails.';
 COMMENT ON COLUMN settlement.clearing_group.clearing_no IS 'The order in which the groups of an account cleared: 1, 2, 3, …';
 COMMENT ON COLUMN settlement.clearing_group.member_count IS 'The postings of its obligation, and its clearing debit.';
-COMMENT ON COLUMN settlement.clearing_group.low_posting_id IS 'The least posting of its obligation; high_posting_id the greatest.';
+COMMENT ON COLUMN settlement.clearing_group.low_posting_id IS
+    'The least posting of its obligation (a batch that it takes whole counts from its beginning); high_posting_id the greatest (to its end).';
 
 CREATE VIEW settlement.clearing_member AS
 SELECT g.book_id, m.posting_id, g.group_id, g.account_id
   FROM settlement.clearing_group g
   JOIN settlement.obligation o ON o.obligation_id = g.group_id
  CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) UNION ALL
+                     SELECT (b.batch_id << 20) + unnest(b.posting_nos) FROM ledger.posting_block b
+                      WHERE b.account_id = o.account_id AND b.batch_id = ANY (o.whole_batch_ids) UNION ALL
                      SELECT g.clearing_posting_id WHERE g.clearing_posting_id IS NOT NULL) m (posting_id);
 COMMENT ON VIEW settlement.clearing_member IS
     'What each clearing group has taken, a posting a row: to read by group or in bulk. By posting: settlement.clearing_of.';
@@ -53,8 +56,9 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS
            SELECT * FROM settlement.clearing_group g
             WHERE g.account_id = p.account_id AND greatest(g.high_posting_id, g.clearing_posting_id) >= p.posting_id
               AND (p.posting_id BETWEEN g.low_posting_id AND g.high_posting_id OR p.posting_id = g.clearing_posting_id) OFFSET 0) g
-     CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
-     WHERE p.posting_id = ANY (p_posting_ids) AND (p.posting_id = g.clearing_posting_id OR p.posting_id = ANY (o.posting_ids))
+     CROSS JOIN LATERAL (SELECT o.posting_ids, o.whole_batch_ids FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
+     WHERE p.posting_id = ANY (p_posting_ids)
+       AND (p.posting_id = g.clearing_posting_id OR p.posting_id = ANY (o.posting_ids) OR p.posting_id >> 20 = ANY (o.whole_batch_ids))
 $$;
 
 CREATE FUNCTION settlement.is_cleared(p_posting_id bigint) RETURNS boolean
@@ -62,29 +66,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM settlement.clearing_of(ARRAY[p_posting_id]))
 $$;
 
--- The postings of an account from one id to another: those of ordinary batches, then those in blocks. A block between the
--- batches of the two is inside as a whole, and its total stands beside one of its postings: for sums over all of them.
--- (Without a setting and without rights of its own, so that the planner writes it into the query; and without columns that
--- nobody asks for, since what is unnested is unnested.)
-CREATE FUNCTION settlement.postings_between(p_account_id int, p_low bigint, p_high bigint)
-    RETURNS TABLE (posting_id bigint, minor numeric)
-LANGUAGE sql STABLE AS $$
-    SELECT a.posting_id, a.amount_minor FROM ledger.posting a
-     WHERE a.account_id = p_account_id AND a.posting_id >= p_low AND a.posting_id <= p_high AND NOT a.in_block
-    UNION ALL
-    SELECT u.posting_id, coalesce(u.total_minor, u.amount_minor)
-      FROM (SELECT (b.batch_id << 20) + pg_catalog.unnest(b.posting_nos) AS posting_id,
-                   pg_catalog.unnest(CASE WHEN b.is_inside THEN ARRAY[b.total_minor] END) AS total_minor,
-                   pg_catalog.unnest(CASE WHEN NOT b.is_inside THEN b.amounts END) AS amount_minor
-              FROM (SELECT b.batch_id, b.posting_nos, b.amounts, b.total_minor, b.batch_id > p_low >> 20 AND b.batch_id < p_high >> 20 AS is_inside
-                      FROM ledger.posting_block b
-                     WHERE b.account_id = p_account_id AND b.batch_id >= p_low >> 20 AND b.batch_id <= p_high >> 20) b) u
-     WHERE u.posting_id >= p_low AND u.posting_id <= p_high
-$$;
-
 -- A group is whole: the postings of its obligation, once each, and its own clearing debit exist, lie on the payee's account,
--- are as many as the group says, and sum to zero. Mostly it takes whatever lies on the account between its first posting
--- and its last: then reading that shows it. Else each posting is looked up by its key.
+-- are as many as the group says, and sum to zero. Batches taken whole are answered for by their blocks' totals, each batch
+-- once and none of the ids in one of them. Of the ids mostly all are taken that lie on the account between the first and the last of
+-- them: then reading that shows it. Else each posting is looked up by its key.
 -- And invariant 10: it takes nothing that a group before it has taken. What two groups share lies within the reach of
 -- both, so most pairs need no look at their postings. Groups at once cannot miss each other: both would be the next of
 -- their account, and the key of clearing_no lets one through (the other waits, and then fails or is counted later).
@@ -95,23 +80,30 @@ SET enable_mergejoin = off AS $$
 DECLARE
     v_bad record;
 BEGIN
-    SELECT n.*, o.posting_ids IS NOT NULL AS is_obligation, m.found + num_nonnulls(d.amount_minor) AS found,
-           m.total + coalesce(d.amount_minor, 0) AS total, last.is_next INTO v_bad
+    SELECT n.*, o.posting_ids IS NOT NULL AS is_obligation, w.found + m.found + num_nonnulls(d.amount_minor) AS found,
+           coalesce(w.total, 0) + coalesce(m.total, 0) + coalesce(d.amount_minor, 0) AS total, last.is_next INTO v_bad
       FROM new_rows n
-      LEFT JOIN LATERAL (SELECT o.account_id, o.posting_ids FROM settlement.obligation o
+      LEFT JOIN LATERAL (SELECT o.account_id, o.posting_ids, o.whole_batch_ids FROM settlement.obligation o
                           WHERE o.obligation_id = n.group_id LIMIT 1) o ON o.account_id = n.account_id
        AND n.book_id = (SELECT a.book_id FROM ledger.account a WHERE a.account_id = n.account_id)
      CROSS JOIN LATERAL (
+           SELECT count(*) FILTER (WHERE b.block_no = 0) AS batches, coalesce(sum(cardinality(b.posting_nos)), 0) AS found, sum(b.total_minor) AS total,
+                  min(b.batch_id) AS low, max(b.batch_id) AS high
+             FROM ledger.posting_block b WHERE b.account_id = n.account_id AND b.batch_id = ANY (o.whole_batch_ids)) w
+     CROSS JOIN LATERAL (
            SELECT s.posting_ids = o.posting_ids OR array_sort(s.posting_ids) = o.posting_ids AS is_all, s.total
-             FROM (SELECT array_agg(s.posting_id) AS posting_ids, sum(s.minor) AS total
-                     FROM (SELECT s.posting_id, s.minor
-                             FROM settlement.postings_between(n.account_id, n.low_posting_id, n.high_posting_id) s
+             FROM (SELECT array_agg(s.posting_id) AS posting_ids, sum(s.amount_minor) AS total
+                     FROM (SELECT p.posting_id, p.amount_minor FROM ledger.posting p
+                            WHERE p.account_id = n.account_id AND NOT p.in_block AND p.posting_id >= o.posting_ids[1]
+                              AND p.posting_id <= o.posting_ids[cardinality(o.posting_ids)]
                             LIMIT cardinality(o.posting_ids) + 1) s OFFSET 0) s OFFSET 0) span
      CROSS JOIN LATERAL (
-           SELECT cardinality(o.posting_ids)::bigint AS found, span.total, n.low_posting_id AS low, n.high_posting_id AS high
+           SELECT cardinality(o.posting_ids)::bigint AS found, span.total, o.posting_ids[1] AS low,
+                  o.posting_ids[cardinality(o.posting_ids)] AS high, false AS is_inside
             WHERE span.is_all
            UNION ALL
-           SELECT count(*), sum(p.amount_minor), min(p.posting_id), max(p.posting_id)
+           SELECT count(*), sum(p.amount_minor), min(p.posting_id), max(p.posting_id),
+                  coalesce(bool_or(p.posting_id >> 20 = ANY (o.whole_batch_ids)), false)
              FROM ledger.posting p WHERE p.account_id = n.account_id AND p.posting_id = ANY (o.posting_ids)
               AND span.is_all IS NOT TRUE
            HAVING span.is_all IS NOT TRUE) m
@@ -120,11 +112,13 @@ BEGIN
      CROSS JOIN LATERAL (
            SELECT n.clearing_no = 1 OR EXISTS (SELECT FROM settlement.clearing_group g
                                                 WHERE g.account_id = n.account_id AND g.clearing_no = n.clearing_no - 1) AS is_next) last
-     WHERE (last.is_next AND m.found = cardinality(o.posting_ids) AND m.found + num_nonnulls(n.clearing_posting_id) = n.member_count
-            AND m.low = n.low_posting_id AND m.high = n.high_posting_id
+     WHERE (last.is_next AND m.found = cardinality(o.posting_ids) AND w.batches = cardinality(o.whole_batch_ids) AND NOT m.is_inside
+            AND w.found + m.found + num_nonnulls(n.clearing_posting_id) = n.member_count
+            AND least(m.low, w.low << 20) = n.low_posting_id AND greatest(m.high, ((w.high + 1) << 20) - 1) = n.high_posting_id
             AND (n.clearing_posting_id IS NULL
-                 OR d.amount_minor IS NOT NULL AND (n.clearing_posting_id > m.high OR n.clearing_posting_id <> ALL (o.posting_ids)))
-            AND m.total + coalesce(d.amount_minor, 0) = 0) IS NOT TRUE
+                 OR d.amount_minor IS NOT NULL AND (n.clearing_posting_id > n.high_posting_id
+                    OR n.clearing_posting_id <> ALL (o.posting_ids) AND n.clearing_posting_id >> 20 <> ALL (o.whole_batch_ids)))
+            AND coalesce(w.total, 0) + coalesce(m.total, 0) + coalesce(d.amount_minor, 0) = 0) IS NOT TRUE
      LIMIT 1;
     IF FOUND AND NOT v_bad.is_obligation THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_obligation',
@@ -149,14 +143,26 @@ BEGIN
              FROM settlement.clearing_group g
             WHERE g.account_id = n.account_id AND g.group_id <> n.group_id
               AND greatest(g.high_posting_id, g.clearing_posting_id) >= least(n.low_posting_id, n.clearing_posting_id) OFFSET 0) g
-     CROSS JOIN LATERAL (SELECT o.posting_ids || n.clearing_posting_id AS posting_ids
+     CROSS JOIN LATERAL (SELECT o.posting_ids || n.clearing_posting_id AS posting_ids, o.whole_batch_ids
                            FROM settlement.obligation o WHERE o.obligation_id = n.group_id LIMIT 1) o
      CROSS JOIN LATERAL (
            SELECT m.posting_id FROM unnest(o.posting_ids) m (posting_id)
             WHERE g.is_around AND m.posting_id IN (SELECT unnest(w.posting_ids) FROM settlement.obligation w
                                                     WHERE w.obligation_id = g.group_id)
            UNION ALL
-           SELECT g.clearing_posting_id WHERE g.clearing_posting_id = ANY (o.posting_ids)) c
+           SELECT m.posting_id FROM unnest(o.posting_ids) m (posting_id)
+            WHERE g.is_around AND m.posting_id >> 20 IN (SELECT unnest(w.whole_batch_ids) FROM settlement.obligation w
+                                                          WHERE w.obligation_id = g.group_id)
+           UNION ALL
+           SELECT (SELECT min((b.batch_id << 20) + b.posting_nos[1]) FROM ledger.posting_block b
+                    WHERE b.account_id = n.account_id AND b.batch_id = m.batch_id)
+             FROM unnest(o.whole_batch_ids) m (batch_id)
+            WHERE g.is_around AND m.batch_id IN (SELECT unnest(w.whole_batch_ids) FROM settlement.obligation w WHERE w.obligation_id = g.group_id
+                                                 UNION ALL
+                                                 SELECT u.posting_id >> 20 FROM settlement.obligation w CROSS JOIN LATERAL unnest(w.posting_ids) u (posting_id)
+                                                  WHERE w.obligation_id = g.group_id)
+           UNION ALL
+           SELECT g.clearing_posting_id WHERE g.clearing_posting_id = ANY (o.posting_ids) OR g.clearing_posting_id >> 20 = ANY (o.whole_batch_ids)) c
       LEFT JOIN settlement.payee y ON y.account_id = n.account_id
      LIMIT 1;
     IF FOUND THEN

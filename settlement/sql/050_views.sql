@@ -63,7 +63,10 @@ SELECT p.book_id, p.posting_id, p.entry_id, p.account_id, p.amount_minor, p.effe
        g.entry_id AS seal_entry_id, g.transit_posting_id, g.remainder_posting_id
   FROM settlement.clearing_group g
   JOIN settlement.obligation o ON o.obligation_id = g.group_id
-  JOIN ledger.posting p ON p.account_id = g.account_id AND p.posting_id = ANY (o.posting_ids || g.clearing_posting_id)
+  JOIN ledger.posting p ON p.account_id = g.account_id
+                       AND p.posting_id = ANY (o.posting_ids || g.clearing_posting_id || ARRAY(
+                               SELECT (b.batch_id << 20) + unnest(b.posting_nos) FROM ledger.posting_block b
+                                WHERE b.account_id = g.account_id AND b.batch_id = ANY (o.whole_batch_ids)))
                        AND greatest(g.high_posting_id, g.clearing_posting_id) >= p.posting_id  -- by posting: the index of their reach
                        AND (p.posting_id BETWEEN g.low_posting_id AND g.high_posting_id OR p.posting_id = g.clearing_posting_id)
   LEFT JOIN settlement.instruction i ON i.instruction_id = g.group_id

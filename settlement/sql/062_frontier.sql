@@ -92,8 +92,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET p
     SELECT s.clearing_posting_id FROM settlement.cleared_since s
      WHERE s.bank_account_id = p_bank_account_id AND s.clearing_posting_id IS NOT NULL
     UNION ALL
-    SELECT unnest(o.posting_ids) FROM settlement.cleared_since s
-     CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+    SELECT m.posting_id FROM settlement.cleared_since s
+     CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+     CROSS JOIN LATERAL settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) m
      WHERE s.bank_account_id = p_bank_account_id AND NOT s.is_below
 $$;
 
@@ -161,7 +162,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
     ), taken AS MATERIALIZED (
         SELECT m.posting_id
           FROM since s
-         CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) FROM settlement.obligation o WHERE o.obligation_id = s.group_id
+         CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+         CROSS JOIN LATERAL (SELECT t.posting_id FROM settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) t
                              UNION ALL
                              SELECT s.clearing_posting_id) m (posting_id)
          WHERE s.account_id IN (SELECT r.account_id FROM reach r) AND m.posting_id IS NOT NULL

@@ -10,9 +10,11 @@ CREATE TYPE settlement.netted AS (
     fixed_minor      bigint,
     rest_minor       bigint,
     outcome          text,
-    posting_ids      bigint[],
+    posting_ids      bigint[],  -- but for those of …
+    whole_batch_ids  bigint[],  -- … batches of which all that lies on the account is due …
+    whole_count      int,       -- … so many postings
     left_out_ids     bigint[],  -- below waits_from_id
-    waits_from_id    bigint     -- from here on all waits (T+n): behind the last of posting_ids
+    waits_from_id    bigint     -- from here on all waits (T+n): behind the last that is due
 );
 
 -- What the calendar of a bank makes of payees' rules on a business date; the caller counts the days.
@@ -59,8 +61,9 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
     ), cleared AS MATERIALIZED (  -- what reading from the frontiers would meet
         SELECT s.clearing_posting_id AS posting_id FROM since s WHERE s.clearing_posting_id IS NOT NULL
         UNION ALL
-        SELECT unnest(o.posting_ids) FROM since s
-         CROSS JOIN LATERAL (SELECT o.posting_ids FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+        SELECT m.posting_id FROM since s
+         CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+         CROSS JOIN LATERAL settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) m
          WHERE NOT s.is_below
     ), mixed AS MATERIALIZED (  -- accounts of which more than settlement's own postings are among that
         SELECT DISTINCT s.account_id FROM since s WHERE NOT s.is_below
@@ -68,9 +71,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
         SELECT o.account_id, m.posting_id
           FROM settlement.file_standing f
          CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
-         CROSS JOIN LATERAL (SELECT o.account_id, o.posting_ids FROM settlement.obligation o
-                              WHERE o.obligation_id = i.instruction_id LIMIT 1) o
-         CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
+         CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+         CROSS JOIN LATERAL settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) m
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
     ), kept_back AS MATERIALIZED (
         SELECT w.account_id, w.posting_id FROM waiting w
@@ -101,13 +103,15 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
          WHERE b.module = 'settlement'
            AND b.batch_id >= (SELECT min(coalesce(y.left_open[1], y.through_posting_id)) >> 20 FROM party y)
     ), net AS MATERIALIZED (
-        -- Account by account in the order of its index; the small sets above are hashed once. A block of postings that are
-        -- all due is answered for by its total; of one that waits as a whole only its beginning is noted, unless something
-        -- due stands behind it. The rest is looked at posting by posting.
+        -- Account by account in the order of its index; the small sets above are hashed once. A batch of which everything on
+        -- the account is due is taken whole, and answered for by its blocks' totals; of one that waits as a whole only its
+        -- beginning is noted, unless something due stands behind it. The rest is looked at posting by posting. (All blocks of
+        -- an account in a batch say the same dates, so they are due together or not.)
         SELECT n.payee_id, -(coalesce(n.whole_minor, 0) + coalesce(n.due_minor, 0))::bigint AS owed_minor,
                -(coalesce(n.waiting_minor, 0) + coalesce(n.left_minor, 0))::bigint AS rest_minor,
-               CASE WHEN n.reserve_bps > 0 THEN -(coalesce(n.whole_minor, 0) + coalesce(n.new_minor, 0))::bigint END AS new_minor, n.posting_ids,
-               CASE WHEN n.posting_ids[cardinality(n.posting_ids)] > n.waits_from_id
+               CASE WHEN n.reserve_bps > 0 THEN -(coalesce(n.whole_minor, 0) + coalesce(n.new_minor, 0))::bigint END AS new_minor,
+               n.posting_ids, n.whole_batch_ids, n.whole_count,
+               CASE WHEN n.last_due_id > n.waits_from_id
                     THEN array(SELECT unnest(n.left_out_ids)
                                UNION ALL
                                SELECT (b.batch_id << 20) + unnest(b.posting_nos)
@@ -116,21 +120,22 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                   AND NOT settlement.block_is_due(b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w), b.first_date, b.last_date, n.cut_date)
                                 ORDER BY 1)
                     ELSE array_sort(coalesce(n.left_out_ids, '{}')) END AS left_out_ids,
-               CASE WHEN n.posting_ids[cardinality(n.posting_ids)] > n.waits_from_id THEN NULL ELSE n.waits_from_id END AS waits_from_id
+               CASE WHEN n.last_due_id > n.waits_from_id THEN NULL ELSE n.waits_from_id END AS waits_from_id
           FROM (SELECT y.payee_id, y.account_id, y.reserve_bps, y.whole_from, y.cut_date, w.whole_minor, w.waiting_minor, w.waits_from_id,
-                       o.due_minor, o.left_minor, o.new_minor, o.left_out_ids, array_sort(w.posting_ids || o.posting_ids) AS posting_ids
+                       o.due_minor, o.left_minor, o.new_minor, o.left_out_ids, coalesce(l.posting_ids, '{}') AS posting_ids,
+                       coalesce(l.whole_batch_ids, '{}') AS whole_batch_ids, coalesce(w.whole_count, 0) AS whole_count,
+                       settlement.highest_taken(l.posting_ids, l.whole_batch_ids) AS last_due_id
           FROM party y
          CROSS JOIN LATERAL (
-               SELECT array_agg(b.posting_id) FILTER (WHERE b.is_due) AS posting_ids, sum(b.total_minor) FILTER (WHERE b.is_due) AS whole_minor,
+               SELECT array_agg(b.batch_id) FILTER (WHERE b.is_due AND b.block_no = 0) AS whole_batch_ids,
+                      sum(b.posting_count) FILTER (WHERE b.is_due)::int AS whole_count, sum(b.total_minor) FILTER (WHERE b.is_due) AS whole_minor,
                       sum(b.total_minor) FILTER (WHERE NOT b.is_due) AS waiting_minor,
-                      min(b.posting_id) FILTER (WHERE NOT b.is_due) AS waits_from_id, bool_or(b.is_due IS NULL) AS has_mixed
-                 FROM (SELECT (b.batch_id << 20) + unnest(CASE WHEN b.is_due THEN b.posting_nos ELSE '{0}' END) AS posting_id,
-                              unnest(ARRAY[b.total_minor]) AS total_minor, b.is_due
-                         FROM (SELECT b.batch_id, b.posting_nos, b.total_minor,
-                                      settlement.block_is_due(b.batch_id >= y.whole_from AND b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w),
-                                                              b.first_date, b.last_date, y.cut_date) AS is_due
-                                 FROM ledger.posting_block b
-                                WHERE b.account_id = y.account_id AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b) b
+                      min(b.batch_id) FILTER (WHERE NOT b.is_due) << 20 AS waits_from_id, bool_or(b.is_due IS NULL) AS has_mixed
+                 FROM (SELECT b.batch_id, b.block_no, cardinality(b.posting_nos) AS posting_count, b.total_minor,
+                              settlement.block_is_due(b.batch_id >= y.whole_from AND b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w),
+                                                      b.first_date, b.last_date, y.cut_date) AS is_due
+                         FROM ledger.posting_block b
+                        WHERE b.account_id = y.account_id AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b
                OFFSET 0) w
          CROSS JOIN LATERAL (
                SELECT sum(i.amount_minor) FILTER (WHERE i.is_eligible) AS due_minor, sum(i.amount_minor) FILTER (WHERE NOT i.is_eligible) AS left_minor,
@@ -160,8 +165,9 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                           AND CASE WHEN p.is_own OR y.is_mixed THEN p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
                                    ELSE true END OFFSET 0) i
                OFFSET 0) o
+         CROSS JOIN LATERAL (SELECT array_sort(o.posting_ids) AS posting_ids, array_sort(w.whole_batch_ids) AS whole_batch_ids OFFSET 0) l
          OFFSET 0) n
-         WHERE n.posting_ids IS NOT NULL
+         WHERE n.last_due_id IS NOT NULL
     )
     SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, paid.pay_minor,
            CASE WHEN paid.pay_minor > 0 THEN kept.rolling_minor ELSE 0 END,
@@ -174,7 +180,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                 WHEN n.owed_minor < 0 THEN 'negative'
                 WHEN paid.pay_minor = 0 THEN 'below_minimum'
                 ELSE 'pay' END,
-           n.posting_ids, n.left_out_ids, n.waits_from_id
+           n.posting_ids, n.whole_batch_ids, n.whole_count, n.left_out_ids, n.waits_from_id
       FROM net n
       JOIN party y ON y.payee_id = n.payee_id
      CROSS JOIN LATERAL (
@@ -260,14 +266,16 @@ BEGIN
     END IF;
 END $$;
 
--- The run whose proposed files pay exactly these payees these amounts from these postings on that date.
+-- The run whose proposed files pay exactly these payees these amounts from these postings on that date. (Which batches are
+-- taken whole is not always the same: where the lists differ the postings are compared.)
 CREATE FUNCTION settlement.same_proposal(
     p_bank_account_id int, p_business_date date, p_execution_date date, p_cutoff_at timestamptz, p_payees text[],
     p_netted settlement.netted[]) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     WITH live AS (
-        SELECT f.file_id, r.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.posting_ids
+        SELECT f.file_id, r.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.account_id, o.posting_ids,
+               o.whole_batch_ids
           FROM settlement.file_standing f
          CROSS JOIN LATERAL (SELECT p.run_id FROM settlement.payment_file p WHERE p.file_id = f.file_id LIMIT 1) p
          CROSS JOIN LATERAL (SELECT * FROM settlement.run r WHERE r.run_id = p.run_id LIMIT 1) r
@@ -279,14 +287,19 @@ SET plan_cache_mode = force_custom_plan AS $$
            AND r.business_date = p_business_date AND r.execution_date = p_execution_date
            AND r.cutoff_at = p_cutoff_at AND r.payees IS NOT DISTINCT FROM p_payees
     ), cut AS (
-        SELECT n.payee_version_id, n.pay_minor, n.rolling_minor, n.fixed_minor, n.posting_ids
+        SELECT n.payee_version_id, n.pay_minor, n.rolling_minor, n.fixed_minor, n.account_id, n.posting_ids, n.whole_batch_ids
           FROM unnest(p_netted) n WHERE n.outcome <> 'zero'
     )
     SELECT min(l.run_id) FROM live l
     HAVING count(*) > 0 AND min(l.run_id) = max(l.run_id)
        AND count(*) = (SELECT count(*) FROM cut)
-       AND NOT EXISTS (SELECT * FROM cut
-                       EXCEPT SELECT payee_version_id, pay_minor, rolling_minor, fixed_minor, posting_ids FROM live)
+       AND NOT EXISTS (
+           SELECT FROM cut c
+             LEFT JOIN live l USING (payee_version_id, pay_minor, rolling_minor, fixed_minor, account_id)
+            WHERE CASE WHEN (c.posting_ids, c.whole_batch_ids) = (l.posting_ids, l.whole_batch_ids) THEN true
+                       ELSE ARRAY(SELECT t.posting_id FROM settlement.taken_postings(c.account_id, c.posting_ids, c.whole_batch_ids) t ORDER BY 1)
+                          = ARRAY(SELECT t.posting_id FROM settlement.taken_postings(l.account_id, l.posting_ids, l.whole_batch_ids) t ORDER BY 1)
+                  END IS NOT TRUE)
 $$;
 
 -- Results of one statement meet in arrays by position: a join of two intermediate results may be planned as if
@@ -297,23 +310,24 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,
-                                       rolling_minor, fixed_minor, rest_minor, posting_ids, left_out_ids,
-                                       cut_through_id)
+                                       rolling_minor, fixed_minor, rest_minor, posting_ids, whole_batch_ids,
+                                       whole_count, left_out_ids, cut_through_id)
     SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
-           n.fixed_minor, n.rest_minor, n.posting_ids,
+           n.fixed_minor, n.rest_minor, n.posting_ids, n.whole_batch_ids, n.whole_count,
            CASE WHEN w.first_id = n.left_out_ids[1] THEN '{}'
                 WHEN w.first_id IS NULL THEN n.left_out_ids
                 ELSE array(SELECT l FROM unnest(n.left_out_ids) l WHERE l < w.first_id ORDER BY l) END,
            least(w.first_id - 1, p_line)
       FROM unnest(p_netted) n
-     CROSS JOIN LATERAL (SELECT n.posting_ids[cardinality(n.posting_ids)] AS id) due
+     CROSS JOIN LATERAL (SELECT settlement.highest_taken(n.posting_ids, n.whole_batch_ids) AS id) due
      -- What waits (T+n) mostly stands behind all that is due: the cut ends before it, and it need not be listed.
      CROSS JOIN LATERAL (SELECT least(n.waits_from_id, CASE WHEN n.left_out_ids[1] > due.id THEN n.left_out_ids[1]
                                      ELSE (SELECT min(l) FROM unnest(n.left_out_ids) l WHERE l > due.id) END) AS first_id) w
      WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
     INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id, high_posting_id)
-    SELECT o.obligation_id, p_book_id, o.account_id, coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = o.account_id), 0) + 1, cardinality(o.posting_ids),
-           o.posting_ids[1], o.posting_ids[cardinality(o.posting_ids)]
+    SELECT o.obligation_id, p_book_id, o.account_id, coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = o.account_id), 0) + 1, 
+           cardinality(o.posting_ids) + o.whole_count,
+           settlement.lowest_taken(o.posting_ids, o.whole_batch_ids), settlement.highest_taken(o.posting_ids, o.whole_batch_ids)
       FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
 END $$;
 

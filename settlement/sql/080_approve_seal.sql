@@ -71,6 +71,8 @@ SET plan_cache_mode = force_custom_plan AS $$
           JOIN part p ON p.payee_id = v.payee_id
           JOIN settlement.obligation o ON o.obligation_id = p.instruction_id
          WHERE h.posting_id = ANY (o.posting_ids)
+            OR h.posting_id >> 20 = ANY (o.whole_batch_ids)
+               AND o.account_id = (SELECT l.account_id FROM ledger.posting l WHERE l.posting_id = h.posting_id)
         UNION ALL
         SELECT 4, format('the details or rules of payee %s changed', p.payee_code)
           FROM part p JOIN settlement.payee_current y USING (payee_id)
@@ -205,8 +207,9 @@ BEGIN
       FROM (SELECT u.*, u.pay_minor + u.rolling_minor + u.fixed_minor AS kept_minor
               FROM unnest(v_ids, v_accounts, v_owed, v_pay, v_rolling, v_fixed, v_entries, v_firsts)
                    AS u (id, account_id, owed_minor, pay_minor, rolling_minor, fixed_minor, entry, first)) g
-     CROSS JOIN LATERAL (SELECT cardinality(o.posting_ids) AS taken, o.posting_ids[1] AS low,
-                                o.posting_ids[cardinality(o.posting_ids)] AS high
+     CROSS JOIN LATERAL (SELECT cardinality(o.posting_ids) + o.whole_count AS taken,
+                                settlement.lowest_taken(o.posting_ids, o.whole_batch_ids) AS low,
+                                settlement.highest_taken(o.posting_ids, o.whole_batch_ids) AS high
                            FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o;
     INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor, release_on)
     SELECT g.id, v.payee_id, leg.kind, leg.posting_id, leg.amount, CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END

@@ -11,7 +11,9 @@ SELECT i.instruction_id, g.book_id, part.component, m.posting_id, p.entry_id, e.
   FROM settlement.instruction i
   JOIN settlement.clearing_group g ON g.group_id = i.instruction_id
   JOIN settlement.obligation o ON o.obligation_id = i.instruction_id
- CROSS JOIN LATERAL unnest(o.posting_ids) m (posting_id)
+ CROSS JOIN LATERAL (SELECT unnest(o.posting_ids) UNION ALL
+                     SELECT (b.batch_id << 20) + unnest(b.posting_nos) FROM ledger.posting_block b
+                      WHERE b.account_id = o.account_id AND b.batch_id = ANY (o.whole_batch_ids)) m (posting_id)
  CROSS JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = m.posting_id LIMIT 1) p
  CROSS JOIN LATERAL (SELECT * FROM ledger.entry e WHERE e.entry_id = p.entry_id LIMIT 1) e
   LEFT JOIN LATERAL (SELECT w.idempotency_key FROM ledger.entry w WHERE w.entry_id = e.reverses_entry_id LIMIT 1) was ON true

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger import NewEntry, NewPosting, post_batch
+from ledger import NewEntry, NewPosting, post_batch, translate_errors
 from nostro.database import Database
-from settlement import FileState, hold_item
+from recon import trace
+from settlement import DuplicateClaimError, FileState, hold_item
 from settlement.business_days import Calendar
 from settlement.proposing import calendar_terms, paying_accounts
 from settlement.schedules import cut_date
@@ -22,16 +23,19 @@ DELAYS = {"P1": 1, "P2": 0, "P3": 2}
 PAYEES = [PayeeRow(code=code, delay_days=str(delay)) for code, delay in DELAYS.items()]
 EACH = 170  # of each payee: with their other legs enough for blocks, and three blocks an account
 _NETTING = """
-SELECT y.code, n.posting_ids, n.owed_minor, n.rest_minor, n.left_out_ids, n.waits_from_id
+SELECT y.code, ARRAY(SELECT unnest(n.posting_ids)
+                     UNION ALL SELECT (b.batch_id << 20) + unnest(b.posting_nos) FROM ledger.posting_block b
+                                WHERE b.account_id = n.account_id AND b.batch_id = ANY (n.whole_batch_ids)
+                     ORDER BY 1), n.owed_minor, n.rest_minor, n.left_out_ids, n.waits_from_id
   FROM settlement.netting(%s, %s, %s, ROW(%s::int[], %s::date[], %s::text[], %s::text[])::settlement.calendar_terms) n
   JOIN settlement.payee y USING (payee_id)
 """
 _OPEN = """
 SELECT i.payee, i.posting_id, i.owed_minor, i.effective_date, i.held OR w.posting_id IS NOT NULL
   FROM settlement.open_item i
-  LEFT JOIN (SELECT unnest(o.posting_ids) AS posting_id
+  LEFT JOIN (SELECT m.posting_id
                FROM settlement.file_current f JOIN settlement.instruction s USING (file_id)
-               JOIN settlement.obligation o ON o.obligation_id = s.instruction_id
+               JOIN settlement.proposal_member m ON m.obligation_id = s.instruction_id
               WHERE f.state = 'approved') w USING (posting_id)
  ORDER BY i.posting_id
 """
@@ -110,3 +114,105 @@ def test_what_is_netted_from_blocks_is_what_is_due(world: World) -> None:
     world.pay(last)
     assert world.rows("SELECT payee, held FROM settlement.open_item") == [("P1", True)], "nothing is forgotten"
     assert world.rows("SELECT * FROM settlement.verify_clearing(%s)", world.book_id) == []
+
+
+_WHOLE = """
+SELECT o.account_id, array_agg((b.batch_id << 20) + n ORDER BY n), -sum(a)::bigint
+  FROM settlement.obligation o JOIN settlement.payee y ON y.payee_id = o.payee_id AND y.code = 'P2'
+  JOIN ledger.posting_block b ON b.account_id = o.account_id AND b.batch_id = o.whole_batch_ids[1]
+ CROSS JOIN LATERAL unnest(b.posting_nos, b.amounts) u (n, a)
+ GROUP BY o.account_id
+"""
+_OBLIGATION = """
+INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor, rest_minor,
+                                   posting_ids, whole_batch_ids, whole_count)
+SELECT run_id, (SELECT -count(*) FROM settlement.obligation), payee_version_id, %s, 0, 0, 0, %s, %s, %s
+  FROM settlement.obligation LIMIT 1 RETURNING obligation_id
+"""
+_GROUP = """
+INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, clearing_no, low_posting_id,
+                                       high_posting_id)
+VALUES (%s, %s, %s, %s, (SELECT count(*) + 1 FROM settlement.clearing_group WHERE account_id = %s), %s, %s)
+"""
+
+
+def an_item(world: World, minor: int) -> int:
+    """Owe P2 so much; the posting's id."""
+    world.owe("P2", minor)
+    return int(str(world.one("SELECT max(posting_id) FROM settlement.open_item")))
+
+
+def test_what_a_group_took_whole_is_taken_once(world: World) -> None:
+    """Invariant 10, as a superuser: a batch again, in part, twice, beside its own."""
+    sell(world, "first", [DAY])
+    world.pay()
+    account, postings, total = world.rows(_WHOLE)[0]
+    assert isinstance(postings, list) and len(postings) == EACH
+    taken = postings[0] >> 20
+    parts = world.rows("SELECT amount_minor FROM ledger.posting WHERE posting_id = %s", postings[3])
+    offset, against, few = (an_item(world, minor) for minor in (-int(str(total)), int(str(parts[0][0])), -7))
+    sell(world, "second", [DAY])
+    other = int(str(world.one("SELECT max(batch_id) FROM ledger.posting_block")))
+    inside = int(
+        str(world.one("SELECT min(posting_id) FROM settlement.open_item i WHERE payee = 'P2' AND posting_id > %s", few))
+    )
+    assert inside >> 20 == other
+
+    def group(ids: list[int], batches: list[int], more: int = 0) -> None:
+        owner.execute("SELECT set_config('session_replication_role', 'replica', true)")
+        row = owner.execute(_OBLIGATION, (account, ids, batches, EACH * len(batches))).fetchone()
+        spans = [*ids, *(batch << 20 for batch in batches), *(((batch + 1) << 20) - 1 for batch in batches)]
+        count = len(ids) + EACH * len(batches) + more
+        with translate_errors():
+            owner.execute(_GROUP, (row and row[0], world.book_id, account, count, account, min(spans), max(spans)))
+
+    attacks = {
+        "a batch again": ([offset], [taken], 0),
+        "one of it": ([postings[3], against], [], 0),
+        "a batch twice": ([offset], [other, other], 0),
+        "a batch and one of it": ([offset, inside], [other], 0),
+        "more than it says": ([offset], [other], -1),
+        "not zero": ([offset, few], [other], 0),
+        "a batch that is not in blocks": ([offset], [other, few >> 20], 0),
+    }
+    with world.db.owner() as owner:
+        owner.execute("RESET ROLE")
+        owner.commit()
+        for what, (ids, batches, more) in attacks.items():
+            with pytest.raises(DuplicateClaimError):
+                group(ids, batches, more)
+                pytest.fail(what)
+            owner.rollback()
+        group([offset], [other])  # and what is right is taken
+        with pytest.raises(DuplicateClaimError):
+            group([inside], [])
+        owner.rollback()
+
+
+def test_each_posting_of_a_batch_taken_whole_leads_to_its_payment_and_back(world: World) -> None:
+    """By posting and by payment: lineage, clearing_of, members, the payout's parts, the trace."""
+    sell(world, "sale", [DAY])
+    world.pay()
+    account, postings, _ = world.rows(_WHOLE)[0]
+    assert isinstance(postings, list)
+    with world.db.owner() as owner:
+        for posting in (postings[0], postings[64], postings[-1]):
+            (line,) = owner.execute(
+                "SELECT l.role, l.account_id, l.group_id, c.group_id FROM settlement.lineage l"
+                " CROSS JOIN LATERAL settlement.clearing_of(ARRAY[l.posting_id]) c WHERE l.posting_id = %s",
+                (posting,),
+            ).fetchall()
+            assert line[:2] == ("member", account) and line[2] == line[3]
+            found = trace(owner, book_id=world.book_id, key=str(posting))
+            assert posting in {step.posting_id for step in found.steps}
+        of_group = owner.execute(
+            "SELECT count(*) FILTER (WHERE role = 'member'), count(*) FROM settlement.lineage WHERE group_id = %s",
+            (line[2],),
+        ).fetchone()
+        assert of_group == (EACH + 1, EACH + 2), "with what was owed before, and the clearing debit"
+        assert owner.execute(
+            "SELECT count(*) FROM settlement.proposal_member WHERE obligation_id = %s", (line[2],)
+        ).fetchone() == (EACH + 1,)
+        assert owner.execute(
+            "SELECT item_count, residual_minor FROM settlement.payout_parts WHERE instruction_id = %s", (line[2],)
+        ).fetchone() == (EACH + 1, 0)
