@@ -142,49 +142,45 @@ $$;
 CREATE FUNCTION settlement.advance_frontiers(p_bank_account_id int) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
-    WITH since AS MATERIALIZED (
-        SELECT * FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
-    ), latest AS MATERIALIZED (  -- the last that was proposed has the highest line; a lower one would be as true
-        SELECT DISTINCT ON (s.account_id) s.account_id, s.version, s.through_posting_id, s.group_id, s.settled
-          FROM since s ORDER BY s.account_id, s.group_id DESC
-    ), best AS MATERIALIZED (
-        SELECT l.account_id, l.version, l.settled, o.cut_through_id, o.left_out_ids
-          FROM latest l
-         CROSS JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o WHERE o.obligation_id = l.group_id LIMIT 1) o
-         WHERE o.cut_through_id > l.through_posting_id
-    ), noted AS (
-        SELECT s.account_id,
-               coalesce(min(s.clearing_no) FILTER (WHERE s.top_id > b.cut_through_id) - 1, max(s.clearing_no)) AS clearing_no
-          FROM since s JOIN best b ON b.account_id = s.account_id GROUP BY s.account_id
-    ), reach AS MATERIALIZED (  -- accounts of which a group may have taken something that the cut left out
-        SELECT DISTINCT s.account_id FROM since s JOIN best b ON b.account_id = s.account_id
-         WHERE s.high_posting_id >= b.left_out_ids[1] OR s.clearing_posting_id = ANY (b.left_out_ids)
+    WITH best AS MATERIALIZED (  -- account by account: its last group has the highest line, mostly; a lower one would be as true
+        SELECT y.account_id, y.version, y.through_clearing_no, g.settled, o.cut_through_id, o.left_out_ids, n.clearing_no,
+               -- a group may have taken something that the cut left out
+               coalesce(n.is_reached OR o.left_out_ids[cardinality(o.left_out_ids)] > o.cut_through_id, false) AS is_reached
+          FROM settlement.payee_frontier y
+         CROSS JOIN LATERAL (
+               SELECT g.group_id, g.member_count - num_nonnulls(g.clearing_posting_id) AS settled
+                 FROM settlement.clearing_group g WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no
+                ORDER BY g.clearing_no DESC LIMIT 1) g
+         CROSS JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
+         CROSS JOIN LATERAL (
+               SELECT coalesce(min(w.clearing_no) FILTER (WHERE greatest(w.high_posting_id, w.clearing_posting_id) > o.cut_through_id) - 1,
+                               max(w.clearing_no)) AS clearing_no,
+                      bool_or(w.high_posting_id >= o.left_out_ids[1] OR w.clearing_posting_id = ANY (o.left_out_ids)) AS is_reached
+                 FROM settlement.clearing_group w WHERE w.account_id = y.account_id AND w.clearing_no > y.through_clearing_no) n
+         WHERE y.bank_account_id = p_bank_account_id AND o.cut_through_id > y.through_posting_id
     ), taken AS MATERIALIZED (
         SELECT m.posting_id
-          FROM since s
-         CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = s.group_id LIMIT 1) o
+          FROM best b
+         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
+                              WHERE g.account_id = b.account_id AND g.clearing_no > b.through_clearing_no OFFSET 0) g
+         CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
          CROSS JOIN LATERAL (SELECT t.posting_id FROM settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) t
                              UNION ALL
-                             SELECT s.clearing_posting_id) m (posting_id)
-         WHERE s.account_id IN (SELECT r.account_id FROM reach r) AND m.posting_id IS NOT NULL
+                             SELECT g.clearing_posting_id) m (posting_id)
+         WHERE b.is_reached AND m.posting_id IS NOT NULL
     ), standing AS MATERIALIZED (
-        SELECT b.account_id, b.left_out_ids AS left_open
+        SELECT b.account_id, b.version, b.settled, b.cut_through_id, b.clearing_no,
+               CASE WHEN b.is_reached
+                    THEN ARRAY(SELECT l.posting_id FROM unnest(b.left_out_ids) l (posting_id)
+                                WHERE l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
+                                ORDER BY l.posting_id)
+                    ELSE b.left_out_ids END AS left_open
           FROM best b
-         WHERE b.left_out_ids[cardinality(b.left_out_ids)] <= b.cut_through_id
-           AND b.account_id NOT IN (SELECT r.account_id FROM reach r)
-        UNION ALL
-        SELECT b.account_id, array_agg(l.posting_id ORDER BY l.posting_id)
-          FROM best b CROSS JOIN LATERAL unnest(b.left_out_ids) l (posting_id)
-         WHERE (b.left_out_ids[cardinality(b.left_out_ids)] > b.cut_through_id OR b.account_id IN (SELECT r.account_id FROM reach r))
-           AND l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
-         GROUP BY b.account_id
     ), made AS (
         INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_no, left_open)
-        SELECT b.account_id, b.version + 1, b.cut_through_id, d.clearing_no, coalesce(l.left_open, '{}')
-          FROM best b
-          JOIN noted d ON d.account_id = b.account_id
-          LEFT JOIN standing l ON l.account_id = b.account_id
-         WHERE b.settled >= coalesce(cardinality(l.left_open), 0)
+        SELECT b.account_id, b.version + 1, b.cut_through_id, b.clearing_no, b.left_open
+          FROM standing b
+         WHERE b.settled >= cardinality(b.left_open)
             ON CONFLICT ON CONSTRAINT frontier_version DO NOTHING
         RETURNING account_id
     )

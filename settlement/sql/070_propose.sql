@@ -55,9 +55,14 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
     ), held_fixed AS MATERIALIZED (
         SELECT o.payee_id, sum(o.left_minor)::bigint AS minor FROM settlement.reserve_open o
          WHERE o.kind = 'fixed' GROUP BY o.payee_id
-    ), since AS MATERIALIZED (
-        SELECT s.account_id, s.group_id, s.clearing_posting_id, s.is_below
-          FROM settlement.cleared_since s WHERE s.bank_account_id = p_bank_account_id
+    ), front AS MATERIALIZED (
+        SELECT * FROM settlement.payee_frontier f WHERE f.bank_account_id = p_bank_account_id
+    ), since AS MATERIALIZED (  -- settlement.cleared_since
+        SELECT f.account_id, g.group_id, g.clearing_posting_id,
+               g.high_posting_id < coalesce(f.left_open[1], f.through_posting_id + 1) AS is_below
+          FROM front f
+         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
+                              WHERE g.account_id = f.account_id AND g.clearing_no > f.through_clearing_no OFFSET 0) g
     ), cleared AS MATERIALIZED (  -- what reading from the frontiers would meet
         SELECT s.clearing_posting_id AS posting_id FROM since s WHERE s.clearing_posting_id IS NOT NULL
         UNION ALL
@@ -92,7 +97,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                     ELSE y.code = ANY (p_terms.payees) END AS due
           FROM settlement.payee_current y
          CROSS JOIN account
-          JOIN settlement.payee_frontier e ON e.payee_id = y.payee_id
+          JOIN front e ON e.payee_id = y.payee_id
           JOIN cut c ON c.delay = y.delay_days
           LEFT JOIN blocked b ON b.payee_id = y.payee_id
           LEFT JOIN held_fixed f ON f.payee_id = y.payee_id
@@ -102,6 +107,9 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
         SELECT b.batch_id FROM ledger.batch b
          WHERE b.module = 'settlement'
            AND b.batch_id >= (SELECT min(coalesce(y.left_open[1], y.through_posting_id)) >> 20 FROM party y)
+    ), own_block AS MATERIALIZED (  -- such as lie in blocks: mostly none
+        SELECT w.batch_id FROM own_batch w
+         CROSS JOIN LATERAL (SELECT p.in_block FROM ledger.posting p WHERE p.posting_id = w.batch_id << 20 LIMIT 1) p WHERE p.in_block
     ), net AS MATERIALIZED (
         -- Account by account in the order of its index; the small sets above are hashed once. A batch of which everything on
         -- the account is due is taken whole, and answered for by its blocks' totals; of one that waits as a whole only its
@@ -117,7 +125,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                SELECT (b.batch_id << 20) + unnest(b.posting_nos)
                                  FROM ledger.posting_block b
                                 WHERE b.account_id = n.account_id AND b.batch_id >= n.whole_from
-                                  AND NOT settlement.block_is_due(b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w), b.first_date, b.last_date, n.cut_date)
+                                  AND NOT settlement.block_is_due(b.batch_id NOT IN (SELECT w.batch_id FROM own_block w), b.first_date, b.last_date, n.cut_date)
                                 ORDER BY 1)
                     ELSE array_sort(coalesce(n.left_out_ids, '{}')) END AS left_out_ids,
                CASE WHEN n.last_due_id > n.waits_from_id THEN NULL ELSE n.waits_from_id END AS waits_from_id
@@ -132,7 +140,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                       sum(b.total_minor) FILTER (WHERE NOT b.is_due) AS waiting_minor,
                       min(b.batch_id) FILTER (WHERE NOT b.is_due) << 20 AS waits_from_id, bool_or(b.is_due IS NULL) AS has_mixed
                  FROM (SELECT b.batch_id, b.block_no, cardinality(b.posting_nos) AS posting_count, b.total_minor,
-                              settlement.block_is_due(b.batch_id >= y.whole_from AND b.batch_id NOT IN (SELECT w.batch_id FROM own_batch w),
+                              settlement.block_is_due(b.batch_id >= y.whole_from AND b.batch_id NOT IN (SELECT w.batch_id FROM own_block w),
                                                       b.first_date, b.last_date, y.cut_date) AS is_due
                          FROM ledger.posting_block b
                         WHERE b.account_id = y.account_id AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b
@@ -154,7 +162,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                SELECT u.posting_id, u.amount_minor, u.effective_date, u.is_own
                                  FROM (SELECT (b.batch_id << 20) + unnest(b.posting_nos) AS posting_id, unnest(b.amounts) AS amount_minor,
                                               unnest(b.dates) AS effective_date, b.is_own
-                                         FROM (SELECT b.*, b.batch_id IN (SELECT w.batch_id FROM own_batch w) AS is_own
+                                         FROM (SELECT b.*, b.batch_id IN (SELECT w.batch_id FROM own_block w) AS is_own
                                                  FROM ledger.posting_block b
                                                 WHERE w.has_mixed AND b.account_id = y.account_id
                                                   AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b
@@ -186,10 +194,9 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
      CROSS JOIN LATERAL (
            SELECT least(greatest(coalesce(n.new_minor, 0), 0), greatest(n.owed_minor, 0)) AS base_minor) base
      CROSS JOIN LATERAL (
-           SELECT (base.base_minor::numeric * y.reserve_bps / 10000) AS exact) rolling
+           SELECT CASE WHEN y.reserve_bps > 0 THEN floor(base.base_minor::numeric * y.reserve_bps / 10000)::bigint ELSE 0 END AS minor) rolling
      CROSS JOIN LATERAL (
-           SELECT floor(rolling.exact)::bigint AS rolling_minor,
-                  least(y.fixed_wanted_minor, greatest(n.owed_minor, 0) - floor(rolling.exact)::bigint) AS fixed_minor) kept
+           SELECT rolling.minor AS rolling_minor, least(y.fixed_wanted_minor, greatest(n.owed_minor, 0) - rolling.minor) AS fixed_minor) kept
      CROSS JOIN LATERAL (
            SELECT CASE WHEN y.hold OR NOT y.due THEN 0
                        WHEN n.owed_minor < 0 AND y.collects AND -n.owed_minor >= y.minimum_minor

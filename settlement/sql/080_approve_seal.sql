@@ -82,17 +82,13 @@ SET plan_cache_mode = force_custom_plan AS $$
           FROM file, settlement.blocked_payees(file.book_id, p_now) b JOIN part p USING (payee_id)
         UNION ALL
         -- The account's balance is what is open on it. Beside what this payment settles it fell below zero since.
-        SELECT 6, format('payee %s owes %s minor units since', p.payee_code, -rest.minor)
+        SELECT 6, CASE WHEN p.owed_minor > 0 THEN format('payee %s owes %s minor units since', p.payee_code, -rest.minor)
+                       ELSE format('payee %s owes %s minor units less since', p.payee_code, rest.minor) END
           FROM part p
           JOIN ledger.account_balance l ON l.account_id = p.account_id
          CROSS JOIN LATERAL (SELECT (-l.posted_minor - p.owed_minor)::bigint AS minor) rest
          WHERE p.owed_minor > 0 AND rest.minor < 0 AND rest.minor < p.rest_minor
-        UNION ALL
-        SELECT 6, format('payee %s owes %s minor units less since', p.payee_code, rest.minor)
-          FROM part p
-          JOIN ledger.account_balance l ON l.account_id = p.account_id
-         CROSS JOIN LATERAL (SELECT (-l.posted_minor - p.owed_minor)::bigint AS minor) rest
-         WHERE p.owed_minor < 0 AND rest.minor > 0 AND rest.minor > p.rest_minor
+            OR p.owed_minor < 0 AND rest.minor > 0 AND rest.minor > p.rest_minor
     )
     SELECT string_agg(message, '; ' ORDER BY precedence, message)
       FROM (SELECT DISTINCT precedence, message FROM obstacle ORDER BY precedence, message LIMIT 3) first_three
