@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from typing import Any
 import asyncssh
 import psycopg
 
-from benchmarks.kill_world import World, make_world, recover, remove, send_words
+from benchmarks.kill_back import make_back_world, recover_back
+from benchmarks.kill_world import World, make_world, recover, remove
 from benchmarks.openssh import SSHD, openssh
 from nostro.cli import main
 from nostro.postgres import start_embedded
@@ -81,35 +82,53 @@ class SweepResult:
         }
 
 
+# What a company is about to send, how it is founded, and who recovers and judges. A recovery takes `sweeps`.
+COMPANIES: dict[str, tuple[Callable[..., World], Callable[..., Counter[str]]]] = {
+    "payments": (make_world, recover),
+    "back": (make_back_world, recover_back),
+}
+
+
 def run(
     *,
     every: int = 1,
     calls: bool = True,
+    companies: Collection[str] = tuple(COMPANIES),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, SweepResult]:
-    """The whole sweep on a throw-away server, by transport; `every` takes each n-th point only.
+    """The whole sweep on a throw-away server, by what is sent and transport; `every` takes each n-th point only.
 
-    A bank's folder: every step and every system call. A bank's SFTP server (a real OpenSSH, if it is there): every
-    step, each SFTP request among them.
+    `payments`: two payment files. `back`: a recall, a reversal and a file of collections. A bank's folder: every step
+    and every system call. A bank's SFTP server (a real OpenSSH, if it is there): every step, each SFTP request among
+    them.
     """
+    results = {}
     with tempfile.TemporaryDirectory(prefix="nostro-sweep-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)
         server = start_embedded(home)
-        results = {
-            "folder": sweep(make_world(server, home / "folder"), every=every, calls=calls, on_progress=on_progress)
-        }
-        remove(server)
-        if SSHD is not None:
-            with openssh(home / "sshd") as sshd:
-                world = make_world(server, home / "sftp", sftp=sshd)
-                results["sftp"] = sweep(world, every=every, calls=False, on_progress=on_progress)
-        return results
+        for name in companies:
+            make, recovery = COMPANIES[name]
+            world = make(server, home / name)
+            results[f"{name}/folder"] = sweep(
+                world, recovery=recovery, every=every, calls=calls, on_progress=on_progress
+            )
+            remove(server)
+            if SSHD is None:
+                continue
+            with openssh(home / f"{name}-sshd") as sshd:
+                world = make(server, home / f"{name}-sftp", sftp=sshd)
+                results[f"{name}/sftp"] = sweep(
+                    world, recovery=recovery, every=every, calls=False, on_progress=on_progress
+                )
+            remove(server)
+    return results
 
 
 def sweep(
     world: World,
     *,
+    recovery: Callable[..., Counter[str]] = recover,
     every: int = 1,
     calls: bool = True,
     keep: Callable[[Point], bool] = lambda point: True,
@@ -125,7 +144,7 @@ def sweep(
         try:
             world.restore()
             die(world, point)
-            states += recover(world, sweeps=done % 2 == 1)
+            states += recovery(world, sweeps=done % 2 == 1)
         except (AssertionError, psycopg.Error) as error:
             findings.append(f"{point}: {error}")
         on_progress(done + 1, len(chosen))
@@ -209,7 +228,7 @@ def launch(world: World, arm: Callable[[], None] = lambda: None) -> tuple[int, i
             os.dup2(silent, 1)
             os.dup2(silent, 2)
             arm()
-            status = main(send_words())
+            status = next((ended for words in world.words if (ended := main(words))), _FINISHED)
         finally:
             os._exit(status)
     os.close(reader)

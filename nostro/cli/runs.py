@@ -376,20 +376,27 @@ def soak_ledger_command(
 @soak_app.command("send")
 def soak_send_command(
     every: Annotated[int, typer.Option("--every", min=1, help="Only each n-th point.")] = 1,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", help="payments, or back: a recall, a reversal and collections (default: both)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Kill `nostro bank send` at every commit, every step and every system call that moves bytes; recover; judge.
+    """Kill `nostro bank send` and `nostro settle recall-send` wherever they move bytes or commit; recover; judge.
 
-    To a bank's folder, and to its SFTP server at every request. The bank of the test executes whatever it gets. Ends
-    with status 5 when a payment was executed twice or lost. System calls need strace, without it the steps remain; SFTP
-    needs an OpenSSH server.
+    At every commit, every step and every system call, to a bank's folder, and to its SFTP server at every request:
+    payments, collections, recalls and reversals. The bank of the test executes whatever it gets. Ends with status 5
+    when something was executed or arrived twice, or was lost. System calls need strace, without it the steps remain;
+    SFTP needs an OpenSSH server.
 
     Example: `nostro soak send --every 40 --json`
     """
-    from benchmarks.kill_sweep import run
+    from benchmarks.kill_sweep import COMPANIES, run
 
+    if only is not None and only not in COMPANIES:
+        raise typer.BadParameter(f"{only!r} is not {' or '.join(COMPANIES)}", param_hint="--only")
     with progress("killing senders", quiet=as_json) as report:
-        results = run(every=every, on_progress=report)
+        results = run(every=every, companies=tuple(COMPANIES) if only is None else (only,), on_progress=report)
     points = sum(result.points.total() for result in results.values())
     _print_result({"points": points} | {name: result.to_json() for name, result in results.items()}, as_json)
     if findings := [finding for result in results.values() for finding in result.findings]:

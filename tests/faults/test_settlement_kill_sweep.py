@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kill_back import make_back_world, recover_back
 from benchmarks.kill_sweep import Point, die, ended, launch, may_trace, steps, sweep
 from benchmarks.kill_world import World, file_states, make_world, recover, remove
 from benchmarks.openssh import SSHD, openssh
@@ -31,7 +32,8 @@ def test_nobody_is_paid_twice_and_nobody_is_forgotten(world: World) -> None:
 def test_killed_at_system_calls(world: World) -> None:
     if not may_trace():
         pytest.skip("no strace, or it may not trace (apt-get install strace)")
-    result = sweep(world, keep=lambda point: point.name in ("rename", "fsync") and point.number % 2 == 0)
+    every = {"rename": 2, "fsync": 4}
+    result = sweep(world, keep=lambda point: point.name in every and point.number % every[point.name] == 0)
     print(f"killed at {result.points.total()} points: {dict(result.names)}, files {dict(result.states)}")
     assert result.findings == ()
     assert result.points["call"] >= 2
@@ -81,6 +83,39 @@ def test_eight_senders_at_once_send_once(world: World) -> None:
     assert file_states(world) == {"sent": 2}
     assert len(list((world.home() / "bank/orders").glob("*.xml"))) == 2
     recover(world, sweeps=False)
+
+
+@pytest.fixture(scope="module")
+def back(server: str, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The company that asks back and gives back; the first one is gone by then."""
+    remove(server)
+    yield make_back_world(server, tmp_path_factory.mktemp("back"))
+    remove(server)
+
+
+@pytest.mark.parametrize(
+    ("point", "sweeps", "state"),
+    [
+        (Point("step", "write the file", 2, "after"), True, "unknown"),  # the recall, which nobody can find
+        (Point("step", "rename the file", 3, "after"), False, "sent"),  # the reversal, which lies at the bank
+    ],
+)
+def test_what_is_asked_back_or_given_back_comes_to_the_bank_once(
+    back: World, point: Point, sweeps: bool, state: str
+) -> None:
+    back.restore()
+    die(back, point)
+    assert recover_back(back, sweeps=sweeps)[state] > 0
+
+
+def test_the_verdict_sees_a_recall_that_comes_twice(back: World) -> None:
+    back.restore()
+    die(back, Point("step", "rename the file", 2, "after"))
+    orders = back.home() / "bank/orders"
+    (recall,) = orders.glob("*-R1.xml")
+    shutil.copy(recall, orders / "again.xml")
+    with pytest.raises(AssertionError, match="came to the bank twice"):
+        recover_back(back, sweeps=False)
 
 
 @pytest.mark.skipif(SSHD is None, reason="no OpenSSH server (apt-get install openssh-server)")
