@@ -15,6 +15,7 @@ from html import escape
 
 from ledger import format_amount
 from recon import BankEntry
+from recon.sheet_cells import guarded
 from settlement import Payout
 
 # What a part is called, by its name in `Payout.parts`.
@@ -121,20 +122,19 @@ def payout_csv(reported: Sequence[ReportedPayout]) -> str:
         bank: tuple[object, ...] = ("", "", "", "")
         if shown is not None:
             bank = (shown.bank_reference or "", shown.booking_date, shown.stmt_id, shown.line_ordinal)
-        writer.writerow(
-            (
-                *(p.business_date, p.payee, p.payee_name, p.payee_iban, p.currency),
-                *(format_amount(minor, p.exponent) for minor in p.parts.values()),
-                *(
-                    format_amount(p.net_minor, p.exponent),
-                    p.end_to_end_id,
-                    p.payment_information_id,
-                    p.msg_id,
-                    p.state,
-                    *bank,
-                ),
-            )
+        cells = (
+            *(p.business_date, p.payee, p.payee_name, p.payee_iban, p.currency),
+            *(format_amount(minor, p.exponent) for minor in p.parts.values()),
+            *(
+                format_amount(p.net_minor, p.exponent),
+                p.end_to_end_id,
+                p.payment_information_id,
+                p.msg_id,
+                p.state,
+                *bank,
+            ),
         )
+        writer.writerow(guarded(str(cell)) for cell in cells)  # payees choose their names
     return out.getvalue()
 
 

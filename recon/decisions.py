@@ -24,6 +24,7 @@ from recon.adjustments import Wish, approve_proposal, end_proposal, open_proposa
 from recon.board import BoardRow, Filters, breaks_list
 from recon.errors import DecisionFileError
 from recon.formats.workbook import is_workbook, sheets
+from recon.sheet_cells import fitting, guarded, unguarded
 from recon.templates import TEMPLATES
 from recon.workbook_writer import write_workbook
 from recon.workflow import assign_break, note_break, reopen_break, resolve_break
@@ -32,7 +33,7 @@ SHOWN = (
     *("break_id", "code", "severity", "state", "bank_account", "reference", "amount", "currency", "items", "since"),
     *("age_days", "explanation", "usual_way", "sha256", "proposal", "proposed"),
 )
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?=$|[ T]00:00)")
 DECIDED = ("action", "owner", "due", "template", "reason")
 COLUMNS = (*SHOWN, *DECIDED)
 ACTIONS = ("assign", "note", "propose", "match", "approve", "reject", "resolve", "reopen")
@@ -74,13 +75,14 @@ def export_breaks(
     """Write the breaks of a day to a CSV or XLSX file (by its name), with empty columns for decisions; how many."""
     rows = breaks_list(conn, book_id=book_id, business_date=business_date, filters=filters)
     proposed = _proposed(conn, [row.adjustment_id for row in rows if row.state == "proposed"])
-    table = [COLUMNS, *(_shown(row, proposed.get(row.adjustment_id or 0, "")) for row in rows)]
+    shown = (_shown(row, proposed.get(row.adjustment_id or 0, "")) for row in rows)
+    table = [COLUMNS, *(tuple(fitting(cell) for cell in line) for line in shown)]
     part = path.with_name(f".{path.name}.part")
     if path.suffix.lower() == ".xlsx":
         part.write_bytes(write_workbook("breaks", table))
     else:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerows([_guarded(cell) for cell in line] for line in table)
+        csv.writer(text, lineterminator="\r\n").writerows([guarded(cell) for cell in line] for line in table)
         part.write_text(text.getvalue(), encoding="utf-8-sig", newline="")
     part.replace(path)
     return len(rows)
@@ -117,12 +119,6 @@ def _shown(row: BoardRow, proposed: str) -> tuple[str, ...]:
         *("" if row.adjustment_id is None else str(row.adjustment_id), proposed),
         *("", row.owner or "", "" if row.due_date is None else row.due_date.isoformat(), "", ""),
     )
-
-
-def _guarded(cell: str) -> str:
-    """A cell that a spreadsheet does not take for a formula: banks and payers write these texts. Amounts stay."""
-    starts = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-    return f"'{cell}" if cell.startswith(starts) and not _NUMBER.fullmatch(cell) else cell
 
 
 def import_decisions(conn: Connection, *, book_id: int, path: Path) -> ImportedDecisions:
@@ -165,19 +161,36 @@ def _lines(content: bytes, name: str) -> Iterator[tuple[int, Mapping[str, str]]]
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise DecisionFileError(name, ["row 1: the file is not UTF-8 text; save it as CSV UTF-8 or XLSX"]) from None
-        head = text.partition("\n")[0]
+        head = next(iter(text.splitlines()), "")
         mark = ";" if head.count(";") > head.count(",") else ","
-        reader = csv.reader(io.StringIO(text), delimiter=mark)
-        table = [(number, line) for number, line in enumerate(reader, start=1)]
+        table = list(_records(text, mark, name))
     names = [cell.strip() for cell in table[0][1]] if table else []
+    if twice := sorted({column for column in names if column in COLUMNS and names.count(column) > 1}):
+        raise DecisionFileError(name, [f"row 1: there are two columns {column!r}" for column in twice])
     missing = [column for column in ("break_id", "sha256", "action", "reason") if column not in names]
     if missing:
         raise DecisionFileError(name, [f"row 1: there is no column {column!r}" for column in missing])
+    # More cells than columns: a text with a comma that nobody quoted, of which the rest would be lost.
+    if wide := [number for number, cells in table[1:] if any(cells[len(names) :])]:
+        raise DecisionFileError(name, [f"row {n}: it has more cells than row 1; put texts in quotes" for n in wide])
     for number, cells in table[1:]:
         padded = [*cells, *[""] * (len(names) - len(cells))]
-        line = {column: cell.strip().removeprefix("'") for column, cell in zip(names, padded, strict=False)}
+        line = {column: unguarded(cell.strip()) for column, cell in zip(names, padded, strict=False)}
         if any(line.values()):
             yield number, line
+
+
+def _records(text: str, mark: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV text, with their numbers; a text in quotes may hold line ends and be of any length."""
+    before = csv.field_size_limit(max(len(text), csv.field_size_limit()))
+    number = 0
+    try:
+        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=mark), start=1):
+            yield number, cells
+    except csv.Error as fault:
+        raise DecisionFileError(name, [f"row {number + 1}: it is no row of a CSV file ({fault})"]) from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def _decision(line: Mapping[str, str], row: int, faults: list[str]) -> Decision | None:
@@ -188,7 +201,8 @@ def _decision(line: Mapping[str, str], row: int, faults: list[str]) -> Decision 
     due = None
     if text := line.get("due", ""):
         try:
-            due = dt.date.fromisoformat(text[:10])
+            found = _DAY.match(text)  # a workbook's day may come with its midnight
+            due = dt.date.fromisoformat(found[0] if found else text)
         except ValueError:
             faults.append(f"row {row}: due {text!r} is not a date like 2026-11-06")
     template = line.get("template") or None
@@ -200,6 +214,8 @@ def _decision(line: Mapping[str, str], row: int, faults: list[str]) -> Decision 
         faults.append(f"row {row}: {action} needs a reason of five letters or more")
     if template is not None and template not in TEMPLATES:
         faults.append(f"row {row}: there is no template {template!r}; there are {', '.join(sorted(TEMPLATES))}")
+    if any("\0" in cell for cell in line.values()):
+        faults.append(f"row {row}: a cell holds a character that is none (NUL)")
     if len(faults) > before:
         return None
     return Decision(

@@ -7,6 +7,7 @@ Lives here: the five parts of the smallest workbook. Must not live here: what th
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from typing import Final
@@ -17,6 +18,8 @@ _OFFICE: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relation
 _PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 _TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+_NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ESCAPE: Final = re.compile(r"\r|_(?=x[0-9A-Fa-f]{4}_)")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -63,7 +66,8 @@ def _sheet(table: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str, place: int, row: int) -> str:
-    kept = "".join(c for c in text if c in "\t\n\r" or ord(c) >= 32)
+    # What XML has no character for is left out; a carriage return, and what looks like an escape, are escaped.
+    kept = _ESCAPE.sub(lambda found: f"_x{ord(found[0]):04X}_", _NOT_XML.sub("", text))
     return f'<c r="{_column(place)}{row}" t="inlineStr"><is><t xml:space="preserve">{escape(kept)}</t></is></c>'
 
 

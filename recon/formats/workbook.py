@@ -31,6 +31,7 @@ _SIGNIFICANT: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _COLUMNS_MAX: Final = 16_384
 _DATE_STYLES: Final = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
 _QUOTED: Final = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.|_.|\*.')
+_ESCAPED: Final = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _EPOCHS: Final = {False: dt.datetime(1899, 12, 30), True: dt.datetime(1904, 1, 1)}  # noqa: DTZ001  a cell has no zone
 
 Sheet = list[tuple[int, list[str]]]
@@ -184,12 +185,18 @@ def _column(place: str, otherwise: int) -> int:
 
 
 def _text_of(element: Any) -> str:
-    """Text of a string item; how it is to be pronounced (``rPh``) is not part of it."""
+    """Text of a string item; how it is to be pronounced (``rPh``) is not part of it. ``_x000D_`` is one character."""
     parts = []
     for child in element.iter():
         if _local(child) == "t" and _local(child.getparent()) != "rPh":
             parts.append(child.text or "")
-    return "".join(parts)
+    return _ESCAPED.sub(_escaped, "".join(parts))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """The character that is meant; what no text holds (controls, halves of a pair) stays as it is written."""
+    code = int(found[1], 16)
+    return chr(code) if code in (9, 10, 13) or 32 <= code < 0xD800 or 0xDFFF < code < 0xFFFE else found[0]
 
 
 def _local(element: Any) -> str:

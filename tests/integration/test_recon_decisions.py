@@ -155,6 +155,10 @@ def twice(rows: list[Row]) -> None:
     rows[1]["sha256"] = rows[0]["sha256"]
 
 
+def no_text(rows: list[Row]) -> None:
+    rows[0] |= {"action": "note", "reason": "asked\0the bank"}
+
+
 def bad_due(rows: list[Row]) -> None:
     rows[0] |= {"action": "assign", "owner": "alice", "due": "next week"}
 
@@ -169,6 +173,7 @@ def bad_due(rows: list[Row]) -> None:
         (unknown_break, "row 2: B999 is not open any more"),
         (twice, "decided in row 2 already"),
         (bad_due, "row 2: due 'next week'"),
+        (no_text, "row 2: a cell holds a character that is none"),
     ],
 )
 def test_a_sheet_with_a_fault_does_nothing(world: World, spoil: Callable[[list[Row]], None], fault: str) -> None:
