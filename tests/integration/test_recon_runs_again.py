@@ -111,6 +111,24 @@ def test_a_set_taken_back_is_data_or_rule_and_is_seen(world: World, bank: BankBo
     assert all(change.after.startswith("open as AMBIGUOUS") for change in diff.changes)
 
 
+def test_a_set_of_an_earlier_run_taken_back_is_no_new_posting(world: World, bank: BankBook) -> None:
+    """It cleared before run A, so A did not look at it; several things changed since, each with its own cause."""
+    e2e = paid(world)
+    bank.ingest(bank.statement([Line(amount_minor=-10_000, ref="B1", end_to_end_id=e2e["P1"])]))
+    bank.reconcile()
+    bank.ingest(bank.statement([], day=TUESDAY), name="2.xml")
+    first = bank.reconcile(TUESDAY)
+    set_id = int(str(world.one("SELECT max(match_set_id) FROM recon.live_leg")))
+    request_unmatch(world.alice, match_set_id=set_id, reason="not this one")
+    unmatch_set(world.bob, match_set_id=set_id)
+    second = bank.reconcile(FRIDAY)
+    diff = run_diff(world.app, book_id=world.book_id, run_a=first.run_id, run_b=second.run_id)
+    told = {change.reference: (change.causes, change.because) for change in diff.changes}
+    back = ((Cause.RULE,), "its set was taken back")
+    assert told == {"B1": back, e2e["P1"]: back, e2e["P2"]: ((Cause.CALENDAR,), "")}
+    assert all("cleared by exact-end-to-end" in c.before for c in diff.changes if c.reference != e2e["P2"])
+
+
 def test_other_rules_are_the_cause(world: World, bank: BankBook, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older program published run A: the rules' digest differs, and its decisions do."""
     bank.ingest(bank.statement([Line(amount_minor=77, ref="B1", code="ACMT/MCOP/INTR")]))
