@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from dagster_project.assets import analytics, bank, ledger, recon, settlement
+from dagster_project.assets import analytics, bank, exceptions, ledger, recon, settlement
 
 # Runs of a job take turns, in the order asked for (`nostro up` configures the limit for this tag).
 _TURN = "nostro/turn"
@@ -35,7 +35,7 @@ release_job = dg.define_asset_job(
 
 morning_reconciliation_job = dg.define_asset_job(
     "morning_reconciliation_job",
-    selection=dg.AssetSelection.assets(*bank.ASSETS, *recon.ASSETS, *analytics.ASSETS),
+    selection=dg.AssetSelection.assets(*bank.ASSETS, *exceptions.ASSETS, *recon.ASSETS, *analytics.ASSETS),
     executor_def=dg.in_process_executor,
     tags={_TURN: "morning"},
     description="The banks' answers and statements read, cash in transit cleared, breaks named, the day certified.",

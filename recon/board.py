@@ -6,13 +6,13 @@ Lives here: reading them, filters, their text. Must not live here: changing them
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from psycopg.rows import class_row
 
-from ledger import Connection, currency, format_amount, transaction
+from ledger import Connection, currency, format_amount, transaction, translate_errors
 from recon.errors import BreakUnknownError
 from recon.knowledge import IS_KNOWN, KnownAt, known_seq
 from recon.report import run_of
@@ -190,6 +190,16 @@ def _leg_lines(legs: tuple[ProposedLeg, ...], code: str) -> Iterator[str]:
     for leg in legs:
         side = "Dr" if leg.amount_minor > 0 else "Cr"
         yield f"  {side} {leg.account:<40} {_money(abs(leg.amount_minor), code)}"
+
+
+def age_buckets(conn: Connection, ages_days: Sequence[int]) -> list[str]:
+    """The class of `BUCKETS` that each age in business days is in."""
+    with translate_errors():
+        rows = conn.execute(
+            "SELECT recon.age_bucket(a.days) FROM unnest(%s::int[]) WITH ORDINALITY a (days, n) ORDER BY n",
+            (list(ages_days),),
+        ).fetchall()
+    return [str(bucket) for (bucket,) in rows]
 
 
 def breaks_list(

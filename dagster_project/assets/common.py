@@ -22,6 +22,7 @@ OWNERS = ["team:finance-ops"]
 # Pools of one: two runs never talk to a bank, or write the analysts' file, at the same time.
 BANK_GATEWAY, DUCKDB_WRITER = "bank_gateway", "duckdb_writer"
 FILE_TAG = "nostro/file"
+LAST = -1  # a step of this priority waits until nothing else is ready
 
 # Only failures that a room calls retryable get this far; the others end the step at once.
 _PATIENCE = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
@@ -48,6 +49,7 @@ def step(
     kinds: frozenset[str] = POSTGRES,
     pool: str | None = None,
     code_version: str | None = None,
+    priority: int = 0,
 ) -> Callable[[Callable[[Run], display.Shown]], dg.AssetsDefinition]:
     """Make a function an asset `group/<its name>`, materialised a day at a time; it returns what people read."""
 
@@ -69,6 +71,7 @@ def step(
             owners=OWNERS,
             pool=pool,
             code_version=code_version,
+            op_tags={"dagster/priority": str(priority)} if priority else None,
             retry_policy=_PATIENCE,
         )(compute)
 

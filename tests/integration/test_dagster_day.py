@@ -156,4 +156,4 @@ def test_a_missing_statement_fails_its_check_and_certifies_nothing(world: World)
     steps = {
         event.asset_key.to_user_string() for event in morning.get_asset_materialization_events() if event.asset_key
     }
-    assert steps == {"bank/payment_status", "bank/statements"}
+    assert steps == {"bank/payment_status", "bank/statements", "settlement/exceptions"}

@@ -279,7 +279,7 @@ def site(running: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     ("group", "names"),
     [
         ("ledger", ("journal_files", "trial_balance", "2 / 2 Passed")),
-        ("settlement", ("payment_proposal", "released_files", "1 / 1 Passed")),
+        ("settlement", ("payment_proposal", "released_files", "exceptions", "1 / 1 Passed")),
         ("bank", ("payment_status", "statements", "2 / 2 Passed")),
         ("recon", ("matches", "breaks", "certificates", "2 / 2 Passed")),
         ("analytics", ("duckdb",)),

@@ -9,7 +9,7 @@ from dagster_project.definitions import defs
 
 GROUPS = {
     "ledger": {"ledger/journal_files", "ledger/expired_holds", "ledger/trial_balance", "ledger/seals"},
-    "settlement": {"settlement/payment_proposal", "settlement/released_files"},
+    "settlement": {"settlement/payment_proposal", "settlement/released_files", "settlement/exceptions"},
     "bank": {"bank/payment_status", "bank/statements"},
     "recon": {"recon/matches", "recon/breaks", "recon/certificates"},
     "analytics": {"analytics/duckdb"},
@@ -19,6 +19,10 @@ CHECKS = {
     "ledger/trial_balance:books_verify": True,
     "ledger/seals:seals_hold": False,
     "settlement/payment_proposal:file_gates_clean": True,
+    "settlement/exceptions:nothing_stopped": False,
+    "settlement/exceptions:aged_exceptions": False,
+    "settlement/exceptions:recalls_answered": False,
+    "settlement/exceptions:aged_suspense": False,
     "bank/statements:statements_proven": True,
     "bank/statements:statement_chain_complete": True,
     "recon/certificates:certificate_residual_zero": True,
