@@ -142,10 +142,11 @@ class ProposalRow:
 class BreakDetail:
     """A break with its items, the usual entry that would close it, what was proposed, and its history.
 
-    A break that the run no longer has shows with its last row, `is_open` False.
+    A break that the run no longer has shows with its last row, `is_open` False. `run_id`: the run that has this row.
     """
 
     head: BoardRow
+    run_id: int
     business_date: dt.date
     is_open: bool
     items: tuple[OpenItemRow, ...]
@@ -251,6 +252,7 @@ def break_show(
         legs = conn.execute(_LEGS, (run_id, break_id)).fetchall()
         return BreakDetail(
             head=found,
+            run_id=run_id,
             business_date=date,
             is_open=is_open,
             items=tuple(OpenItemRow(*row) for row in items),  # type: ignore[arg-type]

@@ -26,11 +26,10 @@ from recon.breaks import taxonomy_digest_parts
 from recon.codes import BreakCode
 from recon.deciding import DECIDED_RULES, DECIDED_VERSION, Decisions, RunInputs, decide
 from recon.errors import NoRunError
-from recon.knowledge import KnownAt, known_seq
+from recon.knowledge import KnownAt
 from recon.matching import Tolerances, rules_sha256
 from recon.matching.rules import MARGIN, declared_rules
 from recon.relaxation import Counterfactual, counterfactuals
-from recon.report import run_of
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FRAMES = ("items", "later", "decided", "acquirers")
@@ -226,11 +225,10 @@ def break_counterfactuals(
     Empty for breaks of whole statements. Raises `BreakUnknownError`, `NoRunError`.
     """
     with transaction(conn):
-        seq = known_seq(conn, book_id=book_id, at=known_at)
-        detail = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date, known_at=seq)
-        run_id, _, _ = run_of(conn, book_id, detail.business_date, seq)
-        kept = material(conn, book_id=book_id, run_id=run_id)
-        still_open = conn.execute("SELECT posting_id FROM recon.open_item WHERE run_id = %s", (run_id,)).fetchall()
+        detail = break_show(conn, book_id=book_id, break_id=break_id, business_date=business_date, known_at=known_at)
+        # The run that has the break: a later one of the same day may have closed it.
+        kept = material(conn, book_id=book_id, run_id=detail.run_id)
+        still_open = conn.execute("SELECT posting_id FROM recon.open_item WHERE run_id = %s", (kept.run_id,)).fetchall()
     context = kept.inputs.items.filter(pl.col("item_id").is_in([int(str(row[0])) for row in still_open]))
     ids = [item.posting_id for item in detail.items]
     return counterfactuals(BreakCode(detail.head.code), ids, context, kept.inputs.tolerances)

@@ -13,7 +13,9 @@ from recon import (
     NoRunError,
     Relaxed,
     break_counterfactuals,
+    break_explain,
     breaks_list,
+    known_point,
     list_runs,
     replay,
     request_unmatch,
@@ -195,3 +197,45 @@ def test_a_missing_counterpart_and_a_reference(world: World, bank: BankBook) -> 
         row.code == "AMBIGUOUS" and any(e2e["P1"] in way.text for way in ways)
     )
     assert row.bank_account == ACCOUNT
+
+
+def test_what_would_close_a_break_is_explained_as_it_was_known(world: World, bank: BankBook) -> None:
+    """At two points in time: each answer stays what it was, also once the day was run again without the break."""
+    e2e, book = paid(world), world.book_id
+
+    def said(name: str, known_at: int | None = None) -> tuple[str, tuple[str, ...]]:
+        ways = break_counterfactuals(world.app, book_id=book, break_id=name, known_at=known_at)
+        why = break_explain(world.app, book_id=book, break_id=name, known_at=known_at)
+        return why, tuple(way.text for way in ways)
+
+    def now() -> int:
+        return known_point(world.app, book_id=book).seq
+
+    wrong = Line(amount_minor=-25_200, ref="B3", end_to_end_id=e2e["P2"])
+    bank.ingest(
+        bank.statement(
+            [
+                wrong,
+                Line(amount_minor=9_800, ref="B4", end_to_end_id="PO-1"),
+                Line(amount_minor=9_900, ref="B5", end_to_end_id="PO-2"),
+            ]
+        )
+    )
+    bank.reconcile()
+    named = {row.item_ref: row.break_id for row in breaks_list(world.app, book_id=book)}
+    stray, other = named["B4"], named["B5"]
+    (mismatch,) = (name for ref, name in named.items() if ref not in ("B4", "B5"))
+    first = now(), {name: said(name) for name in (stray, other, mismatch)}
+    assert first[1][stray][1] and first[1][mismatch][1]
+    psp = "payout_id,acquirer,bank_account,currency,payout_date,gross,refunds,chargebacks,fees,net,line_count\n"
+    bank.ingest_text(psp + f"PO-1,cardia,{ACCOUNT},EUR,{DAY},100.00,0,0,2.00,98.00,7\n", "psp.csv")
+    bank.reconcile()
+    assert stray not in {row.break_id for row in breaks_list(world.app, book_id=book)}
+    second = now(), {name: said(name) for name in (stray, other, mismatch)}
+    assert second[1][stray] == first[1][stray]  # as its last run had it
+    bank.ingest_text(psp + f"PO-2,cardia,{ACCOUNT},EUR,{DAY},100.00,0,0,2.00,98.00,7\n", "psp2.csv")
+    bank.ingest(bank.statement([], day=TUESDAY), name="2.xml")
+    bank.reconcile(TUESDAY)
+    for seq, then in (first, second):
+        assert {name: said(name, seq) for name in then} == then
+    assert said(other) != first[1][other]  # since the report came, the amounts disagree
