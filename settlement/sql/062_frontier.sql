@@ -61,20 +61,48 @@ BEGIN
     RETURN CASE WHEN FOUND THEN settlement.ended_through() ELSE ((v_last + 1) << 20) - 1 END;
 END $$;
 
--- Payees with their frontier, and what their accounts' groups have cleared since it. What a frontier left open is mostly
--- what was sold in the last days (T+n) and is read in one sweep with what stands above; old disputes are looked up one by
--- one (strays). read_from_id: everything above it is read.
+-- Payees with their frontier. It is the stored one, moved on by the groups since, without a look at any posting: up to the
+-- line of the cut of the last of them everything is cleared, but what that cut left out and no group has taken since. A group with
+-- a posting above the line is still to be subtracted (its clearing debit always is, until the next cut), so it is not taken
+-- note of yet.
+-- What a frontier left open is mostly what was sold in the last days (T+n) and is read in one sweep with what stands above;
+-- old disputes are looked up one by one (strays). read_from_id: everything above it is read.
 CREATE VIEW settlement.payee_frontier AS
-SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS version,
-       coalesce(f.through_posting_id, 0) AS through_posting_id, coalesce(f.through_clearing_no, 0) AS through_clearing_no,
-       coalesce(f.left_open, '{}') AS left_open,
-       coalesce(CASE WHEN d.is_dense THEN f.left_open[1] - 1 ELSE f.through_posting_id END, 0) AS read_from_id,
-       coalesce(CASE WHEN NOT d.is_dense THEN f.left_open END, '{}') AS strays
+SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS version, o.cut_through_id IS NOT NULL AS has_moved,
+       m.through_posting_id, coalesce(n.clearing_no, f.through_clearing_no, 0) AS through_clearing_no, m.left_open,
+       CASE WHEN d.is_dense THEN m.left_open[1] - 1 ELSE m.through_posting_id END AS read_from_id,
+       CASE WHEN d.is_dense THEN '{}' ELSE m.left_open END AS strays
   FROM (SELECT * FROM settlement.payee_current c ORDER BY c.account_id) y  -- neighbours lie on the same pages
   LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
                       ORDER BY f.version DESC LIMIT 1) f ON true
- CROSS JOIN LATERAL (SELECT f.left_open <> '{}' AND (f.through_posting_id >> 20) - (f.left_open[1] >> 20) <= 2 * cardinality(f.left_open)
-                            AS is_dense) d;
+  LEFT JOIN LATERAL (SELECT g.group_id FROM settlement.clearing_group g
+                      WHERE g.account_id = y.account_id AND g.clearing_no > coalesce(f.through_clearing_no, 0)
+                      ORDER BY g.clearing_no DESC LIMIT 1) g ON true
+  LEFT JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o
+                      WHERE o.obligation_id = g.group_id LIMIT 1) o ON o.cut_through_id > coalesce(f.through_posting_id, 0)
+ CROSS JOIN LATERAL (
+       SELECT coalesce(min(w.clearing_no) FILTER (WHERE greatest(w.high_posting_id, w.clearing_posting_id) > o.cut_through_id) - 1,
+                       max(w.clearing_no)) AS clearing_no,
+              -- a group may have taken something that the cut left out
+              bool_or(w.high_posting_id >= o.left_out_ids[1] OR w.clearing_posting_id = ANY (o.left_out_ids)) AS is_reached
+         FROM settlement.clearing_group w
+        WHERE o.cut_through_id IS NOT NULL AND w.account_id = y.account_id AND w.clearing_no > coalesce(f.through_clearing_no, 0)) n
+ CROSS JOIN LATERAL (
+       SELECT coalesce(o.cut_through_id, f.through_posting_id, 0) AS through_posting_id,
+              CASE WHEN o.cut_through_id IS NULL THEN coalesce(f.left_open, '{}')
+                   WHEN n.is_reached OR o.left_out_ids[cardinality(o.left_out_ids)] > o.cut_through_id THEN ARRAY(
+                        SELECT l.posting_id FROM unnest(o.left_out_ids) l (posting_id) WHERE l.posting_id <= o.cut_through_id
+                        EXCEPT
+                        SELECT t.posting_id
+                          FROM (SELECT * FROM settlement.clearing_group w
+                                 WHERE w.account_id = y.account_id AND w.clearing_no > coalesce(f.through_clearing_no, 0) OFFSET 0) w
+                         CROSS JOIN LATERAL (SELECT u.* FROM settlement.obligation u WHERE u.obligation_id = w.group_id LIMIT 1) u
+                         CROSS JOIN LATERAL (SELECT x.posting_id FROM settlement.taken_postings(u.account_id, u.posting_ids, u.whole_batch_ids) x
+                                             UNION ALL SELECT w.clearing_posting_id WHERE w.clearing_posting_id IS NOT NULL) t
+                         ORDER BY 1)
+                   ELSE o.left_out_ids END AS left_open OFFSET 0) m
+ CROSS JOIN LATERAL (SELECT coalesce(m.left_open <> '{}' AND (m.through_posting_id >> 20) - (m.left_open[1] >> 20) <= 2 * cardinality(m.left_open),
+                                     false) AS is_dense) d;
 
 CREATE VIEW settlement.cleared_since AS
 SELECT y.bank_account_id, y.payee_id, y.account_id, y.version, y.through_posting_id, g.group_id, g.clearing_no, g.clearing_posting_id, g.high_posting_id,
@@ -134,53 +162,16 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off ROWS 1000000 A
        AND p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
 $$;
 
--- Lets the frontier of accounts that were cleared since follow, without a look at any posting: up to the line of the
--- latest cut that was sealed everything is cleared, but what that cut left out and no group has taken since. It moves
--- when more was settled above it than would be left open below: an old debt is not copied every night. A group with a
--- posting above the line is still to be subtracted (its clearing debit always is, until the next cut), so it is not
--- taken note of yet.
-CREATE FUNCTION settlement.advance_frontiers(p_bank_account_id int) RETURNS int
+-- Stores the frontiers of these accounts, so that the next to ask has few groups to look at. Who writes clearing groups calls it:
+-- every fourth time for each account, and where a cut left something out (no more than was cleared: an old debt is not copied
+-- every night), which is then looked for once.
+CREATE FUNCTION settlement.store_frontiers(p_account_ids int[]) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
-    WITH best AS MATERIALIZED (  -- account by account: its last group has the highest line, mostly; a lower one would be as true
-        SELECT y.account_id, y.version, y.through_clearing_no, g.settled, o.cut_through_id, o.left_out_ids, n.clearing_no,
-               -- a group may have taken something that the cut left out
-               coalesce(n.is_reached OR o.left_out_ids[cardinality(o.left_out_ids)] > o.cut_through_id, false) AS is_reached
-          FROM settlement.payee_frontier y
-         CROSS JOIN LATERAL (
-               SELECT g.group_id, g.member_count - num_nonnulls(g.clearing_posting_id) AS settled
-                 FROM settlement.clearing_group g WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no
-                ORDER BY g.clearing_no DESC LIMIT 1) g
-         CROSS JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
-         CROSS JOIN LATERAL (
-               SELECT coalesce(min(w.clearing_no) FILTER (WHERE greatest(w.high_posting_id, w.clearing_posting_id) > o.cut_through_id) - 1,
-                               max(w.clearing_no)) AS clearing_no,
-                      bool_or(w.high_posting_id >= o.left_out_ids[1] OR w.clearing_posting_id = ANY (o.left_out_ids)) AS is_reached
-                 FROM settlement.clearing_group w WHERE w.account_id = y.account_id AND w.clearing_no > y.through_clearing_no) n
-         WHERE y.bank_account_id = p_bank_account_id AND o.cut_through_id > y.through_posting_id
-    ), taken AS MATERIALIZED (
-        SELECT m.posting_id
-          FROM best b
-         CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                              WHERE g.account_id = b.account_id AND g.clearing_no > b.through_clearing_no OFFSET 0) g
-         CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o
-         CROSS JOIN LATERAL (SELECT t.posting_id FROM settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) t
-                             UNION ALL
-                             SELECT g.clearing_posting_id) m (posting_id)
-         WHERE b.is_reached AND m.posting_id IS NOT NULL
-    ), standing AS MATERIALIZED (
-        SELECT b.account_id, b.version, b.settled, b.cut_through_id, b.clearing_no,
-               CASE WHEN b.is_reached
-                    THEN ARRAY(SELECT l.posting_id FROM unnest(b.left_out_ids) l (posting_id)
-                                WHERE l.posting_id <= b.cut_through_id AND l.posting_id NOT IN (SELECT t.posting_id FROM taken t)
-                                ORDER BY l.posting_id)
-                    ELSE b.left_out_ids END AS left_open
-          FROM best b
-    ), made AS (
+    WITH made AS (
         INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_no, left_open)
-        SELECT b.account_id, b.version + 1, b.cut_through_id, b.clearing_no, b.left_open
-          FROM standing b
-         WHERE b.settled >= cardinality(b.left_open)
+        SELECT y.account_id, y.version + 1, y.through_posting_id, y.through_clearing_no, y.left_open
+          FROM settlement.payee_frontier y WHERE y.has_moved AND y.account_id = ANY (p_account_ids)
             ON CONFLICT ON CONSTRAINT frontier_version DO NOTHING
         RETURNING account_id
     )

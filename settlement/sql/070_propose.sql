@@ -238,7 +238,6 @@ BEGIN
       WHERE f.bank_account_id = p_bank_account_id AND f.state IN ('proposed', 'approved')
         AND r.cutoff_at <= p_proposed_at;
 
-    PERFORM settlement.advance_frontiers(p_bank_account_id);
     PERFORM settlement.release_reserves(p_bank_account_id, p_business_date);
     v_line := settlement.cut_line();
     SELECT array_agg(n) INTO v_netted
@@ -336,6 +335,9 @@ BEGIN
            cardinality(o.posting_ids) + o.whole_count,
            settlement.lowest_taken(o.posting_ids, o.whole_batch_ids), settlement.highest_taken(o.posting_ids, o.whole_batch_ids)
       FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
+    IF FOUND THEN
+        PERFORM settlement.store_frontiers(array_agg(o.account_id)) FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
+    END IF;
 END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.

@@ -159,6 +159,7 @@ DECLARE
     v_keys text[]; v_texts text[]; v_refs text[];
     v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
     v_entries bigint[]; v_firsts bigint[];
+    v_leaving int[]; v_fourth int[];  -- accounts: of which the cut left something out; that are due to have their frontier stored
 BEGIN
     SELECT f.book_id, r.business_date, b.transit_account_id INTO v_book, v_date, v_transit
       FROM settlement.payment_file f JOIN settlement.run r USING (run_id)
@@ -170,10 +171,12 @@ BEGIN
            array_agg(o.fixed_minor ORDER BY i.ordinal), array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
            array_agg(CASE i.direction WHEN 'pay' THEN 'Payout to ' ELSE 'Collection from ' END || i.payee_code
                      ORDER BY i.ordinal),
-           array_agg(i.end_to_end_id ORDER BY i.ordinal)
-      INTO v_ids, v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_keys, v_texts, v_refs
+           array_agg(i.end_to_end_id ORDER BY i.ordinal),
+           array_agg(o.account_id) FILTER (WHERE o.left_count BETWEEN 1 AND o.taken_count)
+      INTO v_ids, v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_keys, v_texts, v_refs, v_leaving
       FROM settlement.instruction i
-     CROSS JOIN LATERAL (SELECT o.account_id, o.payee_version_id, o.owed_minor, o.pay_minor, o.rolling_minor, o.fixed_minor
+     CROSS JOIN LATERAL (SELECT o.account_id, o.payee_version_id, o.owed_minor, o.pay_minor, o.rolling_minor, o.fixed_minor,
+                                cardinality(o.left_out_ids) AS left_count, cardinality(o.posting_ids) + o.whole_count AS taken_count
                            FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
      WHERE i.file_id = p_file_id;
     -- Legs of an entry in this order: clearing posting, T, remainder, rolling reserve, fixed reserve; those that are.
@@ -195,18 +198,21 @@ BEGIN
       FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys, array_fill(v_date, ARRAY[cardinality(v_keys)]),
            v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
 
-    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id,
-        high_posting_id, entry_id, clearing_posting_id, transit_posting_id, remainder_posting_id)
-    SELECT g.id, v_book, g.account_id,
-           coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = g.account_id), 0) + 1,
-           o.taken + 1, o.low, o.high, g.entry, g.first, g.first + 1, CASE WHEN g.kept_minor <> g.owed_minor THEN g.first + 2 END
-      FROM (SELECT u.*, u.pay_minor + u.rolling_minor + u.fixed_minor AS kept_minor
-              FROM unnest(v_ids, v_accounts, v_owed, v_pay, v_rolling, v_fixed, v_entries, v_firsts)
-                   AS u (id, account_id, owed_minor, pay_minor, rolling_minor, fixed_minor, entry, first)) g
-     CROSS JOIN LATERAL (SELECT cardinality(o.posting_ids) + o.whole_count AS taken,
-                                settlement.lowest_taken(o.posting_ids, o.whole_batch_ids) AS low,
-                                settlement.highest_taken(o.posting_ids, o.whole_batch_ids) AS high
-                           FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o;
+    WITH made AS (
+        INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id,
+            high_posting_id, entry_id, clearing_posting_id, transit_posting_id, remainder_posting_id)
+        SELECT g.id, v_book, g.account_id,
+               coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = g.account_id), 0) + 1,
+               o.taken + 1, o.low, o.high, g.entry, g.first, g.first + 1, CASE WHEN g.kept_minor <> g.owed_minor THEN g.first + 2 END
+          FROM (SELECT u.*, u.pay_minor + u.rolling_minor + u.fixed_minor AS kept_minor
+                  FROM unnest(v_ids, v_accounts, v_owed, v_pay, v_rolling, v_fixed, v_entries, v_firsts)
+                       AS u (id, account_id, owed_minor, pay_minor, rolling_minor, fixed_minor, entry, first)) g
+         CROSS JOIN LATERAL (SELECT cardinality(o.posting_ids) + o.whole_count AS taken,
+                                    settlement.lowest_taken(o.posting_ids, o.whole_batch_ids) AS low,
+                                    settlement.highest_taken(o.posting_ids, o.whole_batch_ids) AS high
+                               FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o
+        RETURNING account_id, clearing_no)
+    SELECT array_agg(m.account_id) FILTER (WHERE (m.clearing_no + m.account_id) % 4 = 0) INTO v_fourth FROM made m;
     INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor, release_on)
     SELECT g.id, v.payee_id, leg.kind, leg.posting_id, leg.amount, CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END
       FROM unnest(v_ids, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_firsts)
@@ -216,6 +222,7 @@ BEGIN
      CROSS JOIN LATERAL (VALUES ('rolling', at.id, g.rolling_minor),
                                 ('fixed', at.id + (g.rolling_minor > 0)::int, g.fixed_minor)) leg (kind, posting_id, amount)
      WHERE g.rolling_minor + g.fixed_minor > 0 AND leg.amount > 0;
+    PERFORM settlement.store_frontiers(v_fourth || v_leaving);
 END $$;
 
 -- What stays on a bank account once every approved file is paid: N + T − those. Negative is a warning, not a rule:
