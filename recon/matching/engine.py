@@ -199,9 +199,21 @@ class Engine:
             return
         self._at_once(lambda engine: engine.run("views_keys"), lambda engine: engine.run("views_known"))
         self.run("views_named")
+        self._judge_names()
         if self._is_stocked:
             self._pairs = self._db.execute(rule_sql("stock_pairs")).fetchall()
             self._stock = None
+
+    def _judge_names(self) -> None:
+        """Take back that a pair agrees where a name is another party's, or its number is weak and no name helps."""
+        doubtful = self.rows("other_names")
+        if doubtful.is_empty():
+            return
+        from recon.matching.other_names import spoken_against  # loads rapidfuzz, which most commands do not need
+
+        against = spoken_against(doubtful, lambda: self.rows("known_names"))
+        if against.height:
+            self.run("spoken_against", against=against)
 
     def offers(self, needs: Iterable[str]) -> bool:
         """Whether a rule that needs one of these words (`Stock`) could find anything among what is open.

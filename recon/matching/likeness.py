@@ -17,6 +17,7 @@ from rapidfuzz.distance import Indel
 
 ALIKE: Final = 92  # of 100: what a reference and a piece of text must have in common
 _CUT_NAME_MIN: Final = 15
+END_MIN: Final = 5  # figures of the end of a reference
 CUT_MIN: Final = 13  # characters of a reference that was cut
 _WORTH_A_LOOK: Final = 75  # names less alike than this are two names
 # Characters that people and scanners take for each other. One figure for another figure is no such error: it is what
@@ -34,7 +35,7 @@ def misspelt(references: Sequence[str], texts: Sequence[str]) -> list[int]:
     """
     ratios = process.cpdist(references, texts, scorer=fuzz.partial_ratio, workers=1)
     return [
-        int(ratio) if ratio >= ALIKE and (_is_misspelling(reference, text) or _is_swapped(reference, text)) else 0
+        int(ratio) if ratio >= ALIKE and (_is_misspelling(reference, text) or is_swapped(reference, text)) else 0
         for ratio, reference, text in zip(ratios, references, texts, strict=True)
     ]
 
@@ -49,6 +50,11 @@ def stands_free(reference: str, text: str) -> bool:
     return False
 
 
+def stands_in_word(reference: str, words: str) -> bool:
+    """Whether one word of the text, with its marks, has the reference so: letters may be glued to it."""
+    return any(stands_free(reference, re.sub(r"[^A-Z0-9]", "", part)) for part in words.split())
+
+
 def ends_early(reference: str, words: str) -> bool:
     """Whether a word of the text, with its marks, is the beginning of the reference and stops there: it was cut.
 
@@ -57,6 +63,23 @@ def ends_early(reference: str, words: str) -> bool:
     return any(
         len(word) >= CUT_MIN and reference.startswith(word)
         for word in (re.sub(r"[^A-Z0-9]", "", part) for part in _WORD_ENDS.split(words))
+    )
+
+
+def is_end_of(reference: str, words: str) -> bool:
+    """Whether a word of the text is the end of the reference: people leave out what all their numbers begin with."""
+    return any(
+        reference.endswith(word) and len(re.findall("[0-9]", word)) >= END_MIN
+        for word in (re.sub(r"[^A-Z0-9]", "", part) for part in _WORD_ENDS.split(words))
+    )
+
+
+def is_swapped(reference: str, text: str) -> bool:
+    """Whether the text has the reference with two neighbours swapped, wherever in it they stand."""
+    return any(
+        stands_free(reference[:at] + reference[at + 1] + reference[at] + reference[at + 2 :], text)
+        for at in range(len(reference) - 1)
+        if reference[at] != reference[at + 1]
     )
 
 
@@ -81,18 +104,10 @@ def _is_misspelling(reference: str, text: str) -> bool:
             stop -= change.dest_end - change.dest_start
         elif change.tag == "insert":
             gained += piece[change.dest_start : change.dest_end]
+    lost_end |= reference.startswith(text[start:stop]) or reference.endswith(text[start:stop])  # one of two alike
     if lost_end and not gained and (start > 0 or stop < len(text)):
         return False  # another character stands where its first or last one was
     return not _goes_on(reference, text, start, stop) and _is_error(lost, gained)
-
-
-def _is_swapped(reference: str, text: str) -> bool:
-    """Whether the text has the reference with two neighbours swapped, wherever in it they stand."""
-    return any(
-        stands_free(reference[:at] + reference[at + 1] + reference[at] + reference[at + 2 :], text)
-        for at in range(len(reference) - 1)
-        if reference[at] != reference[at + 1]
-    )
 
 
 def _window(reference: str, text: str) -> tuple[int, int]:
@@ -191,4 +206,6 @@ _LEGAL: Final = re.compile(
     r"\b(GMBH|AG|LTD|INC|SA|BV|AB|SRL|SPA|OY|AS|APS|KG|SARL|LLC|PLC|NV|" + "|".join(sorted(_SHORT)) + r")\b"
 )
 _WORD_ENDS: Final = re.compile(r"[\s;,+*<>()\[\]{}|\"'=?!]+|//|^/?[A-Z]{3,4}/|(?<=\s)[A-Z]{2,6}:|^[A-Z]{2,6}:")
-_SPECIAL: Final = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE"})
+_SPECIAL: Final = str.maketrans(
+    {"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE", "ı": "i", "đ": "d", "Đ": "D", "ð": "d"}
+)

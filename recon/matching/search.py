@@ -18,7 +18,16 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 
 from recon.matching.differences import ONE_NAME, prepare_breaks
 from recon.matching.engine import GROUP_SCHEMA, Engine
-from recon.matching.likeness import ALIKE, ends_early, misspelt, name_likeness, stands_free
+from recon.matching.likeness import (
+    ALIKE,
+    ends_early,
+    is_end_of,
+    is_swapped,
+    misspelt,
+    name_likeness,
+    stands_free,
+    stands_in_word,
+)
 from recon.matching.parties import named_parties
 from recon.matching.rules import MARGIN
 from recon.matching.subsets import Outcome, SubsetSum, find_subset
@@ -26,6 +35,8 @@ from recon.matching.subsets import Outcome, SubsetSum, find_subset
 CROWD: Final = 60  # partners by amount alone beyond which only one party's pairs are rated
 PAIRS_BUDGET: Final = 20_000_000
 ENOUGH: Final = 45  # points of evidence beyond the amount
+WHOLE_MIN: Final = 6  # characters of a reference that one word has
+LONG: Final = 8  # characters of a reference that a text has, whatever its words
 PREFIXES: Final = (28, 24, 20, 18, 16, 14, 13)  # characters left of a reference that was cut, longest first
 CHANCE: Final = 1_000  # minor units of the total for each subset as simple as the one found: no accident
 
@@ -169,8 +180,7 @@ def _rated(engine: Engine) -> pl.DataFrame:
         engine.exhausted["scored"] += 1
         pairs = pairs.filter("same_party")
     by_reference = _reference_points(pairs, engine.references())
-    # A line that states a whole reference which is nothing like this one is about something else.
-    unlike = pairs["states_reference"].to_numpy() & (by_reference == 0)
+    unlike = _states_another(pairs, by_reference)
     points = (
         np.where(pairs["same_party"].to_numpy(), _SAME_PARTY, 0)
         + by_reference
@@ -188,6 +198,18 @@ def _rated(engine: Engine) -> pl.DataFrame:
     return rated.with_columns(_margin("line_id"), _margin("expected_id").alias("margin_expected")).with_columns(
         pl.min_horizontal("margin", "margin_expected").cast(pl.Int32).alias("margin")
     )
+
+
+def _states_another(pairs: pl.DataFrame, by_reference: Points) -> npt.NDArray[np.bool_]:
+    """For each pair whether its line states a reference that is nothing like this one: it is about something else.
+
+    The end of it, or two figures that changed places, are like it, also where they are too short to prove anything.
+    """
+    another: npt.NDArray[np.bool_] = pairs["states_reference"].to_numpy() & (by_reference == 0)
+    for at in np.flatnonzero(another & (pairs["reference"].str.len_chars().to_numpy() >= WHOLE_MIN)).tolist():
+        reference = pairs["reference"][at]
+        another[at] = not (is_swapped(reference, pairs["text"][at]) or is_end_of(reference, pairs["words"][at]))
+    return another
 
 
 def _is_others(pairs: pl.DataFrame, speaks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -224,7 +246,7 @@ def _reference_points(pairs: pl.DataFrame, references: pl.DataFrame) -> Points:
 def _left_of_references(pairs: pl.DataFrame) -> pl.Series:
     """`left`: characters of each reference that its text has, or `_WHOLE`; none where the word goes on otherwise."""
     length = pl.col("reference").str.len_chars()
-    has_whole = (length >= 8) & pl.col("text").str.contains(pl.col("reference"), literal=True)
+    has_whole = (length >= WHOLE_MIN) & pl.col("text").str.contains(pl.col("reference"), literal=True)
     left = pl.when(has_whole).then(_WHOLE)
     for size in PREFIXES:
         begins = pl.col("text").str.contains(pl.col("reference").str.slice(0, size), literal=True)
@@ -232,7 +254,12 @@ def _left_of_references(pairs: pl.DataFrame) -> pl.Series:
     seen = pairs.select(left.otherwise(0).cast(pl.Int64).alias("left"))["left"].to_numpy(writable=True)
     for at in np.flatnonzero(seen).tolist():
         reference, text = pairs["reference"][at], pairs["text"][at]
-        proves = stands_free(reference, text) if seen[at] == _WHOLE else ends_early(reference, pairs["words"][at])
+        if seen[at] != _WHOLE:
+            proves = ends_early(reference, pairs["words"][at])
+        elif len(reference) < LONG:
+            proves = stands_in_word(reference, pairs["words"][at])
+        else:
+            proves = stands_free(reference, text)
         seen[at] = seen[at] if proves else 0
     return pl.Series("left", seen)
 

@@ -1,13 +1,13 @@
 -- For each item that a sum could explain, what lies open of the same party on the other side, within the window (the
 -- party is its account, or, where only a name is given, the account that named_party has for the name):
 -- lines against expectations ($of = 'LINE'), or an expectation against several lines ($of = 'EXPECTED'). A line that
--- states charges or another currency differs from what it pays, so it is no sum, and what another open line names is not
--- a part of one. What another line as good as names is held: no part either, but it stands in the way of its like.
+-- states charges or another currency differs from what it pays, so it is no sum, nor is one that states a number of
+-- something else, and what another open line names is not a part of one. What another line as good as names is held: no part either, but it stands in the way of its like.
 WITH plain_line AS (
     SELECT item_id, account, currency, amount_minor, day, coalesce(l.party_account, n.party_account) AS party_account
     FROM nameless_line l LEFT JOIN named_party n USING (item_id)
     WHERE coalesce(l.party_account, n.party_account) IS NOT NULL AND end_to_end_id IS NULL AND uetr IS NULL
-      AND coalesce(charges_minor, 0) = 0 AND instructed_amount_minor IS NULL
+      AND coalesce(charges_minor, 0) = 0 AND instructed_amount_minor IS NULL AND NOT states_number(concat_ws(' ', structured_ref, remittance))
 ),
 free AS (
     SELECT *, item_id IN (SELECT expected_id FROM half_spoken_for UNION SELECT expected_id FROM alike_spoken_for) AS is_held

@@ -12,6 +12,16 @@ CREATE MACRO states_reference(end_to_end_id, structured_ref, remittance) AS
     end_to_end_id IS NOT NULL OR structured_ref IS NOT NULL
     OR regexp_matches(coalesce(remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}');
 
+-- Whether a text states a number of somebody's: a word with five figures and more, or a long one with any, that is no
+-- date and no amount.
+CREATE MACRO states_number(text) AS
+    len(list_filter(regexp_extract_all(coalesce(text, ''), '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'),
+                    lambda word: (regexp_matches(word, '([0-9][^0-9]*){5}')
+                                  OR length(word) >= 16 AND regexp_matches(word, '[0-9]'))
+                        AND NOT regexp_full_match(word, '[0-9]{1,2}[./-][0-9]{1,2}[./-](20)?[0-9]{2}')
+                        AND NOT regexp_full_match(word, '20[0-9]{2}[./-]?[01][0-9][./-]?[0-3][0-9]')
+                        AND NOT regexp_full_match(word, '[0-9.]*[0-9]\.[0-9]{2}'))) > 0;
+
 -- Lines of the bank's own, or about another booking: they are no payment and no receipt of their own.
 CREATE MACRO is_plain(return_reason, is_reversal, bank_tx_code) AS
     return_reason IS NULL AND NOT is_reversal

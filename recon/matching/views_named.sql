@@ -1,7 +1,9 @@
 -- What names what, and what is left for weaker evidence.
 
--- Lines and the expectations that they name, one row a pair. `agrees`: nothing that both state speaks against it.
--- A key that very many lines and very many expectations share names nothing; it is left out here.
+-- Lines and the expectations that they name, one row a pair. `agrees`: nothing that both state speaks against it (the
+-- names of parties apart, which other_names.py judges). `is_weak`: it names by a number of four figures or fewer in its
+-- text, which could be a room, a year or an amount as well. A key that very many lines and very many expectations share
+-- names nothing; it is left out here.
 CREATE TABLE named AS
 WITH crowd AS (
     SELECT key FROM (SELECT key, count(*) AS lines FROM line_key GROUP BY key) l
@@ -9,7 +11,8 @@ WITH crowd AS (
     WHERE least(lines, expectations) > 1 AND lines * expectations > 10000
 ),
 pair AS (
-    SELECT l.item_id AS line_id, e.item_id AS expected_id, min(l.key) AS key, min(l.source) AS source
+    SELECT l.item_id AS line_id, e.item_id AS expected_id, min(l.key) AS key, min(l.source) AS source,
+           bool_and(l.source = 'text' AND regexp_full_match(l.key, '[0-9]{1,4}')) AS is_weak
     FROM line_key l JOIN expected_key e USING (key)
     WHERE l.key NOT IN (SELECT key FROM crowd)
     GROUP BY l.item_id, e.item_id
