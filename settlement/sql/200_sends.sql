@@ -247,10 +247,12 @@ BEGIN
       LEFT JOIN settlement.recall_file r ON r.file_id = f.file_id AND r.part = p_part
      WHERE f.file_id = p_file_id;
     IF EXISTS (SELECT FROM settlement.lost_send l
-                WHERE l.book_id = v_file.book_id AND l.msg_id = v_file.msg_id AND l.sha256 IS DISTINCT FROM v_file.sha256) THEN
+                WHERE l.book_id = v_file.book_id AND l.msg_id = v_file.msg_id AND l.sha256 IS DISTINCT FROM v_file.sha256
+                  -- unless two people have said that it never did
+                  AND NOT EXISTS (SELECT FROM settlement.lost_send_end e WHERE e.lost_send_id = l.lost_send_id AND e.outcome = 'not_sent')) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'send_id_left',
-            MESSAGE = format('Another file has left as %s, before the books were restored.', v_file.msg_id),
-            HINT = 'Reject or cancel this file and propose again; see `nostro bank lost-sends`.';
+            MESSAGE = format('Another file has left as %s, or may have, before the books were restored.', v_file.msg_id),
+            HINT = 'Two people say that it never got one (`nostro bank lost-send`), or reject or cancel this file and propose again.';
     END IF;
     INSERT INTO settlement.send (number, journal_no, token, book_id, file_id, part, bank, msg_id, sha256, size_bytes, previous, digest)
     VALUES (v_head.number + 1, v_head.journal_no, v_token, v_file.book_id, p_file_id, p_part, v_file.bank, v_file.msg_id, v_file.sha256,

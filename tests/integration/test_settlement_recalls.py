@@ -18,16 +18,20 @@ from settlement import (
     FourEyesError,
     NotKnownError,
     ProposalRefusedError,
+    RestoredError,
     SendUnknownError,
     approve_recall,
+    end_lost,
+    lost_sends,
     poll,
     recalls,
     request_file_recall,
     request_recall,
     send_recalls,
+    sign_sends,
 )
 from settlement.iso20022 import render
-from tests.settlement_world import PayeeRow, World, make_world, moment
+from tests.settlement_world import PayeeRow, World, make_world, moment, pain002
 
 
 @pytest.fixture
@@ -245,3 +249,28 @@ def test_an_answer_proves_that_a_lost_recall_arrived(world: World) -> None:
     (again,) = send_recalls(world.app, file_id, home=world.home)
     assert (again.state, again.is_new) == (FileState.SENT, False)
     assert outbox(world) == []
+
+
+def test_a_recall_that_is_answered_and_was_never_sent_stops_everything_until_two_people_say_why(world: World) -> None:
+    """It may be a bank's mistake, or the one sign that these books forgot sends: then any file may be a second one."""
+    file_id = asked_back(world)
+    approve_recall(world.bob, file_id, now=moment())
+    recall = f"{world.one('SELECT msg_id FROM settlement.payment_file')}-R1"
+    world.answer("early.xml", pain002(recall, group="ACTC", report="R9"))
+    poll(world.app, home=world.home)
+    world.owe("P2", 400)
+    (next_file,) = world.approve_all()
+    for send in (lambda: world.release(next_file), lambda: send_recalls(world.app, file_id, home=world.home)):
+        with pytest.raises(RestoredError, match=f"a bank has answered {recall}, which the books never sent"):
+            send()
+    for conn in (world.alice, world.bob):
+        review = sign_sends(conn, home=world.home, reason="the bank mixed us up, letter of today")
+    assert review.may_send
+    assert world.release(next_file).state is FileState.SENT, "everything else goes on"
+    with pytest.raises(RestoredError, match="Another file has left as"):
+        send_recalls(world.app, file_id, home=world.home)
+    (lost,) = lost_sends(world.app)
+    for conn in (world.alice, world.bob):
+        end_lost(conn, lost.lost_send_id, outcome="not_sent", reason="the bank never got it, letter of today")
+    assert send_recalls(world.app, file_id, home=world.home)[0].state is FileState.SENT
+    assert len(outbox(world)) == 1
