@@ -14,6 +14,9 @@ from decimal import Decimal
 from recon.errors import ReconCheckError
 
 # Entries that are only expected: no money yet.
+_FIELD = re.compile(r"[ \t]*:(20|21|25P?|28C?|13D?|34F|60[FM]?|61|86|62[FM]?|6[45]F?|90[CD]|NS):(.*)")
+_NO_FIELD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\{[1-5]:(?:[^{}]|\{[^{}]*\})*\}|^\s*[{äæ]4:")
+_BALANCE = re.compile(r"\s*([CD])[0-9]{6}(?:[A-Z]{3})?\s*([0-9.,]+)\s*")
 _EXPECTED = re.compile(r"\s*[0-9]{6}(?:[0-9]{4})? *E[CD]")
 
 
@@ -32,47 +35,82 @@ def _plain(content: bytes) -> str:
     """The text with one kind of line end. Only figures are read, so any single-byte alphabet is as good as another."""
     marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = content.decode("utf-16" if marked else "latin-1", "replace").removeprefix("\xef\xbb\xbf")
-    return re.sub(r"\r\n|\r|@@(?=:[0-9]{2}[A-Z]?:)|@@$", "\n", text)
+    text = re.sub(r"\r\n|\r", "\n", text)
+    return text.replace("@@", "\n") if "@@:20:" in text else text
 
 
 def read_raw_mt940(content: bytes, *, ordinal: int, exponent: int) -> RawStatement:
     """The `ordinal`-th statement of an MT940 file; pages that follow each other are one.
 
-    Raises `ReconCheckError` when it has no single opening and closing balance.
+    Of several balances the first opening and the last closing count: between them every line must add up. Raises
+    `ReconCheckError` when it has no opening or no closing.
     """
-    pages: list[list[tuple[str, str]]] = []
-    fields = re.findall(r"^[ \t]*:(20|25|28C?|60[FM]|61|62[FM]):([^\r\n]*)", _plain(content), re.MULTILINE)
-    for tag, text in fields:
-        is_over = not pages or any(name.startswith("62") for name, _ in pages[-1])
-        if tag == "20" or (is_over and tag[:2] in ("25", "28", "60")):
-            pages.append([])
-        pages[-1:] = [[*page, (tag, text)] for page in pages[-1:]]
     statements: list[list[tuple[str, str]]] = []
-    for page in pages:
+    for page in _mt_pages(_plain(content)):
         before = statements[-1] if statements else []
-        ends, starts = _amounts(before, "62M", exponent), _amounts(page, "60M", exponent)
-        if ends and ends == starts and _head(before) == _head(page):
+        ends, starts = _balance_texts(before, "62M"), _balance_texts(page, "60M")
+        is_whole = len(ends) == 1 and bool(_balance_texts(before, "60"))  # a page that cannot be read has no next one
+        if is_whole and ends == starts and _head(before) == _head(page):
             statements[-1] = [each for each in before if each[0] != "62M"] + [each for each in page if each[0] != "60M"]
         else:
             statements.append(page)
     if not 0 < ordinal <= len(statements):
         raise ReconCheckError(f"the file has no statement {ordinal}.")
     found = statements[ordinal - 1]
-    opening = _amounts(found, "60F", exponent) + _amounts(found, "60M", exponent)
-    closing = _amounts(found, "62F", exponent) + _amounts(found, "62M", exponent)
-    if len(opening) != 1 or len(closing) != 1:
-        raise ReconCheckError(f"statement {ordinal} of the file has no single opening and closing balance.")
+    openings, closings = (_balance_texts(found, tag) for tag in ("60", "62"))
+    if not openings or not closings:
+        raise ReconCheckError(f"statement {ordinal} of the file has no opening and closing balance.")
     lines = [_mt_line(text, exponent) for tag, text in found if tag == "61" and not _EXPECTED.match(text)]
-    return RawStatement("", opening[0], closing[0], sum(lines), len(lines))
+    opening, closing = _signed_minor(*openings[0], exponent), _signed_minor(*closings[-1], exponent)
+    return RawStatement("", opening, closing, sum(lines), len(lines))
 
 
-def _head(page: list[tuple[str, str]]) -> list[str]:
-    return [text.split("/")[0] if tag.startswith("28") else text for tag, text in page if tag[:2] in ("25", "28")][:2]
+def _mt_pages(text: str) -> Iterator[list[tuple[str, str]]]:
+    """Tag and text of each field, message by message: :20: begins one, and any head field behind an end."""
+    page: list[tuple[str, str]] = []
+    is_over = is_closed = False
+    for line in text.split("\n"):
+        bare = _NO_FIELD.sub("", line)
+        found = _FIELD.match(bare)
+        if found is None:
+            is_over |= re.fullmatch(r"-(?:[}åü].*|XXX)?\s*", bare) is not None
+            if page and not is_over:
+                page[-1] = (page[-1][0], f"{page[-1][1]}\n{bare}")
+            continue
+        tag = found.group(1)
+        if tag == "20" or (tag[:2] in ("25", "28", "34", "60") and (is_over or is_closed or not page)):
+            if page:
+                yield page
+            page, is_closed = [], False
+        if page or tag[:2] in ("20", "25", "28", "34", "60"):
+            page.append((tag, found.group(2)))
+        is_over, is_closed = False, is_closed or tag[:2] == "62"
+    if page:
+        yield page
 
 
-def _amounts(page: list[tuple[str, str]], tag: str, exponent: int) -> list[int]:
-    found = (re.match(r"\s*([CD])[0-9]{6}[A-Z]*\s*([0-9,.]+)", text) for name, text in page if name == tag)
-    return [_minor(each.group(2), exponent) * (1 if each.group(1) == "C" else -1) for each in found if each]
+def _head(page: list[tuple[str, str]]) -> tuple[str | None, str | None]:
+    """Account and number of the statement, without its page; what stands behind the first line is no head."""
+    account = number = None
+    for tag, text in page:
+        if tag == "61":
+            break
+        if tag[:2] == "25":
+            account = text.strip().split("\n")[0].strip()
+        elif tag[:2] == "28":
+            found = re.fullmatch(r"\s*0*([0-9]+)(?:\s*/\s*[0-9]+)?\s*", text)
+            number = found.group(1).lstrip("0") or None if found else number
+    return account, number
+
+
+def _balance_texts(page: list[tuple[str, str]], tag: str) -> list[tuple[str, str]]:
+    """Sign and figures of the balances whose tag begins so and that are whole."""
+    fields = (_BALANCE.fullmatch(text.strip().split("\n")[0]) for name, text in page if name.startswith(tag))
+    return [(found.group(1), found.group(2)) for found in fields if found]
+
+
+def _signed_minor(sign: str, figures: str, exponent: int) -> int:
+    return _minor(figures, exponent) * (1 if sign == "C" else -1)
 
 
 def _mt_line(text: str, exponent: int) -> int:

@@ -311,3 +311,36 @@ def test_the_verifier_passes_over_expected_entries_and_names_what_is_no_amount()
     assert (raw.lines_minor, raw.booked_count, raw.closing_minor) == (550, 1, 100_550)
     with pytest.raises(ReconCheckError, match="not an amount"):
         read_raw_mt940(text.replace("1005,50", "1.005,50").encode(), ordinal=1, exponent=2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sound"),
+    [
+        (":62F:C261120EUR1005,50\n", ":62F:C261120EUR1005,50\n:62F:C261120EUR1005,50\n"),  # stated twice
+        (":61:261120", "\x1a:61:261120"),  # a control character before a tag, and within one
+        (":60F:", ":60\x18:"),
+        (":20:", "{1:F01XXXXXXXXXXXX0000000000}:20:"),  # a block before the first field
+        (":20:", ":62F:C261120EUR98,5\n:20:"),  # the end of something else before it
+        (":61:261120C5,50", ":62F:C261119EUR9,00\n:61:261120C5,50"),  # an earlier day's among the entries
+    ],
+)
+def test_the_verifier_reads_a_damaged_statement_as_the_reader_does(damage: str, sound: str) -> None:
+    text = (HEAD + ":61:261120C5,50NTRFX\n:62F:C261120EUR1005,50\n-\n").replace(damage, sound)
+    (statement,) = read(text).statements
+    raw = read_raw_mt940(text.encode(), ordinal=1, exponent=2)
+    assert statement.proof.state is ProofState.PROVEN
+    assert (raw.opening_minor, raw.lines_minor, raw.closing_minor) == (100_000, 550, 100_550)
+
+
+def test_a_page_that_cannot_be_read_shifts_no_other_statement_for_the_verifier() -> None:
+    pages = [
+        HEAD.replace("00012", "1/1").replace("EUR1000,00", "EUR1000,00S051") + ":62M:C2611201000,00\n",
+        HEAD.replace("00012", "1/2").replace(":60F:", ":60M:") + ":61:261120C5,50NTRFX\n:62F:C261120EUR1005,50\n-\n",
+        HEAD.replace("00012", "2/1").replace("EUR1000,00", "EUR1005,50") + ":62F:C261121EUR1005,50\n-\n",
+    ]
+    file = read("".join(pages))
+    proven = [each for each in file.statements if each.proof.state is ProofState.PROVEN]
+    assert [each.ordinal for each in proven] == [2, 3]
+    for each in proven:
+        raw = read_raw_mt940("".join(pages).encode(), ordinal=each.ordinal, exponent=2)
+        assert (raw.opening_minor, raw.closing_minor) == (each.proof.opening_minor, each.proof.closing_minor)
