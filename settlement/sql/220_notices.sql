@@ -5,7 +5,9 @@
 -- Which payments of a bank account these booked lines are of, and what they say of them: ACSC, or RTRN with the reason and
 -- what comes back. Amounts are of the account: what it was debited, positive.
 -- A line without an EndToEndId or UETR is a batch: all payments of that block of the file when their total is its amount.
--- Does it name the file alone (MsgId), then it is the whole file, or the only block, that comes to its amount.
+-- Does it name the file alone (MsgId), then it is the only choice of the file's blocks that comes to its amount: one, some or
+-- all, as of a statement's line (recon, pass_batch.sql). A block that a line names itself is not to be had this way, and two
+-- lines that could share a block move neither. Of more than ten blocks the choices are one or all.
 -- `finding`: why a line that names a payment of ours is not it, or what it says that only a statement settles.
 CREATE FUNCTION settlement.noticed(
     p_bank_account_id int, p_end_to_end_ids text[], p_uetrs text[], p_payment_information_ids text[], p_amounts bigint[],
@@ -14,7 +16,7 @@ CREATE FUNCTION settlement.noticed(
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
     SELECT ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
-    WITH line AS MATERIALIZED (
+    WITH RECURSIVE line AS MATERIALIZED (
         SELECT l.n, l.end_to_end_id, l.uetr, l.batch, l.amount, l.return_reason, l.message
           FROM unnest(p_end_to_end_ids, p_uetrs, p_payment_information_ids, p_amounts, p_return_reasons, p_message_ids) WITH ORDINALITY
                AS l (end_to_end_id, uetr, batch, amount, return_reason, message, n)
@@ -43,13 +45,28 @@ SET plan_cache_mode = force_custom_plan AS $$
           FROM line l JOIN settlement.payment_file f ON f.msg_id = l.message
          WHERE l.end_to_end_id IS NULL AND l.uetr IS NULL AND l.return_reason IS NULL AND l.batch IS NULL
            AND f.bank_account_id = p_bank_account_id
+    ), free AS MATERIALIZED (
+        SELECT b.file_id, b.batch, b.total_minor, count(*) OVER (PARTITION BY b.file_id) AS batches FROM settlement.payment_batch b
+         WHERE b.file_id IN (SELECT o.file_id FROM of_file o)
+           AND NOT EXISTS (SELECT FROM line l WHERE l.batch = b.payment_information_id)
+    ), choice AS (
+        SELECT o.n, o.file_id, o.moved, b.batch AS last, b.total_minor AS total, ARRAY[b.batch] AS batches
+          FROM of_file o JOIN free b USING (file_id)
+        UNION ALL
+        SELECT c.n, c.file_id, c.moved, b.batch, c.total + b.total_minor, c.batches || b.batch
+          FROM choice c JOIN free b ON b.file_id = c.file_id AND b.batch > c.last AND b.batches <= 10
+         WHERE c.total + b.total_minor <= c.moved
     ), fit AS (
-        SELECT o.n, o.file_id, min(b.batch) AS low, max(b.batch) AS high
-          FROM of_file o JOIN settlement.payment_batch b USING (file_id) GROUP BY o.n, o.file_id, o.moved HAVING sum(b.total_minor) = o.moved
+        SELECT c.n, c.file_id, c.batches FROM choice c WHERE c.total = c.moved
         UNION
-        SELECT o.n, o.file_id, b.batch, b.batch FROM of_file o JOIN settlement.payment_batch b USING (file_id) WHERE b.total_minor = o.moved
+        SELECT o.n, o.file_id, array_agg(b.batch ORDER BY b.batch) FROM of_file o JOIN free b USING (file_id)
+         GROUP BY o.n, o.file_id, o.moved HAVING sum(b.total_minor) = o.moved
     ), fits AS (
-        SELECT f.*, count(*) OVER (PARTITION BY f.n) AS choices FROM fit f
+        SELECT f.n, f.file_id, f.batches,
+               count(*) OVER (PARTITION BY f.n) = 1
+               AND NOT EXISTS (SELECT FROM fit g WHERE g.file_id = f.file_id AND g.n <> f.n AND g.batches <> f.batches AND g.batches && f.batches)
+                   AS is_only
+          FROM fit f
     )
     SELECT s.end_to_end_id, s.status, CASE s.status WHEN 'RTRN' THEN min(s.return_reason) END,
            CASE s.status WHEN 'RTRN' THEN -sum(s.moved)::bigint END, NULL
@@ -77,12 +94,12 @@ SET plan_cache_mode = force_custom_plan AS $$
      WHERE b.bank_account_id = p_bank_account_id AND b.amount = b.ordered_minor
     UNION ALL
     SELECT i.end_to_end_id, 'ACSC', NULL, NULL, NULL
-      FROM fits f JOIN settlement.instruction i ON i.file_id = f.file_id AND i.batch BETWEEN f.low AND f.high WHERE f.choices = 1
+      FROM fits f JOIN settlement.instruction i ON i.file_id = f.file_id AND i.batch = ANY (f.batches) WHERE f.is_only
     UNION ALL
     SELECT NULL, NULL, NULL, NULL,
-           format('the bank booked %s minor units for file %s, and %s of its batches come to that', o.moved, o.msg_id,
-                  CASE WHEN EXISTS (SELECT FROM fits f WHERE f.n = o.n) THEN 'several' ELSE 'none' END)
-      FROM of_file o WHERE NOT EXISTS (SELECT FROM fits f WHERE f.n = o.n AND f.choices = 1)
+           format('the bank booked %s minor units for file %s, and %s of its batches comes to that', o.moved, o.msg_id,
+                  CASE WHEN EXISTS (SELECT FROM fits f WHERE f.n = o.n) THEN 'more than one choice' ELSE 'no choice' END)
+      FROM of_file o WHERE NOT EXISTS (SELECT FROM fits f WHERE f.n = o.n AND f.is_only)
     UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            format('the bank booked %s minor units for batch %s, which orders %s', b.amount, b.payment_information_id, b.ordered_minor)

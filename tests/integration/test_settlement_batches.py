@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -73,6 +73,27 @@ class Sent:
 
     def batch(self, number: int) -> str:
         return f"{self.msg_id}-B{number}"
+
+    def notice(self, lines: Sequence[tuple[int | None, int]]) -> int:
+        """A camt.054 with these batch lines (the batch, if the line names it, and the amount); how many moved."""
+        account = int(str(self.world.one("SELECT bank_account_id FROM settlement.bank_account_root")))
+        told = [
+            BookedLine(
+                bank_account_id=account,
+                end_to_end_id=None,
+                uetr=None,
+                payment_information_id=None if number is None else self.batch(number),
+                amount_minor=amount_minor,
+                message_id=self.msg_id,
+            )
+            for number, amount_minor in lines
+        ]
+        content = str(lines).encode()
+        moved = take_notice(
+            self.world.app, book_id=self.world.book_id, kind="camt.054", name="n.xml", content=content, lines=told
+        )
+        self.world.app.commit()
+        return moved
 
     def states(self) -> dict[str, str]:
         query = "SELECT payee_code, state FROM settlement.instruction_current WHERE file_id = %s"
@@ -269,34 +290,45 @@ def test_a_bank_answers_a_recall_for_a_whole_batch(world: World) -> None:
     assert said == {"A1": "sent", "B1": "refused", "B2": "accepted"}
 
 
+SHARED = {"A1", "A2"}
+DEBTED = {"B1", "B2"}
+
+
 @pytest.mark.parametrize(
-    ("amount_minor", "is_named", "moved"),
+    ("lines", "moved", "is_whole"),
     [
-        (2400, True, {"B1", "B2"}),
-        (2400, False, {"B1", "B2"}),  # the file alone is named: its one batch of this amount
-        (5700, False, set(AMOUNTS)),  # or all of it
-        (3300, False, set()),  # two of three batches: nobody knows which
+        ([(2, 2400)], DEBTED, True),
+        ([(None, 2400)], DEBTED, True),  # the file alone is named: its one batch of this amount
+        ([(None, 5700)], set(AMOUNTS), True),  # or all of it
+        ([(None, 3300)], {"C1"} | SHARED, True),  # or the only two that come to it
+        ([(None, 3300), (None, 2400)], set(AMOUNTS), True),
+        ([(None, 3300), (None, 3300)], {"C1"} | SHARED, True),  # the same told twice
+        ([(None, 3301)], set(), False),
+        ([(None, 3300), (None, 1600)], set(), False),  # both cannot be: one batch would be in both
+        ([(1, 1700), (None, 3300)], {"C1"}, False),  # a batch that is named is not among what is left
+        ([(1, 1700), (None, 4000)], set(AMOUNTS), True),
     ],
 )
-def test_a_notice_of_a_batch_moves_its_payments(
-    world: World, amount_minor: int, is_named: bool, moved: set[str]
+def test_a_notice_of_batches_moves_their_payments(
+    world: World, lines: list[tuple[int | None, int]], moved: set[str], is_whole: bool
 ) -> None:
     sent = Sent(world)
-    account = int(str(world.one("SELECT bank_account_id FROM settlement.bank_account_root")))
-    line = BookedLine(
-        bank_account_id=account,
-        end_to_end_id=None,
-        uetr=None,
-        payment_information_id=sent.batch(2) if is_named else None,
-        amount_minor=amount_minor,
-        message_id=sent.msg_id,
-    )
-    count = take_notice(world.app, book_id=world.book_id, kind="camt.054", name="n.xml", content=b"<x/>", lines=[line])
-    world.app.commit()
-    assert count == len(moved)
+    assert sent.notice(lines) == len(moved)
     assert {payee for payee, state in sent.states().items() if state == "executed"} == moved
     said = world.one("SELECT string_agg(message, '') FROM settlement.message_finding")
-    assert (said is None) == bool(moved)
+    assert (said is None) == is_whole
+
+
+def test_a_notice_that_two_choices_of_batches_come_to_moves_nothing(world: World) -> None:
+    world.owe("C1", 700)  # its batch is as large as the second
+    sent = Sent(world)
+    for amount_minor in (2400, 4000):
+        assert sent.notice([(None, amount_minor)]) == 0
+    assert set(sent.states().values()) == {"sent"}
+    why = "and more than one choice of its batches comes to that"
+    assert [str(text) for (text,) in world.rows("SELECT message FROM settlement.message_finding ORDER BY 1")] == [
+        f"the bank booked {amount} minor units for file {sent.msg_id}, {why}" for amount in (2400, 4000)
+    ]
 
 
 def test_batches_are_final_and_add_up_whoever_writes(world: World) -> None:
