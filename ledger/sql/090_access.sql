@@ -37,6 +37,7 @@ BEGIN
                        ('ledger.rollup_run', 'ledger.account', 'account_id', 'account_id'),
                        ('settlement.frontier', 'ledger.account', 'account_id', 'account_id'),
                        ('settlement.obligation', 'settlement.run', 'run_id', 'run_id'),
+                       ('settlement.file_standing', 'settlement.payment_file', 'file_id', 'file_id'),
                        ('settlement.instruction', 'settlement.payment_file', 'file_id', 'file_id'),
                        ('settlement.instruction_event', 'settlement.instruction', 'instruction_id', 'instruction_id'),
                        ('settlement.reopening', 'settlement.instruction', 'instruction_id', 'instruction_id')) AS v (child, parent, own, theirs)
