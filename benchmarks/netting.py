@@ -8,7 +8,8 @@ Cr transit with balances, keys and texts), each committed. Not in it, and told a
 and approving.
 Reference: GROUP BY over a bare copy of the same items (account, posting, amount), then COPY of what ours wrote into
 bare tables without key, index or trigger, one commit; with a row of lineage (book, posting, group) for each item,
-while ours keeps these as arrays (ADR 0011); `times_the_rows_as_stored` leaves those out. The rows are encoded before
+as the view `clearing_member` gives it, while ours names batches and what is not a whole batch (ADR 0011);
+`times_the_rows_as_stored` leaves those out. The rows are encoded before
 the clock starts and sent in pieces of 64 KiB, so that the server is what is measured; `times_a_copy_row_by_row` is
 against a client that hands the same encoded rows over one at a time, which takes longer than the server does.
 
