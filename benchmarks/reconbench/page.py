@@ -24,6 +24,7 @@ FIGURES: Final[tuple[tuple[str, str], ...]] = (
     ("coverage_of_all_items", "of all items, breaks included"),
     ("precision", "right sets of all sets, or right items of all cleared items, whichever is smaller"),
     ("wrong_sets", "sets that are not the truth"),
+    ("wrong_sets_of_knowable", "of those without an item of which nobody can know"),
     ("false_clear_value_bp", "value in wrong sets, basis points of all value"),
     ("group_precision", "sets that are exactly a truth group"),
     ("group_recall", "truth groups found exactly"),
@@ -78,11 +79,11 @@ def write_page(run: Run, folder: Path) -> Path:
 
 def page(run: Run) -> str:
     """The whole page."""
-    kind = "shifted holdout (other narrations, other unknown anomalies)" if run.holdout else "ordinary data"
+    kind = "shifted holdout (other narrations, other unknown anomalies)" if run.holdout else f"{run.data} data"
     seeds = ", ".join(str(seed.manifest.seed) for seed in run.seeds)
     parts = [
         f"<h1>ReconBench {escape(run.tier)}</h1>",
-        f"<p>{run.rows:,} rows a side, {kind}; seeds {seeds}. Worst is over the seeds.</p>",
+        f"<p>About {run.rows:,} rows a side, {kind}; seeds {seeds}. Worst is over the seeds.</p>",
         "<h2>What was asked</h2>",
         _acceptance(run),
         "<h2>Figures</h2>",
@@ -114,6 +115,7 @@ def text(name: str, value: float) -> str:
             "_items",
             "_minor",
             "_sets",
+            "_knowable",
             "_cleared",
             "_place",
             "_changed",

@@ -36,6 +36,7 @@ def to_json(run: Run) -> dict[str, object]:
         others=tuple((f"worst_{name}", round(worst[name], 8)) for name, *_ in run.acceptance()),
     )
     return common.to_json() | {
+        "data": run.data,
         "tier": run.tier,
         "holdout": run.holdout,
         "accepted": all(held for *_, held in run.acceptance()),

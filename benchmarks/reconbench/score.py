@@ -184,6 +184,7 @@ def _clearing_figures(
         "precision_of_sets": right_sets,
         "precision_of_items": right_items,
         "wrong_sets": float(found - int(rated["right"].sum())),
+        "wrong_sets_of_knowable": float(rated.filter(~pl.col("right") & ~pl.col("guess") & ~pl.col("unknown")).height),
         "false_clear_value_bp": 10_000 * _share(false_value, int(truth["weight"].sum())) if legs.height else 0.0,
         "group_precision": precision,
         "group_recall": recall,

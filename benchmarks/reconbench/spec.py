@@ -28,6 +28,15 @@ class Tier(StrEnum):
         return {"S": 10_000, "M": 1_000_000, "L": 10_000_000}[self.value]
 
 
+class Data(StrEnum):
+    """Which kind of data: the ordinary one in tiers, or a small firm's cases."""
+
+    ORDINARY = "ordinary"
+    SMALL_BUSINESS = "small-business"
+
+
+SMALL_BUSINESS_ROWS: Final = 9_000  # about so many a side; it has no tiers
+
 # Minor units per euro cent, times 1e6: what amounts of several currencies are weighed with in the scores.
 EURO_WEIGHT_E6: Final[dict[str, int]] = {
     "EUR": 1_000_000,
@@ -36,6 +45,8 @@ EURO_WEIGHT_E6: Final[dict[str, int]] = {
     "CHF": 1_050_000,
     "JPY": 620_000,
     "SEK": 88_000,
+    "NOK": 85_000,
+    "PLN": 230_000,
 }
 HOLIDAYS: Final[dict[str, str]] = {"EUR": "ECB", "USD": "US", "GBP": "GB", "CHF": "CH", "JPY": "JP", "SEK": "SE"}
 RARE_CURRENCIES: Final = ("GBP", "CHF", "JPY", "SEK")  # the fifth account of each chunk, in turn
@@ -106,11 +117,12 @@ HOLDOUT_FAMILIES: Final = ("foreign_reference", "flagged_return", "batch_file_co
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """Which data: the same three values give the same bytes."""
+    """Which data: the same values give the same bytes."""
 
     rows: int
     seed: int
     holdout: bool = False
+    kind: Data = Data.ORDINARY
 
 
 def counts(shares: dict[str, float], rows: int) -> dict[str, int]:

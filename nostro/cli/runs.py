@@ -300,6 +300,9 @@ def bench_verify_command(
 @bench_app.command("reconbench")
 def bench_reconbench_command(
     tier: Annotated[str, typer.Option("--tier", help="Rows a side: S 10,000, M 1 million, L 10 million.")] = "S",
+    data: Annotated[
+        str, typer.Option("--data", help="ordinary, or small-business: 42 classes of cases, about 9,000 rows a side.")
+    ] = "ordinary",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Data sets.")] = 5,
     first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="Seed of the first one.")] = 1,
     holdout: Annotated[bool, typer.Option("--holdout", help="Other narrations, other unknown anomalies.")] = False,
@@ -323,14 +326,20 @@ def bench_reconbench_command(
     from benchmarks.reconbench.harness import run
     from benchmarks.reconbench.page import write_page
     from benchmarks.reconbench.report import acceptance_lines, to_json
-    from benchmarks.reconbench.spec import Tier
+    from benchmarks.reconbench.spec import SMALL_BUSINESS_ROWS, Data, Tier
 
+    if data not in set(Data):
+        raise typer.BadParameter(f"{data} is no data; there are {', '.join(Data)}.", param_hint="--data")
+    small = data == Data.SMALL_BUSINESS
+    if small and (holdout or files or tier != Tier.S):
+        raise typer.BadParameter(f"{data} has one size, no holdout and no files.", param_hint="--data")
     if tier not in set(Tier):
         raise typer.BadParameter(f"{tier} is not a tier; there are {', '.join(Tier)}.", param_hint="--tier")
     with progress("reconbench", quiet=as_json) as report:
         found = run(
-            tier=tier,
-            rows=Tier(tier).rows,
+            tier=data if small else tier,
+            rows=SMALL_BUSINESS_ROWS if small else Tier(tier).rows,
+            data=Data(data),
             seeds=range(first_seed, first_seed + seeds),
             holdout=holdout,
             shuffles=shuffles,

@@ -125,7 +125,8 @@ def test_sums_that_fit_twice_are_told_from_equal_parts():
 def test_the_matchers_process_can_neither_read_nor_import_the_truth(tmp_path: Path):
     secret = tmp_path / "truth_groups.parquet"
     secret.write_bytes(b"x")
-    for attempt in (f"open({str(secret)!r}, 'rb')", "import benchmarks.reconbench.generate"):
+    makers = [f"import benchmarks.reconbench.{name}" for name in ("generate", "small_business")]
+    for attempt in (f"open({str(secret)!r}, 'rb')", *makers):
         script = f"from benchmarks.reconbench.blindfold import forbid_the_truth; forbid_the_truth(); {attempt}"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert done.returncode == 1
