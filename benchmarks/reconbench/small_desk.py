@@ -21,6 +21,7 @@ DAYS: Final = 24
 SLA_DAYS: Final = 2
 CUSTOMERS: Final = 45  # of each account
 NARRATION_MAX: Final = 140
+ATTEMPTS: Final = 50  # to find a price that is free
 PRICES: Final = (
     990, 1490, 1990, 2490, 2990, 4900, 4990, 9900, 9990, 12900, 14900, 19900, 24900, 25000, 50000, 100000,
 )  # fmt: skip
@@ -123,9 +124,15 @@ class Desk:
         """Minor units that the case's party (and others) owe: half of them, or all, prices that many pay.
 
         `lone`: no other case has this amount with this party, so that an amount without a reference says which one.
+        Parties whose prices are all taken owe an amount that is no price.
         """
+        attempts = 0
         while True:
-            amount = self.rng.choice(PRICES) if price else self._any_amount()
+            attempts += 1
+            if attempts > ATTEMPTS:
+                amount = self.odd_amount()
+            else:
+                amount = self.rng.choice(PRICES) if price else self._any_amount()
             keys = {(case.place, party.name, amount) for party in (case.party, *others)}
             if keys & self._lone or (lone and keys & self._owed):
                 continue
@@ -232,7 +239,7 @@ class Desk:
     def bank_name(self, name: str) -> str:
         """The name as one of five banks writes it."""
         bare = unicodedata.normalize("NFKD", name.translate(_BARE)).encode("ascii", "ignore").decode()
-        return self.rng.choice([name, name.upper(), bare.upper(), bare.upper()[:27], bare])
+        return self.rng.choice([name, name.upper(), bare.upper(), bare.upper()[:27].rstrip(), bare])
 
     def unknown_account(self) -> str:
         return f"XX{self.digits(16)}"

@@ -156,7 +156,7 @@ def short_number_of_something_else(desk: Desk, cls: str) -> None:
     case = desk.case(cls, evidence=NOBODY)
     number = desk.fresh(case, [*[str(n) for n in range(400, 900)], "2026"])
     payer = desk.other_party(case)
-    amount = desk.amount(replace(case, party=payer), lone=True, price=desk.rng.random() < 0.5)
+    amount = desk.amount(case, payer, lone=True, price=desk.rng.random() < 0.5)
     desk.receipt(case, amount, number, account_known=True)
     texts = [f"Ticket A-{number}", f"EUR {number}.00 Anzahlung", f"Zimmer {number}, 03.02.2026"]
     text = "Spende vom 03.02.2026" if number == "2026" else desk.rng.choice(texts)
