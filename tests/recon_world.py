@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger import format_amount
-from recon import IngestReport, RunReport, ingest_files, reconcile
+from recon import BreakCode, IngestReport, RunReport, approve_policy, declare_policy, ingest_files, reconcile
 from tests.settlement_world import DAY, World
 from tests.unit.recon.camt_files import IBAN, balance, details, document, entry, statement
 
@@ -106,3 +106,21 @@ def _balance(kind: str, amount_minor: int, day: dt.date) -> str:
 
 
 __all__ = ["ACCOUNT", "IBAN", "OPENING", "BankBook", "Line"]
+
+
+def fee_policy(world: World, maximum_minor: int, *, daily_minor: int | None = None, daily_count: int = 20) -> int:
+    """The number of a policy for small fees that Bob declared and Carol approved."""
+    number = declare_policy(
+        world.bob,
+        book_id=world.book_id,
+        code=BreakCode.BANK_ORIGINATED,
+        template="bank-fee",
+        currency="EUR",
+        maximum_minor=maximum_minor,
+        reason="small fees",
+        daily_minor=daily_minor,
+        daily_count=daily_count,
+    )
+    with world.db.login("carol") as carol:
+        approve_policy(carol, book_id=world.book_id, policy_id=number)
+    return number

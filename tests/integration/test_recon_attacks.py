@@ -10,7 +10,6 @@ import pytest
 from ledger import AccessError, Connection, NostroError
 from ledger.errors import error_from_postgres
 from recon import (
-    BreakCode,
     FourEyesError,
     SignOffError,
     Wish,
@@ -18,7 +17,6 @@ from recon import (
     approve_proposal,
     break_show,
     breaks_list,
-    declare_policy,
     draw_sample,
     end_proposal,
     ingest_files,
@@ -32,7 +30,7 @@ from recon import (
     unverified_runs,
     verify_run,
 )
-from tests.recon_world import ACCOUNT, OPENING, BankBook, Line
+from tests.recon_world import ACCOUNT, OPENING, BankBook, Line, fee_policy
 from tests.settlement_world import DAY, World
 
 PSP = "payout_id,acquirer,bank_account,currency,payout_date,gross,refunds,chargebacks,fees,net,line_count\n"
@@ -58,21 +56,6 @@ def fees(world: World, bank: BankBook, *amounts: int) -> None:
     bank.reconcile()
 
 
-def policy(world: World, maximum_minor: int) -> int:
-    number = declare_policy(
-        world.bob,
-        book_id=1,
-        code=BreakCode.BANK_ORIGINATED,
-        template="bank-fee",
-        currency="EUR",
-        maximum_minor=maximum_minor,
-        reason="small fees",
-    )
-    with world.db.login("carol") as carol:
-        approve_policy(carol, book_id=1, policy_id=number)
-    return number
-
-
 def call(break_id: str, sha256: str, items: list[int], legs: dict[str, int]) -> tuple[object, ...]:
     return break_id, sha256, items, list(legs), ["EUR"] * len(legs), list(legs.values())
 
@@ -94,7 +77,7 @@ def cleared_and_taken_back(world: World, bank: BankBook, *, signed: bool = False
 def test_a_policy_pays_to_the_account_of_its_template_alone(world: World, bank: BankBook) -> None:
     """One person could else post anything between any accounts by a policy for small fees."""
     fees(world, bank, -251)
-    number = policy(world, 300)
+    number = fee_policy(world, 300)
     (row,) = breaks_list(world.app, book_id=1)
     item = break_show(world.app, book_id=1, break_id=row.break_id).items[0].posting_id
     stolen = {TRANSIT: -251, "liabilities:payable:P2": 251}

@@ -9,40 +9,20 @@ import pytest
 
 from ledger import Connection, NostroError, RefusedError, translate_errors
 from recon import (
-    BreakCode,
     Policy,
     Wish,
-    approve_policy,
     approve_proposal,
     breaks_list,
-    declare_policy,
     open_proposal,
     policies,
     post_routine_breaks,
     propose,
 )
-from tests.recon_world import BankBook, Line
+from tests.recon_world import BankBook, Line, fee_policy
 from tests.settlement_world import DAY, World
 
 TUESDAY = DAY.replace(day=3)
 WORKERS = 4
-
-
-def declared(world: World, *, daily_minor: int | None = None, daily_count: int = 20) -> int:
-    number = declare_policy(
-        world.bob,
-        book_id=world.book_id,
-        code=BreakCode.BANK_ORIGINATED,
-        template="bank-fee",
-        currency="EUR",
-        maximum_minor=300,
-        reason="small fees",
-        daily_minor=daily_minor,
-        daily_count=daily_count,
-    )
-    with world.db.login("carol") as carol:
-        approve_policy(carol, book_id=world.book_id, policy_id=number)
-    return number
 
 
 def fees(bank: BankBook, *amounts: int) -> None:
@@ -62,7 +42,7 @@ def used(world: World) -> tuple[int, int]:
 
 def test_a_policy_closes_no_more_in_a_day_than_its_limits(world: World, bank: BankBook) -> None:
     """What is over them waits for a second person, and the next business date has limits of its own."""
-    number = declared(world, daily_minor=600)
+    number = fee_policy(world, 300, daily_minor=600)
     fees(bank, 251, 252, 253)
     done = post_routine_breaks(world.alice, book_id=world.book_id)
     assert [each.state for each in done] == ["approved", "approved", "proposed"]
@@ -90,8 +70,8 @@ def test_a_policy_closes_no_more_in_a_day_than_its_limits(world: World, bank: Ba
 
 
 def test_a_second_policy_may_close_what_the_first_has_no_room_for(world: World, bank: BankBook) -> None:
-    declared(world, daily_count=1)
-    declared(world, daily_count=1)
+    fee_policy(world, 300, daily_count=1)
+    fee_policy(world, 300, daily_count=1)
     fees(bank, 251, 252, 253)
     done = post_routine_breaks(world.alice, book_id=world.book_id)
     assert [each.state for each in done] == ["approved", "approved", "proposed"]
@@ -104,7 +84,7 @@ def post(conn: Connection, adjustment_id: int, policy_id: int) -> None:
 
 
 def test_the_limits_are_exact_when_several_post_at_once(world: World, bank: BankBook) -> None:
-    number = declared(world, daily_count=2)
+    number = fee_policy(world, 300, daily_count=2)
     fees(bank, *(251 + n for n in range(WORKERS)))
     made = [
         propose(world.alice, book_id=world.book_id, break_id=row.break_id, wish=Wish(), reason="a fee of ours")
@@ -138,5 +118,5 @@ def test_the_limits_are_exact_when_several_post_at_once(world: World, bank: Bank
 def test_limits_of_a_day_below_one_breaks_are_refused(world: World) -> None:
     for limits in ({"daily_minor": 299}, {"daily_count": 0}):
         with pytest.raises(RefusedError) as caught:
-            declared(world, **limits)  # type: ignore[arg-type]
+            fee_policy(world, 300, **limits)  # type: ignore[arg-type]
         assert caught.value.constraint == "adjustment_policy_day"
