@@ -14,24 +14,28 @@ from settlement.errors import NotKnownError
 def release_hold(
     conn: Connection, *, posting_id: int | None = None, end_to_end_id: str | None = None, reason: str
 ) -> bool:
-    """Let a held posting be paid again, named by itself or by the payment that came back.
+    """Let a held posting be paid again, named by itself, by the payment that came back, or by the one that was stopped.
 
-    Only members of the preparer and approver groups may (`AccessError`). False when it was released before. What came
-    back of a payment in parts is released together.
+    Only members of the preparer and approver groups may (`AccessError`); what an approver stopped, approvers alone.
+    False when it was released before. What came back of a payment in parts is released together.
     Raises `NotKnownError` when nothing of that name is held.
     """
     if (posting_id is None) == (end_to_end_id is None):
-        raise ValueError("name the held posting by its id or by the EndToEndId of the payment that came back")
+        raise ValueError("name the held posting by its id or by the EndToEndId of its payment")
     with transaction(conn):
         held = [posting_id]
         if posting_id is None:
             found = conn.execute(
-                "SELECT r.payable_posting_id FROM settlement.reopening r"
-                " JOIN settlement.instruction i USING (instruction_id) WHERE i.end_to_end_id = %s ORDER BY r.part",
-                (end_to_end_id,),
+                "SELECT r.payable_posting_id FROM settlement.instruction i"
+                " JOIN settlement.reopening r USING (instruction_id) WHERE i.end_to_end_id = %(id)s UNION"
+                " SELECT h.posting_id FROM settlement.instruction i"
+                " JOIN settlement.hold h ON h.stopped_id = i.instruction_id WHERE i.end_to_end_id = %(id)s ORDER BY 1",
+                {"id": end_to_end_id},
             ).fetchall()
             if not found:
-                raise NotKnownError(f"payment {end_to_end_id} has not come back; nothing of it is held.")
+                raise NotKnownError(
+                    f"payment {end_to_end_id} has not come back and was not stopped; nothing of it is held."
+                )
             held = [int(str(row[0])) for row in found]
         rows = [conn.execute("SELECT settlement.release_hold(%s, %s)", (each, reason)).fetchone() for each in held]
     return any(row is not None and int(str(row[0])) > 0 for row in rows)

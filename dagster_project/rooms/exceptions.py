@@ -22,6 +22,7 @@ _UNANSWERED = "overdue"
 # The command that a person answers an exception with, by its kind.
 _COMMANDS = {
     "held": 'nostro settle unhold {payment} --reason "…"',
+    "stopped": 'nostro settle unhold {payment} --reason "…"',
     "disputed": 'nostro settle dispute {payment} --executed|--rejected --reason "…"',
     "names": 'nostro settle names {file} --release|--recall --reason "…"',
     "noted": "nostro settle show {file}",

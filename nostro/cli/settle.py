@@ -388,13 +388,13 @@ def netting_command(
 
 @settle_app.command("unhold")
 def unhold_command(
-    end_to_end_id: Annotated[str, typer.Argument(help="EndToEndId of the payment that came back.")],
+    end_to_end_id: Annotated[str, typer.Argument(help="EndToEndId of the payment that came back or was stopped.")],
     reason: Annotated[str, typer.Option("--reason", callback=reason_text, help="Why it may be paid again.")],
     as_json: JsonOption = False,
     book: BookOption = None,
     person: AsOption = None,
 ) -> None:
-    """Let a rejected or returned payment be paid again in the next run.
+    """Let a payment that was rejected, came back or was stopped be paid in the next run.
 
     Example: `nostro settle unhold E2E… --reason "payee confirmed the account" --as alice`
     """

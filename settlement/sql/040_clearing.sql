@@ -268,6 +268,8 @@ CREATE TABLE settlement.hold (
     payee_version_id bigint NOT NULL REFERENCES settlement.payee_version,
     instruction_id   bigint,
     part             int,
+    stopped_id       bigint,
+    ends_by_details  boolean NOT NULL DEFAULT false,
     reason           text NOT NULL,
     held_by          text NOT NULL DEFAULT session_user,
     held_at          timestamptz NOT NULL DEFAULT now(),
@@ -275,8 +277,12 @@ CREATE TABLE settlement.hold (
     CONSTRAINT hold_part CHECK ((instruction_id IS NULL) = (part IS NULL))
 );
 CREATE INDEX hold_posting ON settlement.hold (posting_id);
+CREATE INDEX hold_stopped ON settlement.hold (stopped_id) WHERE stopped_id IS NOT NULL;
 COMMENT ON TABLE settlement.hold IS
-    'A posting not to be paid until a person releases it or the payee''s bank details change.';
+    'A posting not to be paid until a person releases it or, where it says so, the payee''s bank details change.';
+COMMENT ON COLUMN settlement.hold.stopped_id IS 'The payment (not sealed) that a person stopped, of which this posting was a part.';
+COMMENT ON COLUMN settlement.hold.ends_by_details IS
+    'Whether other bank details than those of payee_version_id end it: what came back, unless its policy is stop. They prove nothing of a dispute, or of what a person had stopped.';
 
 CREATE TABLE settlement.hold_release (
     hold_id     bigint PRIMARY KEY REFERENCES settlement.hold,
@@ -294,7 +300,7 @@ SELECT h.*
   FROM settlement.hold h
   JOIN settlement.payee_version was ON was.payee_version_id = h.payee_version_id
   JOIN settlement.payee_current now ON now.payee_id = was.payee_id
- WHERE (now.name, now.iban, now.bic) IS NOT DISTINCT FROM (was.name, was.iban, was.bic)
+ WHERE (NOT h.ends_by_details OR (now.name, now.iban, now.bic) IS NOT DISTINCT FROM (was.name, was.iban, was.bic))
    AND NOT EXISTS (SELECT FROM settlement.hold_release r WHERE r.hold_id = h.hold_id);
 
 GRANT SELECT ON settlement.clearing_group, settlement.clearing_member, settlement.reopening, settlement.reopening_last,

@@ -204,7 +204,7 @@ BEGIN
         IF FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'run_held',
                 MESSAGE = format('file %s: its run %s is held: %s', NEW.file_id, v_file.run_id, v_reason),
-                HINT = 'Release it by `nostro settle unhold --run`.';
+                HINT = 'Release it by `nostro settle release-run`.';
         END IF;
     END IF;
     IF NEW.state IN ('approved', 'sealed') THEN
@@ -349,6 +349,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_id    bigint;
     v_state text;
+    v_count int;
 BEGIN
     PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
     SELECT c.instruction_id, c.state INTO v_id, v_state
@@ -358,8 +359,15 @@ BEGIN
             MESSAGE = format('Payment %s is %s and cannot be held.', p_end_to_end_id, coalesce(v_state, 'not known')),
             HINT = 'What is sealed is taken back by `nostro settle cancel`, what was sent by `nostro settle recall`.';
     END IF;
-    RETURN (SELECT count(*) FILTER (WHERE settlement.hold_item(m.posting_id, p_reason))::int
-              FROM settlement.proposal_member m WHERE m.obligation_id = v_id);
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, stopped_id, reason)
+    SELECT y.book_id, m.posting_id, y.payee_version_id, v_id, p_reason
+      FROM settlement.proposal_member m
+      JOIN settlement.instruction i ON i.instruction_id = m.obligation_id
+      JOIN settlement.payee_current y ON y.payee_id = i.payee_id
+     WHERE m.obligation_id = v_id AND NOT settlement.is_cleared(m.posting_id)
+       AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = m.posting_id);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
 END $$;
 
 CREATE FUNCTION settlement.hold_run(p_run_id bigint, p_reason text) RETURNS boolean

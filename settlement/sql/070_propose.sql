@@ -36,7 +36,7 @@ $$;
 -- Left out: cleared and held postings, those in a file that is approved and waits to be sealed, and today's own
 -- remainders (a maximum is per business date, so what it cut off waits for the next one).
 -- A rolling reserve is a share of what is new: what settlement itself re-booked (remainders, reserves given back,
--- payments that came back) has been through it. What came back waited T+n before it was paid, and does not wait again.
+-- payments that came back) has been through it. And it waited T+n before it was paid or kept, and does not wait again.
 CREATE FUNCTION settlement.netting(
     p_bank_account_id int, p_business_date date, p_now timestamptz, p_terms settlement.calendar_terms)
     RETURNS SETOF settlement.netted
@@ -151,7 +151,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                       array_agg(i.posting_id) FILTER (WHERE i.is_eligible) AS posting_ids,
                       array_agg(i.posting_id) FILTER (WHERE NOT i.is_eligible) AS left_out_ids
                  FROM (SELECT p.posting_id, p.amount_minor, p.is_own,
-                              p.effective_date <= y.cut_date AND p.posting_id NOT IN (SELECT k.posting_id FROM kept_back k)
+                              p.effective_date <= CASE WHEN p.is_own THEN p_business_date ELSE y.cut_date END AND p.posting_id NOT IN (SELECT k.posting_id FROM kept_back k)
                               AND CASE WHEN p.is_own AND p.effective_date >= p_business_date
                                        THEN (SELECT false FROM settlement.clearing_group g
                                               WHERE g.remainder_posting_id = p.posting_id LIMIT 1) IS NULL

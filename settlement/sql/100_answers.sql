@@ -51,11 +51,29 @@ BEGIN
     SELECT g.id, g.part, p_kind, g.entry, g.first, g.first + 1, g.came, g.back, coalesce(g.reason, ''), p_message_id, p_line_posting_id
       FROM unnest(p_instruction_ids, v_parts, v_entries, v_firsts, p_amounts, v_backs, p_reasons)
            AS g (id, part, entry, first, came, back, reason);
-    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)
-    SELECT v_book, g.first + 1, g.version, g.id, g.part, format('%s of %s: %s', replace(p_kind, '_', ' '), g.ref, g.reason)
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, ends_by_details, reason)
+    SELECT v_book, g.first + 1, g.version, g.id, g.part, settlement.details_end_hold(p_kind, g.id, g.reason),
+           format('%s of %s: %s', replace(p_kind, '_', ' '), g.ref, g.reason)
       FROM unnest(p_instruction_ids, v_parts, v_firsts, v_versions, v_refs, p_reasons) AS g (id, part, first, version, ref, reason)
      WHERE p_held;
 END $$;
+
+-- Whether new bank details of its payee end the hold of what came back for a reason: they answer a wrong account or name,
+-- and say nothing where the policy is stop (a fraud, a duplicate, a dead payee), nor of what a person or a bank took back.
+CREATE FUNCTION settlement.details_end_hold(p_kind text, p_instruction_id bigint, p_reason text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_code text := split_part(p_reason, ' ', 1);
+BEGIN
+    IF p_kind NOT IN ('reject', 'return') OR v_code = 'disputed' THEN
+        RETURN false;
+    ELSIF p_kind = 'return' AND v_code = 'FOCR' THEN
+        RETURN coalesce((SELECT settlement.policy_of('cancellation', q.reason_code) <> 'stop'
+                           FROM settlement.recall_request q WHERE q.instruction_id = p_instruction_id), false);
+    END IF;
+    RETURN settlement.policy_of(CASE p_kind WHEN 'reject' THEN 'status' ELSE 'return' END, v_code) <> 'stop';
+END $$;
+COMMENT ON FUNCTION settlement.details_end_hold IS 'Internal: called where something comes back.';
 
 -- Applies what one report says of one file: each listed payment's status, and the covering one (of its batch, else of
 -- the file) for those not listed. A batch whose status is NULL covers nobody: its payments differ.

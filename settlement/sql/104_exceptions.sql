@@ -32,7 +32,7 @@ SELECT h.hold_id,
         AND p.list = CASE r.kind WHEN 'reject' THEN 'status' WHEN 'return' THEN 'return' END;
 COMMENT ON VIEW settlement.hold_policy IS 'Under which policy each hold stands; none for what a person held.';
 
--- Human and stop: an approver has looked. Details that changed release a hold by themselves, whatever its policy.
+-- Human and stop: an approver has looked. Details that changed end a hold by themselves, but not one under stop.
 CREATE FUNCTION settlement.check_hold_release() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -44,6 +44,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'hold_release_approver',
             MESSAGE = format('A payment that came back for %s is released by an approver%s', v_hold.code,
                              coalesce(': ' || v_hold.meaning, '.'));
+    END IF;
+    IF NOT pg_has_role(session_user, ':approver'::regrole, 'USAGE') AND EXISTS (
+        SELECT FROM new_rows n JOIN settlement.hold h USING (hold_id)
+         WHERE h.instruction_id IS NULL AND pg_has_role(to_regrole(quote_ident(h.held_by)), ':approver'::regrole, 'USAGE')) THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'hold_release_approver',
+            MESSAGE = 'What an approver has stopped is released by an approver.';
     END IF;
     RETURN NULL;
 END $$;
@@ -218,7 +224,7 @@ COMMENT ON VIEW settlement.return_announced IS 'Payments of which a bank announc
 GRANT SELECT ON settlement.return_announced TO :app, :analyst;
 
 -- Everything that waits for a person on a day, most pressing first.
--- held: came back, open again, not to be paid. disputed: executed and rejected. names: see doubtful_name.
+-- held: came back, open again, not to be paid. stopped: a person holds it. disputed: executed and rejected. names: see doubtful_name.
 -- noted: the bank asks something. returning: a return was announced. recall, reversal: asked back or given
 -- back, refused or not answered.
 -- overdue: a file without any answer after its day and the bank's time for it. unknown, unclear: a message of a bank is
@@ -237,6 +243,14 @@ BEGIN
           JOIN settlement.reopening r ON r.instruction_id = h.instruction_id AND r.part = h.part
          WHERE h.book_id = p_book_id AND h.instruction_id IS NOT NULL AND p.policy IS NOT NULL
            AND NOT settlement.is_cleared(h.posting_id)
+         UNION ALL
+        SELECT 'stopped', 'none', h.stopped_id, NULL, min(h.held_at)::date, NULL,
+               format('Stopped by %s: %s. Let it be paid by `nostro settle unhold`.', settlement.person(min(h.held_by)), min(h.reason)),
+               -sum(p.amount_minor)::bigint
+          FROM settlement.hold_active h
+         CROSS JOIN LATERAL (SELECT p.amount_minor FROM ledger.posting p WHERE p.posting_id = h.posting_id LIMIT 1) p
+         WHERE h.book_id = p_book_id AND h.stopped_id IS NOT NULL AND NOT settlement.is_cleared(h.posting_id)
+         GROUP BY h.stopped_id
          UNION ALL
         SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
                'The bank says both executed and rejected; find out which.', NULL

@@ -1,0 +1,113 @@
+"""What holds a payment, and what ends the hold: not a rename of the payee, and never nobody."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nostro.database import Database
+from settlement import (
+    FourEyesError,
+    cancel,
+    change_payee,
+    exceptions,
+    hold_instruction,
+    poll,
+    release_hold,
+    seal,
+)
+from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
+
+NEXT = DAY + dt.timedelta(days=1)
+TUESDAY, WEDNESDAY, THURSDAY = (DAY + dt.timedelta(days=n) for n in (1, 2, 3))
+
+
+@pytest.fixture
+def world(db: Database, tmp_path: Path) -> Iterator[World]:
+    payees = [PayeeRow(code=f"P{n}") for n in range(1, 5)]
+    late = [PayeeRow(code="LATE", delay_days="2"), PayeeRow(code="MOST", delay_days="2", maximum="10.00")]
+    made = make_world(db, tmp_path, [*payees, *late], accounts=("eur",))
+    yield made
+    made.close()
+
+
+def payments(world: World) -> dict[str, str]:
+    """EndToEndId of each payee's last payment."""
+    rows = world.rows("SELECT payee_code, max(end_to_end_id) FROM settlement.instruction GROUP BY 1")
+    return {str(payee): str(e2e) for payee, e2e in rows}
+
+
+def waiting(world: World) -> list[tuple[str, str, str | None, int | None]]:
+    found = exceptions(world.app, book_id=world.book_id, as_of=NEXT)
+    return [(e.kind, e.policy, e.payee, e.amount_minor) for e in found]
+
+
+def hear(world: World, report: str, *statuses: tuple[str, str, str]) -> None:
+    msg_id = str(
+        world.one(
+            "SELECT msg_id FROM settlement.file_current WHERE state NOT IN ('proposed', 'cancelled')"
+            " ORDER BY file_id DESC LIMIT 1"
+        )
+    )
+    world.answer(f"{report}.xml", pain002(msg_id, report=report, statuses=statuses))
+    poll(world.app, home=world.home)
+
+
+def rename(world: World, payee: str) -> None:
+    assert change_payee(world.alice, book_id=world.book_id, payee=payee, details={"name": f"Other {payee}"})
+
+
+def totals(world: World, day: dt.date = NEXT) -> list[int]:
+    return [proposed.file.total_minor for proposed in world.propose(day)]
+
+
+def test_a_bank_that_contradicts_itself_is_not_overruled_by_new_details(world: World) -> None:
+    for n in range(1, 5):
+        world.owe(f"P{n}", 100 * n)
+    world.pay()
+    e2e = payments(world)
+    hear(world, "R1", *((e2e[f"P{n}"], "RJCT", code) for n, code in enumerate(("AC04", "AM05", "AC04", "FR01"), 1)))
+    for n in range(1, 5):
+        rename(world, f"P{n}")
+    assert totals(world) == [400], "the wrong accounts alone: a duplicate and a fraud have no other name"
+    hear(world, "R2", (e2e["P1"], "ACSC", ""))
+    assert totals(world) == [300], "the first payment to P1 was executed, the bank says now"
+    assert waiting(world)[:3] == [
+        ("disputed", "stop", "P1", 100),
+        ("held", "stop", "P1", 100),
+        ("held", "stop", "P2", 200),
+    ]
+
+
+def test_what_a_person_stopped_is_seen_and_let_go_by_a_person_alone(world: World) -> None:
+    world.owe("P1", 500)
+    world.owe("P1", 250)
+    world.propose(DAY)
+    stopped = payments(world)["P1"]
+    assert hold_instruction(world.bob, end_to_end_id=stopped, reason="suspected fraud") == 2
+    rename(world, "P1")
+    assert totals(world) == []
+    assert waiting(world) == [("stopped", "none", "P1", 750)]
+    with pytest.raises(FourEyesError, match="an approver has stopped"):
+        release_hold(world.alice, end_to_end_id=stopped, reason="looks fine to me")
+    assert release_hold(world.bob, end_to_end_id=stopped, reason="the payee called")
+    assert not release_hold(world.bob, end_to_end_id=stopped, reason="again")
+    assert (waiting(world), totals(world)) == ([], [750])
+
+
+def test_what_waited_once_does_not_wait_again(world: World) -> None:
+    """T+2 is of what was sold; not of what a maximum left over, was cancelled or came back."""
+    world.owe("LATE", 700)
+    world.owe("MOST", 2_500)
+    assert [totals(world, day) for day in (DAY, TUESDAY)] == [[], []]
+    (file,) = world.approve_all(WEDNESDAY)
+    assert seal(world.app, file, now=moment(WEDNESDAY)).is_new
+    assert cancel(world.bob, file, reason="wrong account").is_new
+    assert totals(world, WEDNESDAY) == [1_700]
+    world.pay(WEDNESDAY)
+    hear(world, "R1", (payments(world)["LATE"], "RJCT", "AC04"))
+    assert release_hold(world.bob, end_to_end_id=payments(world)["LATE"], reason="the account is right")
+    assert totals(world, THURSDAY) == [1_700]
