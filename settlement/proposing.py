@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
@@ -49,6 +49,10 @@ SELECT p.code AS payee, c.code AS currency, n.owed_minor, n.pay_minor, n.rolling
   JOIN settlement.payee p ON p.payee_id = n.payee_id
   JOIN ledger.currency c ON c.currency_id = p.currency_id
  ORDER BY p.payee_id
+"""
+_WHO = """
+SELECT o.obligation_id, p.code FROM settlement.obligation o JOIN settlement.payee p USING (payee_id)
+ WHERE o.obligation_id = ANY (%s)
 """
 _KNOWN = "SELECT code FROM settlement.payee WHERE book_id = %s AND code = ANY (%s)"
 _RULES = "SELECT DISTINCT schedule, delay_days FROM settlement.payee_current WHERE bank_account_id = %s"
@@ -96,7 +100,7 @@ def propose(
         if findings:
             raise ProposalRefusedError(
                 f"nothing was proposed: {len(findings)} finding{'s' if len(findings) > 1 else ''}, "
-                f"first: {findings[0]}",
+                f"first: {findings[0]}; correct it, or hold the payee by `nostro payee hold`, and propose again.",
                 findings,
             )
     return proposed
@@ -180,7 +184,7 @@ def _record(
 ) -> list[Finding]:
     """Render, gate and store one file; the findings when it did not pass."""
     if findings := broken_rules(frame, composed):
-        return findings
+        return _naming_payees(conn, composed, obligation_ids, findings)
     content = render(composed.file, composed.transfers, composed.totals)
     if findings := gate_file(content, composed.file, composed.transfers, composed.totals):
         return findings
@@ -202,6 +206,22 @@ def _record(
     assert row is not None
     _record_written(conn, int(str(row[0])), composed.written)
     return []
+
+
+def _naming_payees(
+    conn: Connection, composed: ComposedFile, obligation_ids: list[int], findings: Sequence[Finding]
+) -> list[Finding]:
+    """The findings with the payee behind each payment's reference, which nobody has seen yet."""
+    rows = conn.execute(_WHO, (obligation_ids,)).fetchall()
+    payee_of = {int(str(obligation)): str(payee) for obligation, payee in rows}
+    ids = (transfer.end_to_end_id for transfer in composed.transfers)
+    by_place = {f"({e2e})": f"to {payee_of[id_]}" for e2e, id_ in zip(ids, obligation_ids, strict=True)}
+
+    def named(finding: Finding) -> Finding:
+        number, _, reference = finding.place.rpartition(" ")
+        return replace(finding, place=f"{number} {by_place[reference]}") if reference in by_place else finding
+
+    return [named(finding) for finding in findings]
 
 
 def _record_written(conn: Connection, file_id: int, written: Sequence[KeptText]) -> None:

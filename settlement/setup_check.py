@@ -18,9 +18,20 @@ from pydantic import ValidationError
 from ledger import CURRENCIES, NostroError, parse_amount_minor
 from settlement.business_days import TARGET, Calendar
 from settlement.errors import SetupError
-from settlement.iso20022 import RAIL_TERMS, Rail, account_address, iban_in_sepa, transliterate
+from settlement.iso20022 import (
+    RAIL_TERMS,
+    Finding,
+    Rail,
+    account_address,
+    address_findings,
+    iban_in_sepa,
+    id_findings,
+    postal_address,
+    text_findings,
+    transliterate,
+)
 from settlement.schedules import Roll, schedule_text
-from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Payee, PayeeDetails, Setup
+from settlement.setup_model import AccountRule, AccountType, Bank, BankAccount, Holder, Payee, PayeeDetails, Setup
 
 _Item = TypeVar("_Item")
 _CONTROLS = ("nostro", "cash_in_transit")
@@ -75,14 +86,22 @@ def payee_schedule(payee: Payee) -> str:
 def rail_limits(bank: Bank, account: BankAccount) -> tuple[int, int]:
     """Smallest and largest payment of a bank account, in minor units of its currency.
 
-    A rail's default limits are told with two decimals; where the currency has fewer they round inwards.
+    A rail's default limits are told with two decimals; where the currency has fewer they round inwards. No payment is
+    larger than the sum that the bank takes in a file or batch: the rest waits for the next one.
     """
     exponent = CURRENCIES[account.currency].exponent
     terms = bank.rails[account.rail]
     whole, _, fraction = terms.minimum.partition(".")
     minimum = int(whole + fraction[:exponent].ljust(exponent, "0")) + bool(fraction[exponent:].strip("0"))
-    whole, _, fraction = terms.maximum.partition(".")
-    return max(1, minimum), int(whole + fraction[:exponent].ljust(exponent, "0"))
+    largest = [text for text in (terms.maximum, bank.max_total, bank.max_batch_total) if text is not None]
+    return max(1, minimum), min(
+        RAIL_TERMS[account.rail].amount_minor_max, *(_inwards(text, exponent) for text in largest)
+    )
+
+
+def _inwards(amount: str, exponent: int) -> int:
+    whole, _, fraction = amount.partition(".")
+    return int(whole + fraction[:exponent].ljust(exponent, "0"))
 
 
 def _refusal(path: Path, faults: Sequence[str]) -> SetupError:
@@ -269,8 +288,11 @@ def _bank_account_faults(setup: Setup, place: str, account: BankAccount) -> Iter
     only = RAIL_TERMS[account.rail].currency
     if only is not None and account.currency != only:
         yield f"{place}: rail {account.rail} carries {only} only, not {account.currency}."
-    if bank is not None and bank.max_total is not None:
-        yield from _amount_faults(f"{place}: banks.{account.bank}.max_total", bank.max_total, account.currency)
+    if bank is not None:
+        for name, most in (("max_total", bank.max_total), ("max_batch_total", bank.max_batch_total)):
+            if most is not None:
+                yield from _amount_faults(f"{place}: banks.{account.bank}.{name}", most, account.currency)
+        yield from (f"{place}: holder {words}" for words in _written_faults(bank, account.rail, account.holder))
     if fault := _form_fault(account.iban, account.rail):
         yield f"{place}: {fault}"
     yield from _amount_faults(f"{place}.opening.balance", account.opening.balance, account.currency)
@@ -341,6 +363,13 @@ def _payee_faults(setup: Setup, account: BankAccount | None, payee: Payee) -> It
     yield from amount_faults
     if not amount_faults and payee.maximum and minor(low, payee.currency) > minor(high, payee.currency):
         yield f"minimum {low} is above maximum {high}."
+    bank = setup.banks.get(account.bank)
+    if not amount_faults and bank is not None and account.rail in bank.rails:
+        least, most = rail_limits(bank, account)
+        if payee.maximum and minor(high, payee.currency) < least:
+            yield f"maximum {high} is below the least that rail {account.rail} takes; it would never be paid."
+        if minor(low, payee.currency) > most:
+            yield f"minimum {low} is above the most that rail {account.rail} takes; it would never be paid whole."
     yield from _payout_rule_faults(setup.banks.get(account.bank), payee)
     yield from _told_faults(setup.banks.get(account.bank), account.rail, payee)
     yield from details_faults(setup.banks.get(account.bank), account.rail, payee)
@@ -358,9 +387,31 @@ def details_faults(bank: Bank | None, rail: Rail, payee: PayeeDetails) -> Iterat
     if payee.town is not None and payee.country is None:
         yield "has a town but no country; an address needs both."
     if bank is not None:
-        written = transliterate(payee.name, bank.charset, bank.umlauts).written
-        if not any(c.isalnum() for c in written) or len(written) > terms.name_length_max:
-            yield f"name {written!r}, as written for the bank, must have 1 to {terms.name_length_max} characters."
+        yield from _written_faults(bank, rail, payee)
+
+
+def _written_faults(bank: Bank, rail: Rail, party: PayeeDetails | Holder) -> Iterator[str]:
+    """What the bank would refuse of a name and address, in the characters in which they are written for it."""
+
+    def written(text: str | None) -> str:
+        return "" if text is None else transliterate(text, bank.charset, bank.umlauts).written
+
+    def findings() -> Iterator[Finding]:
+        length_max = RAIL_TERMS[rail].name_length_max
+        yield from text_findings("name", "", "name", written(party.name), length_max, bank.charset)
+        if party.country is not None and party.town is not None:
+            address = postal_address(
+                bank.address,
+                country=party.country,
+                town=written(party.town),
+                street=written(party.street),
+                postcode=written(party.postcode),
+            )
+            if address is not None:
+                yield from address_findings("", address, bank.address, bank.charset)
+
+    for finding in findings():
+        yield f"{finding.sentence.rstrip('.')} (as it is written for its bank)."
 
 
 def _told_faults(bank: Bank | None, rail: Rail, payee: Payee) -> Iterator[str]:
@@ -399,6 +450,8 @@ def _payout_rule_faults(bank: Bank | None, payee: Payee) -> Iterator[str]:
         yield from _amount_faults("reserve_fixed", payee.reserve_fixed, payee.currency)
     if (payee.reserve_bps > 0) != (payee.reserve_days is not None):
         yield "a rolling reserve needs both reserve_percent and reserve_days."
+    if payee.mandate_id is not None:
+        yield from (finding.sentence for finding in id_findings("mandate-id", "", payee.mandate_id))
     mandate = (payee.mandate_id, payee.mandate_signed, payee.mandate_scheme, payee.mandate_sequence)
     if any(part is None for part in mandate) and any(part is not None for part in mandate):
         yield "a mandate needs mandate_id, mandate_signed, mandate_scheme and mandate_sequence."
@@ -407,3 +460,5 @@ def _payout_rule_faults(bank: Bank | None, payee: Payee) -> Iterator[str]:
             yield "negative: debit needs a mandate."
         if bank is not None and bank.direct_debit is None:
             yield "negative: debit needs direct_debit (creditor_id) in the profile of its bank."
+        if payee.currency != "EUR" or not iban_in_sepa(payee.iban):
+            yield "negative: debit is a SEPA direct debit; it needs euro and an IBAN of the SEPA zone."

@@ -30,7 +30,7 @@ from settlement.iso20022.direct_debit import (
     Scheme,
     SequenceType,
 )
-from settlement.iso20022.field_rules import FileLimits
+from settlement.iso20022.field_rules import FileLimits, address_findings, id_findings, text_findings
 from settlement.iso20022.findings import Finding
 from settlement.iso20022.follow_ups import Cancellation, CancellationFile, OriginalGroup, Reversal, ReversalFile
 from settlement.iso20022.identifiers import (
@@ -124,6 +124,7 @@ __all__ = [
     "Written",
     "account_address",
     "account_fault",
+    "address_findings",
     "advance",
     "answer_kind",
     "bic_fault",
@@ -137,6 +138,7 @@ __all__ = [
     "gate_file",
     "iban_fault",
     "iban_in_sepa",
+    "id_findings",
     "lei_fault",
     "message_id",
     "outside",
@@ -147,6 +149,7 @@ __all__ = [
     "read_pain002",
     "render",
     "render_model",
+    "text_findings",
     "transfers_digest",
     "transliterate",
     "uetr",

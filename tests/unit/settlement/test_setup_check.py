@@ -79,7 +79,8 @@ def test_each_fault_names_its_place(tmp_path: Path, old: str, new: str, fault: s
         (PayeeRow(code="P0"), "payees.csv line 3: payee_id P0 is that of payees.csv line 2; each payee has its own."),
         (PayeeRow(code="P1", iban="KW81CBKU0000000000001234560101"), "is outside the SEPA zone"),
         (PayeeRow(code="P1", currency="CHF", iban="NL91ABNA0417164300"), "pay_from 'chf-payouts' is not under bank"),
-        (PayeeRow(code="P1", name="x" * 71), "must have 1 to 70 characters"),
+        (PayeeRow(code="P1", name="x" * 71), "has 71 characters, 70 fit"),
+        (PayeeRow(code="P1", name="東京"), "name '..' has no letter or digit; give it one (as it is written"),
     ],
 )  # fmt: skip
 def test_each_fault_of_a_payee_names_its_line(tmp_path: Path, row: PayeeRow, fault: str) -> None:
@@ -121,3 +122,42 @@ def test_rail_limits_are_exact_in_every_currency(tmp_path: Path, account: str, l
     setup = read_setup(write_setup(tmp_path, [], accounts=(account,))).setup
     own = setup.bank_accounts[0]
     assert rail_limits(setup.banks[own.bank], own) == limits
+
+
+def test_no_payment_is_larger_than_a_file_or_batch_of_its_bank(tmp_path: Path) -> None:
+    path = write_setup(tmp_path, [], accounts=("eur",), batches='max_total: "150.00"\nmax_batch_total: "100.00"')
+    setup = read_setup(path).setup
+    assert rail_limits(setup.banks["nordbank"], setup.bank_accounts[0]) == (1, 10_000)
+    path.write_text(path.read_text().replace("100.00", "100.001"))
+    assert any("max_batch_total: amount '100.001' has more than 2 decimals" in fault for fault in faults(path))
+
+
+def test_limits_that_nothing_could_be_paid_under_are_named(tmp_path: Path) -> None:
+    rows = [PayeeRow(code="LOW", maximum="0.50"), PayeeRow(code="HIGH", minimum="2000.00")]
+    path = write_setup(tmp_path, rows, accounts=("eur",))
+    path.write_text(
+        path.read_text().replace('minimum: "0.01", maximum: "999999999.99"', 'minimum: "1.00", maximum: "1500"')
+    )
+    assert [fault.partition(", ")[2] for fault in faults(path)] == [
+        "maximum 0.50 is below the least that rail SEPA takes; it would never be paid.",
+        "minimum 2000.00 is above the most that rail SEPA takes; it would never be paid whole.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("Amsterdam", "Llanfairpwllgwyngyllgogerychwyrndrobwll", "town 'Llanfairpwllgwyn"),
+        ("Amsterdam", "東京", "town '..' has no letter or digit"),
+        ("Damrak 1", "x" * 71, "has 71 characters, 70 fit"),
+        ("1012LG", "1" * 17, "has 17 characters, 16 fit"),
+    ],
+)  # fmt: skip
+def test_an_address_that_the_bank_would_refuse_is_refused_here(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    """Not in the night, when it would stop everybody's payment."""
+    path = write_setup(tmp_path, [PayeeRow(code="P1")], accounts=("eur",))
+    payees = tmp_path / "payees.csv"
+    payees.write_text(payees.read_text().replace(old, new))
+    assert any(fault in line for line in faults(path))
+    path.write_text(path.read_text().replace("town: Berlin", f"town: {'y' * 36}"))
+    assert any("holder town" in line for line in faults(path))
