@@ -168,6 +168,7 @@ register_constraint_errors(
         "file_event_once": FileStateError,
         "file_standing_event": FileStateError,
         "standing_by_event": AppendOnlyError,
+        "outstanding_what": AppendOnlyError,
         "instruction_event_first": FileStateError,
         "instruction_event_transition": FileStateError,
         "message_received_once": FileStateError,

@@ -46,10 +46,15 @@ def _file_row(**values: Any) -> PaymentFileStatus:
 
 
 def verify_clearing(conn: Connection, *, book_id: int) -> tuple[Fault, ...]:
-    """Recompute invariant 10 from the rows: no posting in two clearing groups, each whole; empty: all is well."""
+    """Recompute invariant 10 from the rows: no posting in two clearing groups, each whole; empty: all is well.
+
+    And what is found by its state from the records it stands for: files, and whatever is outstanding.
+    """
     with translate_errors():
         rows = conn.execute(
-            "SELECT invariant, place, fault FROM settlement.verify_clearing(%s) ORDER BY 1, 2, 3", (book_id,)
+            "SELECT invariant, place, fault FROM settlement.verify_clearing(%(book)s) UNION ALL"
+            " SELECT invariant, place, fault FROM settlement.verify_outstanding(%(book)s) ORDER BY 1, 2, 3",
+            {"book": book_id},
         ).fetchall()
     return tuple(Fault(*row) for row in rows)  # type: ignore[arg-type]
 

@@ -104,8 +104,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF pg_trigger_depth() < 2 THEN
         RAISE EXCEPTION USING ERRCODE = 'restrict_violation', CONSTRAINT = 'standing_by_event',
-            MESSAGE = format('%s on settlement.file_standing is refused: a file stands where its last event says.', TG_OP),
-            HINT = 'Record an event instead.';
+            MESSAGE = format('%s on %s is refused: it says what the records say of which it is an index.', TG_OP, TG_RELID::regclass),
+            HINT = 'Record what happened instead.';
     END IF;
     RETURN NULL;
 END $$;

@@ -278,6 +278,7 @@ CREATE TABLE settlement.hold (
 );
 CREATE INDEX hold_posting ON settlement.hold (posting_id);
 CREATE INDEX hold_stopped ON settlement.hold (stopped_id) WHERE stopped_id IS NOT NULL;
+CREATE INDEX hold_version ON settlement.hold (payee_version_id);
 COMMENT ON TABLE settlement.hold IS
     'A posting not to be paid until a person releases it or, where it says so, the payee''s bank details change.';
 COMMENT ON COLUMN settlement.hold.stopped_id IS 'The payment (not sealed) that a person stopped, of which this posting was a part.';
@@ -295,13 +296,22 @@ SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.clearing_group', 'settlement.reopening', 'settlement.hold',
     'settlement.hold_release']) name;
 
+SELECT settlement.keep_outstanding('settlement.hold', 'hold', 'hold_id'),
+       settlement.keep_outstanding('settlement.hold_release', 'hold', 'hold_id');
+
 CREATE VIEW settlement.hold_active AS
 SELECT h.*
-  FROM settlement.hold h
-  JOIN settlement.payee_version was ON was.payee_version_id = h.payee_version_id
-  JOIN settlement.payee_current now ON now.payee_id = was.payee_id
- WHERE (NOT h.ends_by_details OR (now.name, now.iban, now.bic) IS NOT DISTINCT FROM (was.name, was.iban, was.bic))
-   AND NOT EXISTS (SELECT FROM settlement.hold_release r WHERE r.hold_id = h.hold_id);
+  FROM settlement.outstanding o
+ CROSS JOIN LATERAL (SELECT * FROM settlement.hold h WHERE h.hold_id = o.id LIMIT 1) h
+ WHERE o.what = 'hold';
+COMMENT ON VIEW settlement.hold_active IS 'Holds that nobody released and that no new bank details have ended.';
+
+CREATE FUNCTION settlement.is_held(p_posting_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM settlement.hold h
+                    CROSS JOIN LATERAL (SELECT FROM settlement.outstanding o WHERE o.what = 'hold' AND o.id = h.hold_id LIMIT 1) o
+                    WHERE h.posting_id = p_posting_id)
+$$;
 
 GRANT SELECT ON settlement.clearing_group, settlement.clearing_member, settlement.reopening, settlement.reopening_last,
     settlement.hold, settlement.hold_release, settlement.hold_active TO :app;

@@ -57,14 +57,15 @@ ALTER TABLE settlement.reserve_release ENABLE ALWAYS TRIGGER reserve_release_che
 SELECT ledger.make_append_only(name::regclass)
   FROM unnest(ARRAY['settlement.reserve_taken', 'settlement.reserve_release']) name;
 
+SELECT settlement.keep_outstanding('settlement.reserve_taken', 'reserve', 'reserve_id'),
+       settlement.keep_outstanding('settlement.reserve_release', 'reserve', 'reserve_id');
+
 CREATE VIEW settlement.reserve_open AS
-SELECT y.book_id, y.code AS payee, t.reserve_id, t.payee_id, t.kind, t.release_on, t.amount_minor AS taken_minor,
-       coalesce(r.left_minor, t.amount_minor) AS left_minor
-  FROM settlement.reserve_taken t
+SELECT o.book_id, y.code AS payee, o.id AS reserve_id, o.payee_id, CASE WHEN o.due_on IS NULL THEN 'fixed' ELSE 'rolling' END AS kind,
+       o.due_on AS release_on, (SELECT t.amount_minor FROM settlement.reserve_taken t WHERE t.reserve_id = o.id) AS taken_minor, o.left_minor
+  FROM settlement.outstanding o
   JOIN settlement.payee y USING (payee_id)
-  LEFT JOIN LATERAL (SELECT r.left_minor FROM settlement.reserve_release r WHERE r.reserve_id = t.reserve_id
-                      ORDER BY r.left_minor LIMIT 1) r ON true
- WHERE coalesce(r.left_minor, 1) > 0;
+ WHERE o.what = 'reserve';
 COMMENT ON VIEW settlement.reserve_open IS 'Reserves that are still held, each with what is left of it.';
 
 GRANT SELECT ON settlement.reserve_taken, settlement.reserve_release, settlement.reserve_open TO :app, :analyst;
@@ -119,17 +120,19 @@ DECLARE
 BEGIN
     SELECT array_agg(o.reserve_id ORDER BY o.reserve_id), array_agg(o.left_minor ORDER BY o.reserve_id)
       INTO v_ids, v_amounts
-      FROM settlement.reserve_open o JOIN settlement.payee_current y USING (payee_id)
-     WHERE y.bank_account_id = p_bank_account_id AND o.kind = 'rolling' AND o.release_on <= p_business_date;
+      FROM (SELECT o.payee_id, o.id AS reserve_id, o.left_minor FROM settlement.outstanding o
+             WHERE o.book_id = v_book AND o.what = 'reserve' AND o.due_on <= p_business_date) o
+      JOIN settlement.payee_current y USING (payee_id)
+     WHERE y.bank_account_id = p_bank_account_id;
     v_done := v_done + settlement.give_back(v_book, p_business_date, 'due', v_ids, v_amounts);
 
     SELECT array_agg(t.reserve_id ORDER BY t.reserve_id), array_agg(t.amount ORDER BY t.reserve_id)
       INTO v_ids, v_amounts
-      FROM (SELECT o.reserve_id, least(o.left_minor, greatest(sum(o.left_minor) OVER w - y.reserve_fixed_minor, 0)
-                     - coalesce(sum(o.left_minor) OVER (PARTITION BY o.payee_id ORDER BY o.reserve_id
+      FROM (SELECT o.id AS reserve_id, least(o.left_minor, greatest(sum(o.left_minor) OVER w - y.reserve_fixed_minor, 0)
+                     - coalesce(sum(o.left_minor) OVER (PARTITION BY o.payee_id ORDER BY o.id
                                                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)) AS amount
-              FROM settlement.reserve_open o JOIN settlement.payee_current y USING (payee_id)
-             WHERE y.bank_account_id = p_bank_account_id AND o.kind = 'fixed'
+              FROM settlement.outstanding o JOIN settlement.payee_current y USING (payee_id)
+             WHERE y.bank_account_id = p_bank_account_id AND o.book_id = v_book AND o.what = 'reserve' AND o.due_on IS NULL
             WINDOW w AS (PARTITION BY o.payee_id)) t
      WHERE t.amount > 0;
     v_done := v_done + settlement.give_back(v_book, p_business_date, 'lowered', v_ids, v_amounts);
@@ -137,11 +140,12 @@ BEGIN
     -- The account's balance is what is open on it: everything cleared sums to zero.
     SELECT array_agg(t.reserve_id ORDER BY t.reserve_id), array_agg(t.amount ORDER BY t.reserve_id)
       INTO v_ids, v_amounts
-      FROM (SELECT o.reserve_id, least(o.left_minor, b.posted_minor
-                     - coalesce(sum(o.left_minor) OVER (PARTITION BY o.payee_id ORDER BY o.kind DESC, o.reserve_id
+      FROM (SELECT o.id AS reserve_id, least(o.left_minor, b.posted_minor
+                     - coalesce(sum(o.left_minor) OVER (PARTITION BY o.payee_id ORDER BY o.due_on IS NULL, o.id
                                                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)) AS amount
-              FROM settlement.reserve_open o JOIN settlement.payee_current y USING (payee_id)
+              FROM settlement.payee_current y
               JOIN ledger.account_balance b ON b.account_id = y.account_id
+             CROSS JOIN LATERAL (SELECT * FROM settlement.outstanding o WHERE o.payee_id = y.payee_id AND o.what = 'reserve' OFFSET 0) o
              WHERE y.bank_account_id = p_bank_account_id AND y.negative = 'offset' AND b.posted_minor > 0) t
      WHERE t.amount > 0;
     RETURN v_done + settlement.give_back(v_book, p_business_date, 'offset', v_ids, v_amounts);

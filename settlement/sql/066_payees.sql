@@ -71,6 +71,7 @@ CREATE TABLE settlement.run_hold (
     held_by     text NOT NULL DEFAULT session_user,
     held_at     timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX run_hold_run ON settlement.run_hold (run_id);
 CREATE TABLE settlement.run_hold_release (
     run_hold_id bigint PRIMARY KEY REFERENCES settlement.run_hold,
     reason      text NOT NULL CHECK (reason <> ''),
@@ -102,6 +103,8 @@ COMMENT ON TABLE settlement.recall_return IS 'Which part of a payment came back,
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.payee_hold', 'settlement.payee_hold_release', 'settlement.details_release', 'settlement.screening',
     'settlement.run_hold', 'settlement.run_hold_release', 'settlement.recall_request', 'settlement.recall_return']) name;
+SELECT settlement.keep_outstanding('settlement.payee_hold', 'payee_hold', 'payee_hold_id'),
+       settlement.keep_outstanding('settlement.payee_hold_release', 'payee_hold', 'payee_hold_id');
 GRANT SELECT ON settlement.payee_hold, settlement.payee_hold_release, settlement.details_release,
     settlement.screening, settlement.run_hold, settlement.run_hold_release, settlement.recall_request,
     settlement.recall_return TO :app;
@@ -132,10 +135,10 @@ BEGIN
         SELECT y.payee_id, 'payee on hold' AS reason
           FROM settlement.payee_current y WHERE y.book_id = p_book_id AND y.hold
         UNION ALL
-        SELECT h.payee_id, h.reason
-          FROM settlement.payee_hold h JOIN settlement.payee y USING (payee_id)
-         WHERE y.book_id = p_book_id
-           AND NOT EXISTS (SELECT FROM settlement.payee_hold_release r WHERE r.payee_hold_id = h.payee_hold_id)
+        SELECT o.payee_id, h.reason
+          FROM settlement.outstanding o
+         CROSS JOIN LATERAL (SELECT h.reason FROM settlement.payee_hold h WHERE h.payee_hold_id = o.id LIMIT 1) h
+         WHERE o.book_id = p_book_id AND o.what = 'payee_hold'
         UNION ALL
         SELECT d.payee_id, format('new bank details of %s cool off for %s hours', d.recorded_at, policy.hours)
           FROM policy, settlement.payee_details d
@@ -149,12 +152,13 @@ BEGIN
         UNION ALL
         -- By the details where the code says nothing: restored books may know the payee by another one.
         SELECT y.payee_id, format('may have been paid by %s, which left before the books were restored', l.msg_id)
-          FROM settlement.lost_send l JOIN settlement.lost_payment p USING (lost_send_id)
+          FROM settlement.outstanding o
+         CROSS JOIN LATERAL (SELECT l.book_id, l.msg_id FROM settlement.lost_send l WHERE l.lost_send_id = o.id LIMIT 1) l
+         CROSS JOIN LATERAL (SELECT * FROM settlement.lost_payment p WHERE p.lost_send_id = o.id OFFSET 0) p
           LEFT JOIN settlement.payee k ON k.book_id = l.book_id AND k.code = p.payee_code
           JOIN settlement.payee_current y ON y.book_id = l.book_id
                                          AND CASE WHEN k.code IS NULL THEN y.iban = p.iban ELSE y.code = k.code END
-         WHERE l.book_id = p_book_id
-           AND NOT EXISTS (SELECT FROM settlement.lost_send_end e WHERE e.lost_send_id = l.lost_send_id)
+         WHERE o.book_id = p_book_id AND o.what = 'lost_send'
     ) b GROUP BY b.payee_id;
 END $$;
 
@@ -171,10 +175,12 @@ $$;
 CREATE FUNCTION settlement.verdict_passes(p_screening settlement.screening) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT p_screening.verdict = 'clear' OR (p_screening.verdict <> 'not_available' AND EXISTS (
-        SELECT FROM settlement.screening s
-          JOIN settlement.payee_hold h USING (screening_id)
-          JOIN settlement.payee_hold_release r USING (payee_hold_id)
-         WHERE s.payee_version_id = p_screening.payee_version_id
+        -- From the payee's holds: its verdicts are two a night, for ever.
+        SELECT FROM settlement.payee_version v
+         CROSS JOIN LATERAL (SELECT * FROM settlement.payee_hold h WHERE h.payee_id = v.payee_id AND h.kind = 'screening' OFFSET 0) h
+         CROSS JOIN LATERAL (SELECT * FROM settlement.screening s WHERE s.screening_id = h.screening_id LIMIT 1) s
+         CROSS JOIN LATERAL (SELECT FROM settlement.payee_hold_release r WHERE r.payee_hold_id = h.payee_hold_id LIMIT 1) r
+         WHERE v.payee_version_id = p_screening.payee_version_id AND s.payee_version_id = p_screening.payee_version_id
            AND (s.hook, s.verdict, s.list_version, s.detail)
                IS NOT DISTINCT FROM (p_screening.hook, p_screening.verdict, p_screening.list_version, p_screening.detail)))
 $$;
@@ -298,9 +304,7 @@ DECLARE
     v_new   int;
 BEGIN
     INSERT INTO settlement.payee_hold_release (payee_hold_id, reason)
-    SELECT h.payee_hold_id, p_reason FROM settlement.payee_hold h
-     WHERE h.payee_id = v_payee
-       AND NOT EXISTS (SELECT FROM settlement.payee_hold_release r WHERE r.payee_hold_id = h.payee_hold_id);
+    SELECT o.id, p_reason FROM settlement.outstanding o WHERE o.payee_id = v_payee AND o.what = 'payee_hold' ORDER BY o.id;
     GET DIAGNOSTICS v_holds = ROW_COUNT;
     INSERT INTO settlement.details_release (payee_version_id, reason)
     SELECT d.payee_version_id, p_reason
@@ -334,10 +338,9 @@ BEGIN
       FROM said s
       JOIN settlement.payee_version v USING (payee_version_id)
      WHERE NOT settlement.verdict_passes(s)
-       AND NOT EXISTS (SELECT FROM settlement.payee_hold h
-                        WHERE h.payee_id = v.payee_id AND h.kind = 'screening'
-                          AND NOT EXISTS (SELECT FROM settlement.payee_hold_release r
-                                           WHERE r.payee_hold_id = h.payee_hold_id));
+       AND NOT EXISTS (SELECT FROM settlement.outstanding o
+                        CROSS JOIN LATERAL (SELECT h.kind FROM settlement.payee_hold h WHERE h.payee_hold_id = o.id LIMIT 1) h
+                        WHERE o.payee_id = v.payee_id AND o.what = 'payee_hold' AND h.kind = 'screening');
     GET DIAGNOSTICS v_held = ROW_COUNT;
     RETURN v_held;
 END $$;
@@ -365,7 +368,7 @@ BEGIN
       JOIN settlement.instruction i ON i.instruction_id = m.obligation_id
       JOIN settlement.payee_current y ON y.payee_id = i.payee_id
      WHERE m.obligation_id = v_id AND NOT settlement.is_cleared(m.posting_id)
-       AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = m.posting_id);
+       AND NOT settlement.is_held(m.posting_id);
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END $$;

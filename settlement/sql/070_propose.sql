@@ -53,8 +53,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
     ), blocked AS MATERIALIZED (
         SELECT b.payee_id FROM account, settlement.blocked_payees(account.book_id, p_now) b
     ), held_fixed AS MATERIALIZED (
-        SELECT o.payee_id, sum(o.left_minor)::bigint AS minor FROM settlement.reserve_open o
-         WHERE o.kind = 'fixed' GROUP BY o.payee_id
+        SELECT o.payee_id, sum(o.left_minor)::bigint AS minor FROM settlement.outstanding o
+         WHERE o.book_id = (SELECT a.book_id FROM account a) AND o.what = 'reserve' AND o.due_on IS NULL GROUP BY o.payee_id
     ), front AS MATERIALIZED (
         SELECT * FROM settlement.payee_frontier f WHERE f.bank_account_id = p_bank_account_id
     ), since AS MATERIALIZED (  -- settlement.cleared_since
@@ -82,7 +82,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
     ), kept_back AS MATERIALIZED (
         SELECT w.account_id, w.posting_id FROM waiting w
         UNION ALL
-        SELECT p.account_id, h.posting_id FROM settlement.hold_active h
+        SELECT p.account_id, h.posting_id FROM settlement.hold_active h  -- few, each looked up by its key
          CROSS JOIN LATERAL (SELECT p.account_id FROM ledger.posting p WHERE p.posting_id = h.posting_id LIMIT 1) p
     ), party AS MATERIALIZED (
         SELECT y.payee_id, y.payee_version_id, y.account_id, c.cut_date, y.negative, y.reserve_bps,

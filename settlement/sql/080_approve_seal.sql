@@ -66,9 +66,10 @@ SET plan_cache_mode = force_custom_plan AS $$
         SELECT 1, format('the cut-off %s passed', file.cutoff_at) FROM file WHERE p_now >= file.cutoff_at
         UNION ALL
         SELECT 3, format('posting %s of payee %s is held: %s', h.posting_id, p.payee_code, h.reason)
-          FROM settlement.hold_active h
-          JOIN settlement.payee_version v ON v.payee_version_id = h.payee_version_id
-          JOIN part p ON p.payee_id = v.payee_id
+          FROM file
+          JOIN settlement.outstanding u ON u.book_id = file.book_id AND u.what = 'hold'
+          JOIN part p ON p.payee_id = u.payee_id
+         CROSS JOIN LATERAL (SELECT * FROM settlement.hold h WHERE h.hold_id = u.id LIMIT 1) h
           JOIN settlement.obligation o ON o.obligation_id = p.instruction_id
          WHERE h.posting_id = ANY (o.posting_ids)
             OR h.posting_id >> 20 = ANY (o.whole_batch_ids)

@@ -454,10 +454,9 @@ DECLARE
     v_paid boolean;
 BEGIN
     SELECT array_agg(r.payable_posting_id), sum(p.amount_minor),
-           NOT bool_or(r.kind = 'return' AND h.posting_id IS NOT NULL) INTO v_open, v_net, v_paid
+           NOT bool_or(r.kind = 'return' AND settlement.is_held(r.payable_posting_id)) INTO v_open, v_net, v_paid
       FROM settlement.reopening r
      CROSS JOIN LATERAL (SELECT * FROM ledger.posting p WHERE p.posting_id = r.payable_posting_id LIMIT 1) p
-      LEFT JOIN LATERAL (SELECT h.posting_id FROM settlement.hold_active h WHERE h.posting_id = r.payable_posting_id LIMIT 1) h ON true
      WHERE r.instruction_id = p_instruction_id
        AND NOT settlement.is_cleared(r.payable_posting_id);
     IF v_net = 0 OR v_paid THEN

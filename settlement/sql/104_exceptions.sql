@@ -86,7 +86,7 @@ BEGIN
       FROM ledger.posting p JOIN settlement.payee_current y ON y.account_id = p.account_id
      WHERE p.posting_id = p_posting_id
        AND NOT settlement.is_cleared(p_posting_id)
-       AND NOT EXISTS (SELECT FROM settlement.hold_active h WHERE h.posting_id = p_posting_id);
+       AND NOT settlement.is_held(p_posting_id);
     RETURN FOUND;
 END $$;
 

@@ -141,6 +141,9 @@ SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.send_journal', 'settlement.send', 'settlement.send_review', 'settlement.send_review_word', 'settlement.lost_send',
     'settlement.lost_payment', 'settlement.lost_send_word', 'settlement.lost_send_end']) name;
 
+SELECT settlement.keep_outstanding('settlement.lost_send', 'lost_send', 'lost_send_id'),
+       settlement.keep_outstanding('settlement.lost_send_end', 'lost_send', 'lost_send_id');
+
 CREATE FUNCTION settlement.lost_send_voices(p_lost_send_id bigint, p_outcome text) RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*)::int

@@ -207,6 +207,7 @@ def test_every_table_is_append_only_or_a_stage_or_an_index_of_what_happened(conn
         "ledger.balance_pending",
         "ledger.balance_shard",
         "settlement.file_standing",
+        "settlement.outstanding",
     }
 
 

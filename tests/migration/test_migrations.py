@@ -34,6 +34,7 @@ REVISIONS = (
     "0048",
     "0049",
     "0050",
+    "0060",
 )
 _SHAPE = """
 SELECT 'column', c.table_schema || '.' || c.table_name || '.' || c.column_name,

@@ -14,6 +14,7 @@ def upgrade() -> None:
         "010_parties.sql",
         "020_runs.sql",
         "030_events.sql",
+        "035_outstanding.sql",
         "040_clearing.sql",
         "050_views.sql",
         "060_setup.sql",
