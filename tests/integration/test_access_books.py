@@ -154,6 +154,20 @@ def test_a_restricted_login_sees_its_books_and_no_row_of_another(world: World) -
     assert busy > 70  # the world has rows nearly everywhere
 
 
+def test_nothing_stays_in_a_stage_table(world: World) -> None:
+    """They have no policy, so what a transaction writes there must end with it: after a busy week they are empty."""
+    with world.db.owner() as owner:
+        names = owner.execute(
+            "SELECT relnamespace::regnamespace::text, relname FROM pg_class"
+            " WHERE starts_with(relname, 'stage_') AND relkind = 'r' AND relnamespace = ANY (%s::regnamespace[])",
+            (SCHEMAS,),
+        ).fetchall()
+        assert len(names) == 5
+        for name in names:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*map(str, name)))
+            assert owner.execute(count).fetchone() == (0,), name
+
+
 def test_restricted_analysts_alike(world: World) -> None:
     """Views reach the policies below them; an analyst who is restricted to nothing busy sees nothing busy."""
     seen = 0
