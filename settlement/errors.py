@@ -139,6 +139,7 @@ register_constraint_errors(
         "screening_clear": PayeeHeldError,
         "run_known": NotKnownError,
         "run_held": FileStateError,
+        "run_overlaps": FileStateError,
         "instruction_not_sealed": FileStateError,
         "recall_sent": FileStateError,
         "recall_known": NotKnownError,

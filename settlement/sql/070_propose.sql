@@ -32,8 +32,15 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_is_untouched THEN CASE WHEN p_last <= p_cut_date THEN true WHEN p_first > p_cut_date THEN false END END
 $$;
 
+CREATE FUNCTION settlement.is_ad_hoc(p_file_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.payees IS NOT NULL FROM settlement.payment_file f JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id
+$$;
+COMMENT ON FUNCTION settlement.is_ad_hoc IS 'Internal: whether a file is of a run of some payees alone.';
+
 -- What each payee of a bank account is owed on a business date, and what the rules make of it.
--- Left out: cleared and held postings, those in a file that is approved and waits to be sealed, and today's own
+-- Left out: cleared and held postings, those in a file that is approved and waits to be sealed (or, of an ad-hoc run, waits
+-- to be approved: somebody asked for it), and today's own
 -- remainders (a maximum is per business date, so what it cut off waits for the next one).
 -- A rolling reserve is a share of what is new: what settlement itself re-booked (remainders, reserves given back,
 -- payments that came back) has been through it. And it waited T+n before it was paid or kept, and does not wait again.
@@ -78,7 +85,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
          CROSS JOIN LATERAL (SELECT i.instruction_id FROM settlement.instruction i WHERE i.file_id = f.file_id OFFSET 0) i
          CROSS JOIN LATERAL (SELECT o.* FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
          CROSS JOIN LATERAL settlement.taken_postings(o.account_id, o.posting_ids, o.whole_batch_ids) m
-         WHERE f.bank_account_id = p_bank_account_id AND f.state = 'approved'
+         WHERE f.bank_account_id = p_bank_account_id
+           AND (f.state = 'approved' OR p_terms.payees IS NULL AND f.state = 'proposed' AND settlement.is_ad_hoc(f.file_id))
     ), kept_back AS MATERIALIZED (
         SELECT w.account_id, w.posting_id FROM waiting w
         UNION ALL
@@ -182,6 +190,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
            CASE WHEN paid.pay_minor > 0 THEN kept.fixed_minor ELSE 0 END,
            n.rest_minor,
            CASE WHEN y.hold THEN 'payee_held'
+                WHEN p_terms.payees IS NOT NULL AND NOT y.due THEN 'not_due'  -- an ad-hoc run is of nobody else
                 WHEN n.owed_minor = 0 THEN 'zero'
                 WHEN NOT y.due THEN 'not_due'
                 WHEN paid.pay_minor < 0 THEN 'collect'
@@ -213,6 +222,42 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM (SELECT u.file_id FROM unnest(p_file_ids) u (file_id) ORDER BY u.file_id) f
 $$;
 
+-- An ad-hoc run of payees (p_payees) never takes one of them out of a file that waits for its approval and pays others too:
+-- they would not be paid that day, and nobody would have decided that.
+CREATE FUNCTION settlement.require_free(p_bank_account_id int, p_payees text[]) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_in record;
+BEGIN
+    SELECT i.payee_code, i.file_id INTO v_in
+      FROM settlement.file_standing f
+      JOIN settlement.payment_file p ON p.file_id = f.file_id
+      JOIN settlement.run r USING (run_id)
+      JOIN settlement.instruction i ON i.file_id = f.file_id
+     WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed'
+       AND i.payee_code = ANY (p_payees) AND (r.payees <@ p_payees) IS NOT TRUE
+     ORDER BY i.file_id, i.ordinal LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'run_overlaps',
+            MESSAGE = format('Payee %s is paid by file %s, which waits for its approval with others.', v_in.payee_code, v_in.file_id),
+            HINT = 'Have that file approved, or reject it (`nostro settle reject`) and propose the others again afterwards.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION settlement.require_free IS 'Internal: called where a run is opened.';
+
+-- Files that wait for their approval and say what this proposal says anew: of full runs those of full runs, of ad-hoc runs
+-- those of the same payees or fewer.
+CREATE FUNCTION settlement.supersede(p_bank_account_id int, p_payees text[]) RETURNS int
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT settlement.void_files(array_agg(f.file_id), 'superseded by a later proposal')
+      FROM settlement.file_standing f
+     CROSS JOIN LATERAL (SELECT p.run_id FROM settlement.payment_file p WHERE p.file_id = f.file_id LIMIT 1) p
+     CROSS JOIN LATERAL (SELECT r.payees FROM settlement.run r WHERE r.run_id = p.run_id LIMIT 1) r
+     WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed'
+       AND CASE WHEN p_payees IS NULL OR r.payees IS NULL THEN p_payees IS NULL AND r.payees IS NULL ELSE r.payees <@ p_payees END
+$$;
+COMMENT ON FUNCTION settlement.supersede IS 'Internal: called where a run is opened.';
+
 -- Opens a run from one cut, or answers with the run whose proposed files say exactly the same.
 -- Proposed files that no longer say what is owed become void; approved files are left to be sealed, unless
 -- their cut-off has passed. Zero nets are closed on the spot: no money moves, so nobody needs to approve.
@@ -238,6 +283,7 @@ BEGIN
       WHERE f.bank_account_id = p_bank_account_id AND f.state IN ('proposed', 'approved')
         AND r.cutoff_at <= p_proposed_at;
 
+    PERFORM settlement.require_free(p_bank_account_id, p_terms.payees);
     PERFORM settlement.release_reserves(p_bank_account_id, p_business_date);
     v_line := settlement.cut_line();
     SELECT array_agg(n) INTO v_netted
@@ -251,9 +297,7 @@ BEGIN
     is_new := v_live IS NULL AND v_pays;
     run_id := v_live;
     IF v_live IS NULL THEN
-        PERFORM settlement.void_files(array_agg(f.file_id), 'superseded by a later proposal')
-           FROM settlement.file_standing f
-          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed';
+        PERFORM settlement.supersede(p_bank_account_id, p_terms.payees);
     END IF;
     IF is_new OR zero_count > 0 THEN
         INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,

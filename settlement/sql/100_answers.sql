@@ -183,17 +183,25 @@ DECLARE
     v_ids      bigint[];
     v_reasons  text[];
     v_disputed bigint[];
+    v_run      record;
 BEGIN
     SELECT m.changed, m.rejected_ids, m.rejected_reasons, m.disputed_ids INTO changed, v_ids, v_reasons, v_disputed
       FROM settlement.move_instructions(p_file_id, p_message_id, p_covering_status, p_covering_reason, p_batch_ids,
                                         p_batch_statuses, p_batch_reasons, p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts) m;
     rejected := coalesce(cardinality(v_ids), 0);
     IF rejected > 0 THEN
+        -- The day that the bank wrote it. A bank whose clock is ahead does not decide when the payee is paid again.
+        SELECT r.business_date, p_effective > greatest(current_date, r.execution_date) + 31 AS is_beyond INTO v_run
+          FROM settlement.payment_file f JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id;
         PERFORM settlement.reopen('reject', v_ids,
                     (SELECT array_agg(i.amount_minor ORDER BY i.instruction_id) FROM settlement.instruction i
                       WHERE i.instruction_id = ANY (v_ids)),
-                    v_reasons, greatest(p_effective, r.business_date), p_message_id)
-           FROM settlement.payment_file f JOIN settlement.run r USING (run_id) WHERE f.file_id = p_file_id;
+                    v_reasons, greatest(CASE WHEN v_run.is_beyond THEN NULL ELSE p_effective END, v_run.business_date), p_message_id);
+        INSERT INTO settlement.message_finding (message_id, ordinal, code, message)
+        SELECT p_message_id, 1 + coalesce(max(m.ordinal), 0), 'reader',
+               format('it says that it was written on %s; what it rejects is posted on %s', p_effective, v_run.business_date)
+          FROM settlement.message_finding m WHERE m.message_id = p_message_id
+        HAVING v_run.is_beyond;
     END IF;
     -- What a reject had re-opened, and a person may have released since, is not to be paid while the bank says both.
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)

@@ -45,14 +45,14 @@ def waiting(world: World) -> list[tuple[str, str, str | None, int | None]]:
     return [(e.kind, e.policy, e.payee, e.amount_minor) for e in found]
 
 
-def hear(world: World, report: str, *statuses: tuple[str, str, str]) -> None:
+def hear(world: World, report: str, *statuses: tuple[str, str, str], created: str = "2026-11-02T18:00:00Z") -> None:
     msg_id = str(
         world.one(
             "SELECT msg_id FROM settlement.file_current WHERE state NOT IN ('proposed', 'cancelled')"
             " ORDER BY file_id DESC LIMIT 1"
         )
     )
-    world.answer(f"{report}.xml", pain002(msg_id, report=report, statuses=statuses))
+    world.answer(f"{report}.xml", pain002(msg_id, report=report, statuses=statuses, created=created))
     poll(world.app, home=world.home)
 
 
@@ -111,3 +111,13 @@ def test_what_waited_once_does_not_wait_again(world: World) -> None:
     hear(world, "R1", (payments(world)["LATE"], "RJCT", "AC04"))
     assert release_hold(world.bob, end_to_end_id=payments(world)["LATE"], reason="the account is right")
     assert totals(world, THURSDAY) == [1_700]
+
+
+def test_a_bank_whose_clock_is_ahead_does_not_put_a_payee_off(world: World) -> None:
+    world.owe("P1", 500)
+    world.pay()
+    hear(world, "R1", (payments(world)["P1"], "RJCT", "AC04"), created="2099-01-02T18:00:00Z")
+    assert release_hold(world.bob, end_to_end_id=payments(world)["P1"], reason="the account is right")
+    assert totals(world) == [500]
+    (told,) = exceptions(world.app, book_id=world.book_id, as_of=NEXT)
+    assert (told.kind, "2099-01-02" in str(told.meaning)) == ("unclear", True)
