@@ -183,7 +183,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION settlement.decide_names IS 'An approver''s answer to a verification of payees.';
 
--- Rejected: what it cleared is open again and held, as after any reject, unless it is already.
+-- Rejected: what it cleared is open again and held, as after any reject, unless it is already. Executed, though a reject had
+-- opened it again: then the bank's debit must have been entered against the payee first, so that the two cleared each other.
 CREATE FUNCTION settlement.decide_dispute(p_end_to_end_id text, p_was_executed boolean, p_reason text, p_effective date)
     RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -197,10 +198,13 @@ BEGIN
             MESSAGE = format('Payment %s is %s, not disputed.', p_end_to_end_id, coalesce(v_row.state, 'not known'));
     END IF;
     PERFORM settlement.lock_file(v_row.file_id);
-    IF p_was_executed AND v_row.reopened_by IS NOT NULL THEN
+    IF p_was_executed AND EXISTS (
+        SELECT FROM settlement.reopening r
+         WHERE r.instruction_id = v_row.instruction_id AND NOT settlement.is_cleared(r.payable_posting_id)) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'dispute_reopened',
             MESSAGE = format('Payment %s is open again since the bank rejected it.', p_end_to_end_id),
-            HINT = 'Match the bank''s debit with an entry against the payee (nostro breaks resolve); the two then net to zero.';
+            HINT = 'Match the bank''s debit with an entry against the payee (nostro breaks resolve) and let both go (nostro settle '
+                   'unhold): the next proposal closes them against each other. Then say it again.';
     END IF;
     INSERT INTO settlement.dispute_decision (instruction_id, was_executed, reason)
     VALUES (v_row.instruction_id, p_was_executed, p_reason);

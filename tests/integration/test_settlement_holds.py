@@ -10,9 +10,11 @@ import pytest
 
 from nostro.database import Database
 from settlement import (
+    FileStateError,
     FourEyesError,
     cancel,
     change_payee,
+    decide_dispute,
     exceptions,
     hold_instruction,
     poll,
@@ -121,3 +123,22 @@ def test_a_bank_whose_clock_is_ahead_does_not_put_a_payee_off(world: World) -> N
     assert totals(world) == [500]
     (told,) = exceptions(world.app, book_id=world.book_id, as_of=NEXT)
     assert (told.kind, "2099-01-02" in str(told.meaning)) == ("unclear", True)
+
+
+def test_a_payment_that_was_executed_after_its_reject_is_settled_and_said(world: World) -> None:
+    world.owe("P1", 500)
+    world.pay()
+    e2e = payments(world)["P1"]
+    hear(world, "R1", (e2e, "RJCT", "AC04"))
+    hear(world, "R2", (e2e, "ACSC", ""))
+
+    def decide() -> None:
+        decide_dispute(world.bob, end_to_end_id=e2e, was_executed=True, reason="it was", effective_date=NEXT)
+
+    world.owe("P1", -500)  # as the entry does that an approver made of the bank's debit
+    with pytest.raises(FileStateError, match="open again"):
+        decide()
+    assert release_hold(world.bob, end_to_end_id=e2e, reason="the bank's debit stands against it")
+    assert totals(world) == []
+    decide()
+    assert waiting(world) == []
