@@ -24,6 +24,7 @@ from nostro.cli import (
     fx,
     history,
     intraday,
+    layouts,
     payees,
     recon_runs,
     reconciliation,
@@ -65,6 +66,7 @@ breaks.register(app)
 break_rules.register(app)
 sign_off.register(app)
 recon_runs.register(app)
+layouts.register(app)
 intraday.register(app)
 exports.register(app)
 events.register(app)

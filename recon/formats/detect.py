@@ -13,7 +13,7 @@ from typing import Final
 from recon.formats.bai2 import looks_like_bai2
 from recon.formats.mt940 import decoded, looks_like_mt
 from recon.formats.report_layout import Layout
-from recon.formats.report_reader import columns_of, layout_for
+from recon.formats.report_reader import columns_of, layout_for, whole_lines
 from recon.formats.rules import StatementRefused
 from recon.formats.workbook import is_workbook
 
@@ -40,11 +40,11 @@ class FileFormat(StrEnum):
 def detect_file(source: Path | bytes, layouts: Sequence[Layout] = ()) -> FileFormat:
     """The format of a file; what cannot be opened is left to the XML reader to refuse."""
     if isinstance(source, bytes):
-        return detect(source if source.startswith(_ZIP) else source[:HEAD_BYTES], layouts)
+        return detect(source if source.startswith(_ZIP) else whole_lines(source, HEAD_BYTES), layouts)
     try:
         with source.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-            return detect(head + stream.read() if head.startswith(_ZIP) else head, layouts)
+            head = stream.read(HEAD_BYTES + 1)
+            return detect(head + stream.read() if head.startswith(_ZIP) else whole_lines(head, HEAD_BYTES), layouts)
     except (OSError, ValueError):
         return FileFormat.CAMT
 
@@ -60,7 +60,7 @@ def detect(head: bytes, layouts: Sequence[Layout] = ()) -> FileFormat:
             raise StatementRefused(
                 "layout-unknown",
                 1,
-                "no sheet of the workbook has the columns of a report we know: give a --layout (report-layouts.md)",
+                "no sheet has the columns of a report we know: `nostro recon layout` proposes a --layout",
             )
         return FileFormat.REPORT
     for start, what in _OTHERS.items():
@@ -79,6 +79,6 @@ def detect(head: bytes, layouts: Sequence[Layout] = ()) -> FileFormat:
         raise StatementRefused(
             "layout-unknown",
             1,
-            f"a table with the columns {columns}, which no layout knows: give a --layout (report-layouts.md)",
+            f"a table with the columns {columns}, which no layout knows: `nostro recon layout` proposes a --layout",
         )
     return FileFormat.CAMT

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recon.errors import FileRefusedError
 
@@ -49,7 +49,8 @@ class Amount(_Part):
     """One signed amount: a column; credit and debit columns; or a column with an indicator beside it.
 
     `signed` says what a minus in the debit column, or beside an indicator, means: it is the sign (true), or it turns
-    the sign that column or indicator give (false).
+    the sign that column or indicator give (false). `debits` and `credits` are the indicator's words where they are not
+    the usual ones.
     """
 
     column: str | None = None
@@ -57,8 +58,19 @@ class Amount(_Part):
     credit: str | None = None
     debit: str | None = None
     indicator: str | None = None
+    debits: tuple[str, ...] = ()
+    credits: tuple[str, ...] = ()
     signed: bool | None = None
     code: str | None = None
+
+
+def _codec(stated: str | None) -> str | None:
+    if stated is not None:
+        try:
+            "".encode(stated)
+        except LookupError:
+            raise ValueError(f"{stated} is no encoding of texts") from None
+    return stated
 
 
 class Status(_Part):
@@ -84,6 +96,7 @@ class Layout(_Part):
     tag: str | None = None
     columns: tuple[str, ...] = ()
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: Annotated[str | None, AfterValidator(_codec)] = None
     decimal: Literal[".", ","] = "."
     date_format: str | None = None
     statement: str | None = None
@@ -98,6 +111,7 @@ class Layout(_Part):
     rest: str | None = None
     parts: tuple[Amount, ...] = ()
     balance: str | None = None
+    total: str | None = None
     opening: str | None = None
     closing: str | None = None
     skip: tuple[str, ...] = ()

@@ -23,11 +23,20 @@ from recon.formats.mt940 import decoded
 from recon.formats.report_layout import Amount, Layout, built_in
 from recon.formats.report_sections import Cells, Report, Row, sections_of
 from recon.formats.rules import StatementRefused
+from recon.formats.running import every_step_holds, running_ends
 from recon.formats.values import Fault, exponent_of, parse_day, parse_money, reference, shown
 from recon.formats.workbook import is_workbook, sheets
 from recon.model import Balance, EntryStatus, StatementFile
 
 _HEAD_ROWS: Final = 30  # a header row stands among the first
+_HEAD_BYTES: Final = 80_000
+# A time behind a day: after a blank or a T, or its digits right behind those of the day (20261120120000).
+_TIME_BEHIND: Final = re.compile(r"[ T,]+(?:at )?[0-9]{1,2}[:.][0-9]{2}.*$|(?<=^[0-9]{8})[0-9]{4,6}(?:[.\[].*)?$")
+# Blanks, marks of grouping, and how people write currencies beside an amount; the layout says which one it is.
+_FILLING: Final = re.compile(
+    r"[\s\u00a0'’$€£¥₤₹₽₺₩₪₫₱₴₦฿]|(?<![a-z])(?:kr|sek|z\u0142|k\u010d|ft|rs|r|руб|лв)\.?(?![a-z])(?<!sek)",
+    re.IGNORECASE,
+)
 _DEBITS: Final = frozenset({"DR", "D", "DBIT", "DEBIT", "S", "-"})
 _CREDITS: Final = frozenset({"CR", "C", "CRDT", "CREDIT", "H", "+"})
 
@@ -41,18 +50,35 @@ def layout_for(data: bytes, layouts: Sequence[Layout] | None = None) -> Layout |
         if is_workbook(data):
             fitting = [layout for sheet in sheets(data) for layout in known if _is_at_head(layout, sheet)]
         else:
-            text = decoded(data)[0][:20_000]
-            fitting = [layout for layout in known if _is_at_head(layout, _first_rows(text, layout.delimiter))]
+            head = whole_lines(data, _HEAD_BYTES)
+            fitting = [layout for layout in known if _is_at_head(layout, _head_of(head, layout))]
         if fitting:
             return max(fitting, key=lambda layout: len(layout.header))
     return None
 
 
-def _first_rows(text: str, delimiter: str) -> Cells:
-    """Up to `_HEAD_ROWS` rows; none when the text cannot be cut into cells."""
+def whole_lines(data: bytes, most: int) -> bytes:
+    """The first lines of a text, `most` bytes at the most: a cut inside a character would change the encoding."""
+    return data if len(data) <= most else data[: data.rfind(b"\n", 0, most) + 1] or data[:most]
+
+
+def _head_of(data: bytes, layout: Layout) -> Cells:
+    return first_rows(_text(data, layout)[0][:20_000], layout.delimiter)
+
+
+def _text(data: bytes, layout: Layout) -> tuple[str, str]:
+    """Text and encoding: the layout's where it says one and the bytes are no Unicode, else as for any bank's text."""
+    text, encoding = decoded(data)
+    if layout.encoding is None or encoding == "utf-8":
+        return text, encoding
+    return data.decode(layout.encoding, "replace"), "utf-8"
+
+
+def first_rows(text: str, delimiter: str, most: int = _HEAD_ROWS) -> Cells:
+    """Up to `most` rows; none when the text cannot be cut into cells."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        return [(reader.line_num, cells) for _, cells in zip(range(_HEAD_ROWS), reader, strict=False)]
+        return [(reader.line_num, cells) for _, cells in zip(range(most), reader, strict=False)]
     except csv.Error:
         return []
 
@@ -63,7 +89,7 @@ def columns_of(text: str) -> str | None:
     A table has rows of three cells or more, most of them of one length, by one delimiter.
     """
     for delimiter in ";\t,|":
-        rows = [cells for _, cells in _first_rows(text[:20_000], delimiter) if len(cells) > 2]
+        rows = [cells for _, cells in first_rows(text[:20_000], delimiter) if len(cells) > 2]
         lengths = [len(cells) for cells in rows]
         usual = max(lengths, key=lengths.count, default=0)
         if lengths and lengths.count(usual) * 2 >= len(lengths) and max(map(len, rows[lengths.index(usual)])) < 60:
@@ -85,7 +111,7 @@ def _is_row(layout: Layout, rows: Cells) -> bool:
     """Whether the first row is an entry of a layout without a header: as many cells, and a date where its date is."""
     cells = next((cells for _, cells in rows if any(cells)), [])
     named = dict(zip(layout.columns, (cell.strip() for cell in cells), strict=False))
-    return len(cells) == len(layout.columns) and any(_day(named.get(name, ""), layout) for name in layout.date)
+    return len(cells) == len(layout.columns) and any(day_of(named.get(name, ""), layout) for name in layout.date)
 
 
 def read_report(data: bytes, layout: Layout, *, name: str) -> StatementFile:
@@ -106,7 +132,7 @@ def read_report(data: bytes, layout: Layout, *, name: str) -> StatementFile:
 
 
 def _csv(data: bytes, layout: Layout) -> tuple[Cells, str]:
-    text, encoding = decoded(data)
+    text, encoding = _text(data, layout)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
     try:
         rows = [(reader.line_num, cells) for row in reader if any(cells := [cell.strip() for cell in row])]
@@ -120,14 +146,18 @@ def _sheet(data: bytes, layout: Layout) -> tuple[Cells, str]:
 
 
 def _drafts(report: Report, layout: Layout) -> list[Draft]:
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in report.rows:
-        code = _currency(row, layout, report)
-        groups.setdefault((row.get(layout.statement), code), []).append(row)
+        # A report that states sums states them over all accounts it names.
+        account = row.get(layout.account) if layout.sections == "plain" else ""
+        groups.setdefault((row.get(layout.statement), account, _currency(row, layout, report)), []).append(row)
+    known = {(key, currency) for key, _, currency in groups}
     for key, currency, _, _ in report.stated:
-        groups.setdefault((key, currency), [])
+        if (key, currency) not in known:
+            groups[(key, "", currency)] = []
+    accounts = {account for _, account, _ in groups}
     drafts = []
-    for (key, currency), rows in groups.items():
+    for (key, account, currency), rows in groups.items():
         draft = Draft(version=layout.name, source_line=rows[0].line if rows else 1)
         draft.currency = currency if exponent_of(currency) is not None else None
         draft.account = layout.account_is or (rows[0].get(layout.account) if rows else "") or report.account
@@ -136,7 +166,8 @@ def _drafts(report: Report, layout: Layout) -> list[Draft]:
         draft.entry_count = len(rows)
         days = [line.booking_date for line in draft.lines if line.booking_date is not None]
         draft.from_date, draft.to_date = (min(days), max(days)) if days else (None, None)
-        parts = [part for part in (key, currency if len(groups) > 1 else "") if part]
+        several = (account if len(accounts) > 1 else "", currency if len(groups) > 1 else "")
+        parts = [part for part in (key, *several) if part]
         draft.id = " ".join(parts) or report.id or (draft.to_date.isoformat() if draft.to_date else None)
         if report.balances is not None and len(groups) == 1:
             report.stated.append((key, currency, *report.balances))
@@ -150,7 +181,8 @@ def _drafts(report: Report, layout: Layout) -> list[Draft]:
 
 def _currency(row: Row, layout: Layout, report: Report) -> str:
     stated = row.get(layout.currency) or row.get(layout.other_currency)
-    return (layout.currency_is or stated or report.currency).upper()
+    of_statement = report.currencies.get(row.get(layout.statement), report.currency)
+    return (layout.currency_is or stated or of_statement).upper()
 
 
 def _entry(ordinal: int, row: Row, draft: Draft, layout: Layout) -> None:
@@ -166,7 +198,7 @@ def _entry(ordinal: int, row: Row, draft: Draft, layout: Layout) -> None:
     parts = [(part, _amount(row, part, code, layout, faults)) for part in layout.parts]
     net = _amount(row, layout.net, code, layout, faults) if layout.net else sum(minor for _, minor in parts)
     stated = row.first(layout.date)
-    day = _day(stated, layout)
+    day = day_of(stated, layout)
     if layout.date and day is None and (stated or layout.sections == "plain"):
         what = f"{shown(stated)} is not a date" if stated else "no date (a total? name how it starts in `skip`)"
         faults.append(Fault("date-garbled", what))
@@ -205,7 +237,7 @@ def _lines(
             currency=draft.currency or "",
             status=_status(row, layout, kind),
             booking_date=day,
-            value_date=_day(row.first(layout.value_date), layout) or day,
+            value_date=day_of(row.first(layout.value_date), layout) or day,
             proprietary_code=code or None,
             return_reason=reason if layout.reason and reason and reason.startswith(layout.reason.prefix) else None,
             charges_minor=fees if fees and place == 1 else None,
@@ -239,11 +271,16 @@ def _amount(row: Row, part: Amount, code: str, layout: Layout, faults: list[Faul
     minor = _number(row.get(part.column), code, layout, faults) * part.sign
     if part.indicator is not None and minor:
         word = row.get(part.indicator).upper()
-        if word not in _DEBITS | _CREDITS:
+        debits, credits = (
+            (frozenset(map(str.upper, part.debits)), frozenset(map(str.upper, part.credits)))
+            if part.debits or part.credits
+            else (_DEBITS, _CREDITS)
+        )
+        if word not in debits | credits:
             faults.append(Fault("sign-unknown", f"{shown(word)} is neither credit nor debit"))
         if minor < 0:
             _needs_signed(row.get(part.column), part, faults)
-        return -minor if word in _DEBITS and not (minor < 0 and part.signed) else minor
+        return -minor if word in debits and not (minor < 0 and part.signed) else minor
     return minor
 
 
@@ -253,10 +290,23 @@ def _needs_signed(text: str, part: Amount, faults: list[Fault]) -> None:
         faults.append(Fault("sign-unknown", f"{shown(text)} has a minus of its own: say `signed` in the layout"))
 
 
+def bare_number(text: str, code: str) -> str:
+    """A written number without blanks, apostrophes and its currency: sign, digits, marks, ``DR`` or ``CR``."""
+    plain = _FILLING.sub("", text).upper()
+    return plain.removeprefix(code).removesuffix(code) if code else plain
+
+
 def _number(text: str, code: str, layout: Layout, faults: list[Fault]) -> int:
-    """Minor units of a written number: a sign before or behind, brackets, grouping; an empty cell is zero."""
-    plain = re.sub(r"[\s\u00a0'’]", "", text)
-    negative = plain.startswith(("-", "\u2212", "(")) or plain.endswith("-")
+    """Minor units of a written number: a sign before or behind, brackets, grouping; an empty cell is zero.
+
+    ``DR`` or ``CR`` behind it is its sign. A currency's sign or code beside it goes; another code stays, a fault.
+    """
+    bare = bare_number(text, code)
+    plain = bare.removesuffix("DR").removesuffix("CR")
+    negative = plain.startswith(("-", "\u2212", "(")) or plain.endswith(("-", "\u2212"))
+    if negative and bare != plain:
+        faults.append(Fault("sign-unknown", f"{shown(text)} has a minus and a word for its sign"))
+    negative = negative or bare.endswith("DR")
     plain = plain.strip("+-\u2212()")
     if not plain:
         return 0
@@ -283,15 +333,19 @@ def _rounded(plain: str, code: str) -> str:
         return plain
 
 
-def _day(text: str, layout: Layout) -> date | None:
+def day_of(text: str, layout: Layout) -> date | None:
     if not text:
         return None
     if layout.date_format is not None:
-        try:
-            return datetime.strptime(text, layout.date_format).date()  # noqa: DTZ007  a date as the file writes it
-        except ValueError:
-            return None
+        return _in_format(text, layout.date_format) or _in_format(_TIME_BEHIND.sub("", text), layout.date_format)
     return parse_day(text[:10].replace("/", "-"))
+
+
+def _in_format(text: str, date_format: str) -> date | None:
+    try:
+        return datetime.strptime(text, date_format).date()  # noqa: DTZ007  a date as the file writes it
+    except ValueError:
+        return None
 
 
 def _balances(draft: Draft, layout: Layout, report: Report, key: str, currency: str, rows: Sequence[Row]) -> None:
@@ -312,17 +366,23 @@ def _balances(draft: Draft, layout: Layout, report: Report, key: str, currency: 
 
 
 def _running(draft: Draft, layout: Layout, code: str, rows: Sequence[Row]) -> None:
-    """A balance behind each row, oldest row first or last."""
+    """A balance behind each row, or the last of a day; oldest row first or last. Rows that inform change none."""
     faults: list[Fault] = []
-    after = [_number(row.get(layout.balance), code, layout, faults) for row in rows]
-    nets = {line.line_ordinal: line.entry_amount_minor for line in draft.lines}
-    if faults or len(nets) != len(rows):
+    if len({line.line_ordinal for line in draft.lines}) != len(rows):
         return
-    amounts = [nets[ordinal] for ordinal in range(1, len(rows) + 1)]
-    if all(after[i] + amounts[i + 1] == after[i + 1] for i in range(len(rows) - 1)):
-        _bracket(draft, code, after[0] - amounts[0], after[-1])
-    else:
-        _bracket(draft, code, after[-1] - amounts[-1], after[0])
+    booked = {
+        line.line_ordinal: line.entry_amount_minor for line in draft.lines if line.status == EntryStatus.BOOK.value
+    }
+    texts = {ordinal: rows[ordinal - 1].get(layout.balance) for ordinal in booked}
+    after = [_number(text, code, layout, faults) if text else None for text in texts.values()]
+    amounts = list(booked.values())
+    if faults or not amounts:
+        return
+    ways = [(amounts, after), (amounts[::-1], after[::-1])]
+    whole = next((way for way in ways if every_step_holds(*way)), None)
+    ends = running_ends(*whole) if whole else running_ends(*ways[1]) or running_ends(*ways[0])
+    if ends is not None:
+        _bracket(draft, code, *ends)
 
 
 def _bracket(draft: Draft, code: str, opening: int, closing: int) -> None:

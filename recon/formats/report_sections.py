@@ -40,6 +40,8 @@ class Report:
     balances: tuple[str, str] | None = None
     account: str | None = None
     currency: str = ""
+    # Currency by statement key, of rows that state sums; where their entries name none.
+    currencies: dict[str, str] = field(default_factory=dict)
     id: str | None = None
     count: int | None = None
 
@@ -50,11 +52,16 @@ def sections_of(layout: Layout, rows: Cells) -> Report:
     return frames[layout.sections](layout, rows)
 
 
-def _named(header: Sequence[str], line: int, cells: Sequence[str]) -> Row:
-    named: dict[str, str] = {}
-    for name, cell in zip(header, cells, strict=False):
-        named.setdefault(name, cell)
-    return Row(line, named)
+def column_names(header: Sequence[str]) -> list[str]:
+    """What a layout calls each column: its name, or its place (``#3``) where it has none of its own."""
+    names: list[str] = []
+    for place, name in enumerate(header, 1):
+        names.append(f"#{place}" if not name or name in names else name)
+    return names
+
+
+def _named(names: Sequence[str], line: int, cells: Sequence[str]) -> Row:
+    return Row(line, dict(zip(names, cells, strict=False)))
 
 
 def _plain(layout: Layout, rows: Cells) -> Report:
@@ -68,7 +75,7 @@ def _plain(layout: Layout, rows: Cells) -> Report:
     at = next((place for place, (_, cells) in enumerate(rows) if layout.fits(tuple(cells))), None)
     if at is None and layout.header:
         return Report()
-    header, behind = (layout.columns, 0) if at is None else (rows[at][1], at + 1)
+    header, behind = (list(layout.columns), 0) if at is None else (column_names(rows[at][1]), at + 1)
     body = [
         (line, cells)
         for line, cells in rows[behind:]
@@ -80,9 +87,22 @@ def _plain(layout: Layout, rows: Cells) -> Report:
                 "cut-short", line, f"{len(cells)} cells, the header has {len(header)}: fetch it again"
             )
     found = Report(rows=[_named(header, line, cells) for line, cells in body])
+    _take_totals(found, layout)
     if all(balances):
         found.balances = (balances[0], balances[1])
     return found
+
+
+def _take_totals(report: Report, layout: Layout) -> None:
+    """Rows that state the sum of a statement's entries and have no date are no entries: they prove the others."""
+    if layout.total is None:
+        return
+    stated = [row for row in report.rows if row.get(layout.total) and not row.first(layout.date)]
+    for row in stated:
+        key, code = row.get(layout.statement), layout.currency_is or row.get(layout.currency)
+        report.currencies[key] = code
+        report.stated.append((key, code.upper(), "0", row.get(layout.total)))
+    report.rows = [row for row in report.rows if row not in stated]
 
 
 def _balance_of(label: str | None, rows: Cells) -> str:
@@ -105,7 +125,7 @@ def _paypal(layout: Layout, rows: Cells) -> Report:
             report.account = cells[3]
             report.id = cells[1][:10].replace("/", "-")
         elif tag == "CH":
-            header = [" ".join(cell.split()) for cell in cells[1:]]
+            header = column_names([" ".join(cell.split()) for cell in cells[1:]])
         elif tag == "SB":
             report.rows.append(_named(header, line, cells[1:]))
         elif tag in sums and len(cells) > 9:
@@ -125,7 +145,7 @@ def _dlocal(layout: Layout, rows: Cells) -> Report:
     header: list[str] = []
     for line, cells in rows:
         if cells[0] == "ROW_TYPE":
-            header = cells
+            header = column_names(cells)
         elif cells[0] == "HEADER":
             head = _named(header, line, cells)
             report.currency = head.get("SETTLEMENT_CURRENCY")

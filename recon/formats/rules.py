@@ -27,6 +27,7 @@ FILE_RULES: Final[dict[str, str]] = {
     "archive-damaged": "a zip or gzip file that cannot be unpacked",
     "archive-unsafe": "an archive that is too large, too dense, nested or encrypted",
     "layout-unknown": "a workbook or table whose columns no layout knows",
+    "not-a-table": "a file that is read without a layout, where one was to be proposed",
     "cut-short": "a BAI2 file without its last record, or a report without its trailer",
 }
 

@@ -217,6 +217,9 @@ def tell_everything(program: Program) -> Story:
     tell("recon", "ingest", "--check", stranger, turn="check")
     tell("recon", "ingest", stranger, turn="stranger")
     tell("recon", "lines", stranger, "--to", story.program.home / "lines")
+    export = files / "export.csv"
+    export.write_text("Tag;Text;Betrag;Saldo\n16.11.2026;A;1,50;2,50\n17.11.2026;B;-0,50;2,00\n", encoding="utf-8")
+    tell("recon", "layout", export, "--say", "currency_is=EUR", "--write", files / "bank.yaml")
     tell("recon", "run", "--date", TUESDAY, turn="tuesday")
     tell("recon", "report")
     tell("recon", "events")

@@ -131,7 +131,7 @@ def test_a_declared_layout_reads_a_workbook_with_real_dates_and_numbers(tmp_path
 
 def test_what_no_layout_knows_is_refused_with_what_to_do(tmp_path: Path) -> None:
     data = workbook(["some", "columns"], [1, 2])
-    with pytest.raises(StatementRefused, match="give a --layout"):
+    with pytest.raises(StatementRefused, match="proposes a --layout"):
         read_statement_file(data, name="x")
     cut = data[: len(data) // 2]
     assert not is_workbook(cut)
