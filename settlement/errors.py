@@ -197,6 +197,7 @@ register_constraint_errors(
         "reopening_sealed": FileStateError,
         "hold_known": NotKnownError,
         "resend_safe": ResendRefusedError,
+        "send_own_session": AccessError,
         "fate_of_unknown": FileStateError,
         "fate_own_name": FourEyesError,
         "fate_four_eyes": FourEyesError,

@@ -212,16 +212,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
               FROM pg_namespace WHERE nspname = 'settlement') d
 $$;
 
--- What the book's set-up lets the session's login sign in a currency. NULL: no limit.
+-- What the book's set-up lets the session's login sign in a currency. NULL: no limit. declared_by: who declared the set-up in
+-- force, where it has such limits, or has done away with limits, or with how payees are guarded (screening, new details).
 CREATE FUNCTION settlement.approval_terms(
     p_book_id int, p_currency_id smallint, OUT limit_minor bigint, OUT dual_above_minor bigint, OUT declared_by text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(t.terms -> 'approvers' ->> settlement.person(), t.terms ->> 'limit_minor')::bigint,
-           (t.terms ->> 'dual_above_minor')::bigint, s.recorded_by
+           (t.terms ->> 'dual_above_minor')::bigint,
+           CASE WHEN t.terms IS NOT NULL OR EXISTS (
+                     SELECT FROM settlement.book_setup was
+                      WHERE was.book_id = p_book_id AND was.version < s.version
+                        AND (was.body -> 'approvals' -> c.code IS NOT NULL
+                             OR was.body -> 'screening' IS DISTINCT FROM s.body -> 'screening'
+                             OR was.body -> 'payee_changes' IS DISTINCT FROM s.body -> 'payee_changes'))
+                THEN s.recorded_by END
       FROM settlement.book_setup s
       JOIN ledger.currency c ON c.currency_id = p_currency_id
      CROSS JOIN LATERAL (SELECT s.body -> 'approvals' -> c.code AS terms) t
-     WHERE s.book_id = p_book_id AND t.terms IS NOT NULL
+     WHERE s.book_id = p_book_id
        AND s.version = (SELECT max(l.version) FROM settlement.book_setup l WHERE l.book_id = p_book_id)
 $$;
 
@@ -256,7 +264,7 @@ BEGIN
     END IF;
     IF v_terms.declared_by = session_user THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_own_limit',
-            MESSAGE = format('file %s: %s declared the approval limits in force and cannot sign under them',
+            MESSAGE = format('file %s: %s declared the approval limits in force, or how payees are guarded, and cannot sign under them',
                              NEW.file_id, settlement.person()),
             HINT = 'Another member of the approver group must.';
     END IF;

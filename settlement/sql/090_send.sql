@@ -45,7 +45,8 @@ BEGIN
     RETURN settlement.count_send(p_file_id, 0, p_journal_id, p_number, p_digest);
 END $$;
 
--- What became of an attempt. A later word (the bank's answer) may have been faster; then nothing is written.
+-- What became of an attempt. A later word (the bank's answer) may have been faster; then nothing is written. Others than the
+-- session that sends may have looked at the bank; that nothing arrived, so that it is sent again, only it can know.
 CREATE FUNCTION settlement.end_sending(p_file_id bigint, p_state text, p_reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -58,6 +59,13 @@ BEGIN
     END IF;
     IF NOT (v_state = 'sending' OR (v_state = 'unknown' AND p_state = 'sent')) THEN
         RETURN false;
+    END IF;
+    IF p_state = 'failed' AND NOT EXISTS (
+        SELECT FROM settlement.file_current f
+         WHERE f.file_id = p_file_id AND f.session_pid = pg_backend_pid() AND f.recorded_by = session_user) THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'send_own_session',
+            MESSAGE = format('File %s is being sent by another session; only that one knows that nothing arrived.', p_file_id),
+            HINT = 'Look it up by `nostro bank poll`.';
     END IF;
     PERFORM settlement.add_file_event(p_file_id, p_state, p_reason);
     RETURN true;
