@@ -153,9 +153,13 @@ def _sheet(row: ReportedPayout) -> str:
         f"<table>\n{lines}"
         f'<tr class="net"><th>{net}</th><td>{_amount(abs(p.net_minor), p.exponent)} {p.currency}</td></tr>\n</table>\n'
         f"<h2>At the bank</h2>\n{_facts(_bank_facts(row))}"
-        f"<footer>{p.item_count:,} bookings make up this {told.lower()}. Amounts in {p.currency}; "
+        f"<footer>{_bookings(p.item_count)} up this {told.lower()}. Amounts in {p.currency}; "
         "a minus reduces what is paid.</footer>\n</section>\n"
     )
+
+
+def _bookings(count: int) -> str:
+    return "1 booking makes" if count == 1 else f"{count:,} bookings make"
 
 
 def _payment_facts(p: Payout) -> list[tuple[str, str]]:

@@ -45,12 +45,16 @@ from settlement.setup_model import DirectDebit as DebitTerms
 # Look-ups by primary key, one by one, as in composing.
 _COLLECTIONS = """
 SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.postcode, -o.pay_minor AS amount_minor,
-       i.batch, v.mandate_id, v.mandate_signed, v.mandate_scheme, v.mandate_sequence
+       i.batch, v.mandate_id, v.mandate_signed, v.mandate_scheme, s.mandate_sequence
   FROM settlement.obligation o
+  JOIN settlement.run r ON r.run_id = o.run_id
  CROSS JOIN LATERAL (SELECT * FROM settlement.payee_version v WHERE v.payee_version_id = o.payee_version_id LIMIT 1) v
   LEFT JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = o.obligation_id LIMIT 1) i ON true
+  LEFT JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
+ CROSS JOIN LATERAL (  -- as it was presented, else as it is to be
+       SELECT coalesce(b.sequence_type, settlement.mandate_step(v.payee_version_id, r.business_date)) AS mandate_sequence OFFSET 0) s
  WHERE o.run_id = %s AND o.pay_minor < 0 AND (%s::bigint IS NULL OR i.file_id = %s)
- ORDER BY i.ordinal, v.mandate_scheme, v.mandate_sequence, o.obligation_id
+ ORDER BY i.ordinal, v.mandate_scheme, s.mandate_sequence, o.obligation_id
 """
 
 

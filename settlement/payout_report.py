@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from ledger import CheckFailedError, Connection, translate_errors
 
 _PAYOUTS = """
-SELECT p.instruction_id, p.payee, p.payee_name, p.payee_iban, b.holder ->> 'name' AS payer_name, p.bank_account,
+SELECT p.instruction_id, p.payee, p.payee_name, p.payee_iban, h.holder ->> 'name' AS payer_name, p.bank_account,
        p.currency, p.exponent::int, p.business_date, p.execution_date, p.msg_id, p.payment_information_id,
        p.end_to_end_id, p.state, p.reason_code, p.owed_minor, p.amount_minor, p.remainder_minor, s.gross_minor,
        s.fees_minor, s.refunds_minor, s.chargebacks_minor, s.reserve_taken_minor, s.reserve_released_minor,
@@ -22,7 +22,8 @@ SELECT p.instruction_id, p.payee, p.payee_name, p.payee_iban, b.holder ->> 'name
        s.item_count
   FROM settlement.payout p
   JOIN settlement.payment_file f USING (file_id)
-  JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
+  JOIN settlement.run r ON r.run_id = f.run_id
+  JOIN settlement.bank_account_version h ON h.bank_account_id = r.bank_account_id AND h.version = r.account_version
  CROSS JOIN LATERAL (SELECT * FROM settlement.payout_parts s WHERE s.instruction_id = p.instruction_id LIMIT 1) s
  WHERE p.book_id = %(book_id)s AND (%(date)s::date IS NULL OR p.business_date = %(date)s)
    AND (%(payee)s::text IS NULL OR p.payee = %(payee)s) AND (%(run_id)s::bigint IS NULL OR f.run_id = %(run_id)s)

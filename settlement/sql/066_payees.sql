@@ -162,6 +162,31 @@ BEGIN
     ) b GROUP BY b.payee_id;
 END $$;
 
+-- As what the next collection under a mandate is presented on a day: as the payee's version says, but the first one (FRST) is
+-- the first once, and recurrent after; NULL: there is none, since the mandate is signed later, or ended with its one or last
+-- collection (OOFF, FNAL). What the bank rejected, or what was never sent, was no collection.
+CREATE FUNCTION settlement.mandate_step(p_payee_version_id bigint, p_date date) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN v.mandate_signed > p_date OR v.mandate_id IS NULL OR done.has_ended THEN NULL
+                WHEN v.mandate_sequence = 'OOFF' AND done.is_used THEN NULL
+                WHEN v.mandate_sequence = 'FRST' AND done.is_used THEN 'RCUR'
+                ELSE v.mandate_sequence END
+      FROM settlement.payee_version v
+      JOIN settlement.payee y USING (payee_id)
+     CROSS JOIN LATERAL (
+           SELECT count(*) > 0 AS is_used, coalesce(bool_or(b.sequence_type IN ('OOFF', 'FNAL')), false) AS has_ended
+             FROM settlement.clearing_group g
+             JOIN settlement.instruction i ON i.instruction_id = g.group_id AND i.direction = 'collect'
+             JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
+             JOIN settlement.obligation o ON o.obligation_id = g.group_id
+             JOIN settlement.payee_version w ON w.payee_version_id = o.payee_version_id AND w.mandate_id = v.mandate_id
+            WHERE g.account_id = y.account_id
+              AND NOT EXISTS (SELECT FROM settlement.reopening r
+                               WHERE r.instruction_id = g.group_id AND r.kind IN ('reject', 'cancel'))) done
+     WHERE v.payee_version_id = p_payee_version_id
+$$;
+COMMENT ON FUNCTION settlement.mandate_step IS 'Sequence type of the next direct debit of a payee; NULL when its mandate allows none.';
+
 -- Which hooks a book must ask before a payment goes on.
 CREATE FUNCTION settlement.required_hooks(p_book_id int) RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -401,5 +426,5 @@ END $$;
 
 GRANT EXECUTE ON FUNCTION settlement.change_payee, settlement.hold_payee, settlement.hold_instruction, settlement.hold_run, settlement.release_run TO :preparer, :approver;
 GRANT EXECUTE ON FUNCTION settlement.release_payee TO :approver;
-GRANT EXECUTE ON FUNCTION settlement.blocked_payees, settlement.required_hooks, settlement.not_cleared, settlement.record_screening,
+GRANT EXECUTE ON FUNCTION settlement.mandate_step, settlement.blocked_payees, settlement.required_hooks, settlement.not_cleared, settlement.record_screening,
     settlement.person TO :app;

@@ -209,6 +209,7 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
      CROSS JOIN LATERAL (
            SELECT CASE WHEN y.hold OR NOT y.due THEN 0
                        WHEN n.owed_minor < 0 AND y.collects AND -n.owed_minor >= y.minimum_minor
+                            AND settlement.mandate_step(y.payee_version_id, p_business_date) IS NOT NULL
                             THEN greatest(n.owed_minor, -y.maximum_minor)
                        WHEN n.owed_minor - kept.rolling_minor - kept.fixed_minor >= greatest(y.minimum_minor, 1)
                             THEN least(n.owed_minor - kept.rolling_minor - kept.fixed_minor, y.maximum_minor)
