@@ -52,7 +52,8 @@ SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.po
   LEFT JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = o.obligation_id LIMIT 1) i ON true
   LEFT JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
  CROSS JOIN LATERAL (  -- as it was presented, else as it is to be
-       SELECT coalesce(b.sequence_type, settlement.mandate_step(v.payee_version_id, r.business_date)) AS mandate_sequence OFFSET 0) s
+    SELECT coalesce(b.sequence_type, settlement.mandate_step(v.payee_version_id, r.business_date)) AS mandate_sequence
+    OFFSET 0) s
  WHERE o.run_id = %s AND o.pay_minor < 0 AND (%s::bigint IS NULL OR i.file_id = %s)
  ORDER BY i.ordinal, v.mandate_scheme, s.mandate_sequence, o.obligation_id
 """

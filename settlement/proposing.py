@@ -57,6 +57,8 @@ SELECT o.obligation_id, p.code FROM settlement.obligation o JOIN settlement.paye
 _KNOWN = "SELECT code FROM settlement.payee WHERE book_id = %s AND code = ANY (%s)"
 _RULES = "SELECT DISTINCT schedule, delay_days FROM settlement.payee_current WHERE bank_account_id = %s"
 
+_AHEAD_MAX = dt.timedelta(days=366)
+
 # Delays in use, the last effective date each lets through, schedules whose day it is, payees of an ad-hoc run.
 CalendarTerms = tuple[list[int], list[dt.date], list[str], list[str] | None]
 
@@ -91,6 +93,10 @@ def propose(
     """
     if now.utcoffset() is None:
         raise ValueError(f"the moment {now.isoformat()} has no time zone; pass an aware datetime")
+    if business_date > now.date() + _AHEAD_MAX:
+        raise ProposalRefusedError(
+            f"nothing was proposed: {business_date} is more than a year ahead; no bank takes an order for that day.", ()
+        )
     proposed: list[ProposedFile] = []
     findings: list[Finding] = []
     with transaction(conn):

@@ -167,6 +167,8 @@ END $$;
 -- collection (OOFF, FNAL). What the bank rejected, or what was never sent, was no collection.
 CREATE FUNCTION settlement.mandate_step(p_payee_version_id bigint, p_date date) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ledger.require_book((SELECT y.book_id FROM settlement.payee_version v JOIN settlement.payee y USING (payee_id)
+                                 WHERE v.payee_version_id = p_payee_version_id));
     SELECT CASE WHEN v.mandate_signed > p_date OR v.mandate_id IS NULL OR done.has_ended THEN NULL
                 WHEN v.mandate_sequence = 'OOFF' AND done.is_used THEN NULL
                 WHEN v.mandate_sequence = 'FRST' AND done.is_used THEN 'RCUR'

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nostro.database import Database
-from settlement import FileState, FileStateError, propose, reject
+from settlement import FileState, FileStateError, ProposalRefusedError, propose, reject
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
 
 
@@ -81,3 +82,9 @@ def test_an_ad_hoc_run_closes_nobody_elses_zero(world: World) -> None:
     assert world.one("SELECT count(*) FROM settlement.clearing_group") == 0
     world.propose()
     assert world.one("SELECT count(*) FROM settlement.clearing_group") == 1
+
+
+def test_a_mistyped_year_is_refused(world: World) -> None:
+    world.owe("A", 500)
+    with pytest.raises(ProposalRefusedError, match="2062-11-02 is more than a year ahead"):
+        propose(world.app, book_id=world.book_id, business_date=dt.date(2062, 11, 2), now=moment())
