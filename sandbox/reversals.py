@@ -99,9 +99,9 @@ def _give_back(debit: ReversedDebit, bank: BankProfile, book: BankBook, day: dt.
     found = book.asked_back(bank.code, debit.end_to_end_id)
     if found is None or not found.collects or found.rejected or found.closed_on is None:
         return _UNKNOWN
-    if debit.amount_minor != found.payment.amount_minor:
+    if debit.amount_minor > found.payment.amount_minor:
         return _AMOUNT
-    if found.back_minor > 0:
+    if found.back_minor + debit.amount_minor > found.payment.amount_minor:
         return _AGAIN
     when = bank.calendar.after(max(day, found.closed_on), open_days=1)
     if when > bank.calendar.after(found.closed_on, open_days=_OPEN_DAYS + 1):

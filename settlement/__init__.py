@@ -66,6 +66,7 @@ from settlement.reading import (
 from settlement.recalling import (
     Recall,
     approve_recall,
+    payment_exponent,
     recalls,
     request_file_recall,
     request_file_reversal,
@@ -168,6 +169,7 @@ __all__ = [
     "netting",
     "payee_view",
     "payment_batches",
+    "payment_exponent",
     "payment_file",
     "payment_files",
     "payout_report",

@@ -5,8 +5,8 @@ Lives here: requests, the file and its gate, what each recall has come to. Must 
 moving bytes (`transmission`), reading the bank's answer (`answers`).
 
 Ids follow from what is asked back: the MsgId is that of the payment file with ``-R1`` (then ``-R2``, …) behind it, the
-id of each request is the payment's EndToEndId, because a payment is asked back once. A payment file pays or collects,
-so its recalls are all of one kind.
+id of each request is the payment's EndToEndId, because a payment is asked back once; that of a second part of a
+collection has ``-2`` behind it. A payment file pays or collects, so its recalls are all of one kind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from psycopg.rows import class_row
 
 from ledger import Connection, transaction, translate_errors
 from settlement.composing import RunFrame, read_frame
-from settlement.errors import FileStateError, FileTamperedError, ProposalRefusedError
+from settlement.errors import FileStateError, FileTamperedError, NotKnownError, ProposalRefusedError
 from settlement.iso20022 import (
     Cancellation,
     CancellationFile,
@@ -46,31 +46,39 @@ from settlement.transmission import release_recall
 from settlement.transport import Transport
 
 _ASKED = """
-SELECT i.instruction_id, i.end_to_end_id, i.amount_minor, i.uetr, i.execution_date, i.direction, q.reason_code, m.part,
-       b.payment_information_id
+SELECT i.instruction_id, q.request_no, i.end_to_end_id, i.amount_minor AS paid_minor, q.amount_minor, i.uetr,
+       i.execution_date, i.direction, q.reason_code, m.part, b.payment_information_id
   FROM settlement.recall_request q
   JOIN settlement.instruction i USING (instruction_id)
   JOIN settlement.payment_batch b USING (file_id, batch)
-  LEFT JOIN settlement.recall_member m USING (instruction_id)
+  LEFT JOIN settlement.recall_member m USING (instruction_id, request_no)
  WHERE i.file_id = %s
- ORDER BY i.ordinal
+ ORDER BY i.ordinal, q.request_no
 """
 _PARTS = "SELECT part, created_at, content FROM settlement.recall_file WHERE file_id = %s ORDER BY part"
+_EXPONENT = """
+SELECT c.exponent
+  FROM settlement.instruction i
+  JOIN settlement.payment_file f USING (file_id)
+  JOIN ledger.currency c USING (currency_id)
+ WHERE i.end_to_end_id = %s
+"""
 _RECALLS = """
-SELECT kind, file_id, part, end_to_end_id, payee, bank_account, currency, exponent::int, amount_minor, reason_code,
-       reason, requested_by, approved_by, msg_id, state, answer
+SELECT kind, file_id, part, end_to_end_id, request_no, payee, bank_account, currency, exponent::int, amount_minor,
+       paid_minor, reason_code, reason, requested_by, approved_by, msg_id, state, answer
   FROM settlement.recall
  WHERE book_id = %s AND (%s::bigint IS NULL OR file_id = %s)
- ORDER BY instruction_id
+ ORDER BY instruction_id, request_no
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """A payment that was asked back (`kind` recall), or a collection that is given back (reversal).
+    """A payment that was asked back (`kind` recall), or a collection that is given back, whole or a part (reversal).
 
-    `part` and `msg_id` are of its file, None until a second person approved. `state`: requested, approved, sending,
-    failed, unknown, sent, accepted, refused, partly_returned, returned, reversed; `answer` holds the bank's codes.
+    `request_no` counts the parts of a collection; this one is `amount_minor` of the `paid_minor` collected. `part` and
+    `msg_id` are of its file, None until a second person approved. `state`: requested, approved, sending, failed,
+    unknown, sent, accepted, refused, partly_returned, returned, reversed; `answer` holds the bank's codes.
     Amounts are minor units of `currency`.
     """
 
@@ -78,11 +86,13 @@ class Recall:
     file_id: int
     part: int | None
     end_to_end_id: str
+    request_no: int
     payee: str
     bank_account: str
     currency: str
     exponent: int
     amount_minor: int
+    paid_minor: int
     reason_code: str
     reason: str
     requested_by: str
@@ -95,7 +105,9 @@ class Recall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     instruction_id: int
+    request_no: int
     end_to_end_id: str
+    paid_minor: int
     amount_minor: int
     uetr: str | None
     execution_date: dt.date
@@ -121,21 +133,49 @@ def request_recall(conn: Connection, *, end_to_end_id: str, reason_code: str, re
     return _request(conn, end_to_end_id, reason_code, reason, "pay")
 
 
-def request_reversal(conn: Connection, *, end_to_end_id: str, reason_code: str, reason: str) -> bool:
-    """Ask that a settled direct debit be given back (AM05, AM09, MD05, MS02). False when it was asked before.
+def request_reversal(
+    conn: Connection,
+    *,
+    end_to_end_id: str,
+    reason_code: str,
+    reason: str,
+    amount_minor: int | None = None,
+    number: int = 1,
+) -> bool:
+    """Ask that a settled direct debit be given back (AM05, AM09, MD05, MS02), or `amount_minor` of it where its bank
+    takes reversals of parts. False when it was asked before: a part is known by its `number` (1 to 9, no gap), which
+    without an amount is all that is left.
 
-    Nothing leaves before another person approved. Raises `FileStateError` when it is not settled, or something of it
-    went back.
+    Nothing leaves before another person approved; the next part waits for that. Raises `FileStateError` when it is not
+    settled, something else of it went back, more would go back than was collected, or that part is another amount.
     """
-    return _request(conn, end_to_end_id, reason_code, reason, "collect")
+    return _request(conn, end_to_end_id, reason_code, reason, "collect", number, amount_minor)
 
 
-def _request(conn: Connection, end_to_end_id: str, reason_code: str, reason: str, direction: str) -> bool:
+def _request(
+    conn: Connection,
+    end_to_end_id: str,
+    reason_code: str,
+    reason: str,
+    direction: str,
+    number: int = 1,
+    amount_minor: int | None = None,
+) -> bool:
     with transaction(conn):
         row = conn.execute(
-            "SELECT settlement.request_recall(%s, %s, %s, %s)", (end_to_end_id, reason_code, reason, direction)
+            "SELECT settlement.request_recall(%s, %s, %s, %s, %s, %s)",
+            (end_to_end_id, reason_code, reason, direction, number, amount_minor),
         ).fetchone()
     return row is not None and bool(row[0])
+
+
+def payment_exponent(conn: Connection, *, end_to_end_id: str) -> int:
+    """Decimal places of the currency of a payment or collection. Raises `NotKnownError`."""
+    with translate_errors():
+        row = conn.execute(_EXPONENT, (end_to_end_id,)).fetchone()
+    if row is None:
+        raise NotKnownError(f"there is no payment {end_to_end_id}; list those of a file with `nostro settle show`.")
+    return int(str(row[0]))
 
 
 def request_file_recall(conn: Connection, file_id: int, *, reason_code: str, reason: str) -> int:
@@ -147,7 +187,7 @@ def request_file_recall(conn: Connection, file_id: int, *, reason_code: str, rea
 
 
 def request_file_reversal(conn: Connection, file_id: int, *, reason_code: str, reason: str) -> int:
-    """The same for every settled direct debit of a file."""
+    """The same for every settled direct debit of a file, whole; not for those of which a part was asked."""
     return _request_file(conn, file_id, reason_code, reason, "collect")
 
 
@@ -189,8 +229,11 @@ def approve_recall(
         if findings:
             raise ProposalRefusedError(_refusal(findings), findings)
         conn.execute(
-            "SELECT settlement.record_recall(%s, %s, %s, %s, %s, %s, %s)",
-            (file_id, part, file.msg_id, created_at, content, [asked.instruction_id for asked in waiting], deadline),
+            "SELECT settlement.record_recall(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                *(file_id, part, file.msg_id, created_at, content, [asked.instruction_id for asked in waiting]),
+                *([asked.request_no for asked in waiting], deadline),
+            ),
         )
     return [recall for recall in recalls(conn, book_id=frame.book_id, file_id=file_id) if recall.part == part]
 
@@ -321,13 +364,13 @@ def _cancellation(frame: RunFrame, one: _Asked) -> Cancellation:
 
 
 def _reversal(frame: RunFrame, one: _Asked) -> Reversal:
-    """The whole collection; its UETR where both messages carry one."""
+    """The collection or this part of it; its UETR where both messages carry one."""
     return Reversal(
-        reversal_id=one.end_to_end_id,
+        reversal_id=one.end_to_end_id if one.request_no == 1 else f"{one.end_to_end_id}-{one.request_no}",
         instruction_id=one.end_to_end_id,
         end_to_end_id=one.end_to_end_id,
         uetr=one.uetr if _debit_terms(frame).reversal_message.carries_uetr else None,
-        original_amount_minor=one.amount_minor,
+        original_amount_minor=one.paid_minor,
         amount_minor=one.amount_minor,
         currency=frame.currency,
         reason=one.reason_code,

@@ -270,6 +270,7 @@ class DirectDebit(_Model):
     lead_days: Annotated[int, Field(ge=1, le=14)] = 1
     reversal_message: Annotated[MessageVersion, AfterValidator(_reversals)] = MessageVersion.PAIN_007_001_11
     reversal_days: Annotated[int, Field(ge=1, le=30)] = 5  # open days after the collection date; SEPA rulebooks: 5
+    partial_reversals: bool = False  # whether it takes a reversal of less than was collected; ask the bank
 
 
 class Bank(_Model):

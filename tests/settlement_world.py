@@ -138,6 +138,7 @@ def write_setup(
     openings: dict[str, str] | None = None,
     transport: str = "{kind: folder, outbox: bank/nordbank/outbox, inbox: bank/nordbank/inbox}",
     collects: bool = False,
+    debit_terms: str = "lead_days: 2",
     batches: str = "",
     more: str = "",
 ) -> Path:
@@ -159,7 +160,7 @@ def write_setup(
         _YAML.format(
             refuses_duplicates=str(refuses_duplicates).lower(),
             max_transactions=max_transactions,
-            direct_debit="\n    direct_debit: {creditor_id: DE98ZZZ09999999999, lead_days: 2}" if collects else "",
+            direct_debit=f"\n    direct_debit: {{creditor_id: DE98ZZZ09999999999, {debit_terms}}}" if collects else "",
             transport=transport,
             batches="".join(f"\n    {line}" for line in batches.splitlines()),
             bank_accounts="\n".join(lines),

@@ -77,11 +77,20 @@ class Waiting:
 def waiting(session: Session, day: dt.date) -> list[Waiting]:
     """What waits for a person on a day, most pressing first."""
     found = settlement.exceptions(session.conn, book_id=session.book_id, as_of=day)
-    asked = {recall.end_to_end_id: recall for recall in settlement.recalls(session.conn, book_id=session.book_id)}
+    asked = {
+        (recall.end_to_end_id, recall.amount_minor): recall
+        for recall in reversed(settlement.recalls(session.conn, book_id=session.book_id))
+        if recall.state != "reversed"  # of parts alike the first that waits
+    }
     ages = [_weekdays(each.since, day) for each in found]
     buckets = recon.age_buckets(session.conn, ages)
     return [
-        Waiting(each, days, bucket, asked.get(each.end_to_end_id or "") if each.kind in _ASKED_BACK else None)
+        Waiting(
+            each,
+            days,
+            bucket,
+            asked.get((each.end_to_end_id or "", each.amount_minor or 0)) if each.kind in _ASKED_BACK else None,
+        )
         for each, days, bucket in zip(found, ages, buckets, strict=True)
     ]
 

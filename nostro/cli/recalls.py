@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from ledger import Connection, format_amount
+from ledger import Connection, format_amount, parse_amount_minor
 from nostro.cli.common import (
     AsOption,
     BookOption,
@@ -25,6 +25,7 @@ from nostro.cli.common import (
 from settlement import (
     Recall,
     approve_recall,
+    payment_exponent,
     recalls,
     request_file_recall,
     request_file_reversal,
@@ -47,16 +48,23 @@ class _Request:
     counted: str  # the field of the JSON answer that says how many of a file
 
     def ask(
-        self, conn: Connection, end_to_end_id: str | None, file_id: int | None, *, code: str, reason: str
+        self,
+        conn: Connection,
+        end_to_end_id: str | None,
+        file_id: int | None,
+        *,
+        code: str,
+        reason: str,
+        part: Mapping[str, int] | None = None,
     ) -> tuple[dict[str, object], str]:
-        """Ask it of a payment or of a file: the answer as a value and as a sentence."""
+        """Ask it of a payment, of a `part` of it, or of a file: the answer as a value and as a sentence."""
         if code not in self.codes:
             known = f"{', '.join(self.codes[:-1])} or {self.codes[-1]}"
             raise typer.BadParameter(f"{code!r} is not {known}", param_hint="--code")
         if (end_to_end_id is None) == (file_id is None):
             raise typer.BadParameter(f"name a {self.noun} by its EndToEndId, or a file by --file", param_hint="--file")
         if file_id is None:
-            is_new = self.of_one(conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason)
+            is_new = self.of_one(conn, end_to_end_id=end_to_end_id, reason_code=code, reason=reason, **(part or {}))
             said = f"{self.asked}; another person approves" if is_new else self.was_asked
             return {"end_to_end_id": end_to_end_id, "is_new": is_new}, said
         count = self.of_file(conn, file_id, reason_code=code, reason=reason)
@@ -129,18 +137,33 @@ def reverse_command(
             help="AM05 (collected twice), AM09 (wrong amount), MD05 (not to be collected) or MS02 (no reason given).",
         ),
     ] = "MS02",
+    amount: Annotated[
+        str | None,
+        typer.Option("--amount", help="A part of it, where its bank takes that (default: all that is left)."),
+    ] = None,
+    part: Annotated[
+        int, typer.Option("--part", min=1, max=9, help="Which part it is: 2 after the first is approved, and so on.")
+    ] = 1,
     as_json: JsonOption = False,
     book: BookOption = None,
     person: AsOption = None,
 ) -> None:
-    """Give a collected direct debit back, or a whole file. Another person approves before the bank is told.
+    """Give a collected direct debit back, a part of it, or a whole file. Another person approves before the bank is
+    told.
 
     Then as with recalls: `recall-approve` writes the reversal (pain.007), `recall-send` sends it, `recalls` shows it.
+    A part that was asked before is known by its number, so the same command again changes nothing.
 
-    Example: `nostro settle reverse E2E… --code AM05 --reason "collected twice" --as alice`
+    Example: `nostro settle reverse E2E… --amount 12.50 --code AM09 --reason "37.50 was agreed" --as alice`
     """
+    if file_id is not None and (amount is not None or part != 1):
+        raise typer.BadParameter("a file is given back whole; name a collection", param_hint="--file")
     with session(person, book) as s:
-        value, said = _REVERSAL.ask(s.conn, end_to_end_id, file_id, code=code, reason=reason)
+        wanted = {"number": part}
+        if amount is not None and end_to_end_id is not None:
+            exponent = payment_exponent(s.conn, end_to_end_id=end_to_end_id)
+            wanted["amount_minor"] = parse_amount_minor(amount, exponent)
+        value, said = _REVERSAL.ask(s.conn, end_to_end_id, file_id, code=code, reason=reason, part=wanted)
     emit(value, lambda: console.print(said), as_json=as_json)
 
 
@@ -208,6 +231,12 @@ def recalls_command(
     emit({"recalls": found}, lambda: _print(found), as_json=as_json)
 
 
+def _amount(recall: Recall) -> str:
+    """What is asked; of a part also of how much."""
+    asked, paid = (format_amount(minor, recall.exponent) for minor in (recall.amount_minor, recall.paid_minor))
+    return f"{asked if asked == paid else f'{asked} of {paid}'} {recall.currency}"
+
+
 def _print(found: list[Recall]) -> None:
     if not found:
         console.print("nothing is asked back or given back")
@@ -221,7 +250,7 @@ def _print(found: list[Recall]) -> None:
                 str(recall.file_id),
                 recall.end_to_end_id,
                 recall.payee,
-                f"{format_amount(recall.amount_minor, recall.exponent)} {recall.currency}",
+                _amount(recall),
                 recall.reason_code,
                 recall.requested_by,
                 recall.approved_by or "",

@@ -3,8 +3,8 @@
 
 -- A return is a part of a payment, up to what is not back yet: what came, and the charges kept of it when that is not
 -- the whole rest already. A line of the other side with a return's reason takes a return back. part_minor is signed so.
--- A collection that two people gave back (pain.007) goes back by a line that says it is a reversal, with or without a
--- reason; their approval is the policy.
+-- A collection that two people gave back (pain.007), whole or a part of it, goes back by a line that says it is a reversal,
+-- with or without a reason, and of no more than they said; their approval is the policy.
 CREATE FUNCTION recon.routine_candidates(p_book_id int, p_as_of date)
 RETURNS TABLE (rule text, line_posting_id bigint, key text, booking_date date, reference text, amount_minor bigint,
                instruction_id bigint, part_minor bigint, side int, transit_account_id int, currency text, return_reason text)
@@ -31,8 +31,12 @@ SET plan_cache_mode = force_custom_plan AS $$
                      FROM settlement.instruction_current i
                     CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 1 ELSE -1 END AS side) d
                     CROSS JOIN LATERAL (SELECT d.side * l.amount_minor AS came, abs(coalesce(l.charges_minor, 0)) AS charges) m
-                     LEFT JOIN LATERAL (SELECT q.reason_code FROM settlement.recall_member a JOIN settlement.recall_request q USING (instruction_id)
-                                         WHERE a.instruction_id = i.instruction_id AND d.side = -1 AND m.came > 0) v ON true
+                     LEFT JOIN LATERAL (SELECT q.reason_code FROM settlement.recall_member a
+                                          JOIN settlement.recall_request q USING (instruction_id, request_no)
+                                          LEFT JOIN settlement.recall_returned b USING (instruction_id, request_no)
+                                         CROSS JOIN LATERAL (SELECT q.amount_minor - coalesce(b.returned_minor, 0) AS minor) still
+                                         WHERE a.instruction_id = i.instruction_id AND d.side = -1 AND m.came BETWEEN 1 AND still.minor
+                                         ORDER BY still.minor = m.came DESC, q.request_no LIMIT 1) v ON true
                     WHERE (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr) AND i.bank_account_id = s.bank_account_id
                       AND i.transit_posting_id IS NOT NULL AND i.reject_posting_id IS NULL
                       AND CASE WHEN v.reason_code IS NULL THEN l.return_reason IS NOT NULL AND c.body -> 'policies' ->> 'returns' = 'auto'

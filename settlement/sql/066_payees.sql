@@ -81,21 +81,28 @@ CREATE TABLE settlement.run_hold_release (
 COMMENT ON TABLE settlement.run_hold IS 'A run of which no file is sealed or sent until a person lets it go on.';
 
 CREATE TABLE settlement.recall_request (
-    instruction_id bigint PRIMARY KEY REFERENCES settlement.instruction,
+    instruction_id bigint NOT NULL REFERENCES settlement.instruction,
+    request_no     int NOT NULL CHECK (request_no BETWEEN 1 AND 9),
+    amount_minor   bigint NOT NULL CHECK (amount_minor > 0),
+    asked_minor    bigint NOT NULL,
     reason_code    text NOT NULL CHECK (reason_code IN ('DUPL', 'TECH', 'FRAD', 'CUST', 'AM09', 'AC03', 'AM05', 'MD05', 'MS02')),
     reason         text NOT NULL CHECK (reason <> ''),
     requested_by   text NOT NULL DEFAULT session_user,
-    requested_at   timestamptz NOT NULL DEFAULT now()
+    requested_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (instruction_id, request_no)
 );
 COMMENT ON TABLE settlement.recall_request IS
-    'A payment that was sent and is asked back, or a collection that is to be given back; the bank''s answer is a return, or nothing.';
+    'A payment that was sent and is asked back, once and whole, or a collection that is to be given back, whole or part by part; the bank''s answer is a return, or nothing.';
+COMMENT ON COLUMN settlement.recall_request.asked_minor IS 'What all requests up to this one come to: never more than was collected.';
 
 -- Money that came back for the reason FOCR (following a cancellation request), or a collection that went back as we had
 -- told the bank, tied to the request that asked for it.
 CREATE TABLE settlement.recall_return (
-    instruction_id bigint NOT NULL CONSTRAINT recall_return_asked REFERENCES settlement.recall_request,
+    instruction_id bigint NOT NULL REFERENCES settlement.instruction,
     part           int    NOT NULL,
+    request_no     int    NOT NULL,
     PRIMARY KEY (instruction_id, part),
+    CONSTRAINT recall_return_asked FOREIGN KEY (instruction_id, request_no) REFERENCES settlement.recall_request,
     CONSTRAINT recall_return_came FOREIGN KEY (instruction_id, part) REFERENCES settlement.reopening
 );
 COMMENT ON TABLE settlement.recall_return IS 'Which part of a payment came back, or of a collection went back, because we had asked for it.';
@@ -108,6 +115,13 @@ SELECT settlement.keep_outstanding('settlement.payee_hold', 'payee_hold', 'payee
 GRANT SELECT ON settlement.payee_hold, settlement.payee_hold_release, settlement.details_release,
     settlement.screening, settlement.run_hold, settlement.run_hold_release, settlement.recall_request,
     settlement.recall_return TO :app;
+
+-- What was asked back of a payment or is given back of a collection, and came back or went back for that reason.
+CREATE VIEW settlement.recall_returned AS
+SELECT t.instruction_id, t.request_no, sum(r.amount_minor)::bigint AS returned_minor
+  FROM settlement.recall_return t JOIN settlement.reopening r USING (instruction_id, part)
+ GROUP BY t.instruction_id, t.request_no;
+GRANT SELECT ON settlement.recall_returned TO :app;
 
 -- Since which version a payee has the bank details it has now; version 1 means it was declared with them.
 CREATE VIEW settlement.payee_details AS

@@ -250,16 +250,16 @@ END $$;
 CREATE FUNCTION settlement.note_answers(
     p_kind text, p_file_id bigint, p_message_id bigint, p_file_codes text[], p_file_reasons text[],
     p_end_to_end_ids text[], p_uetrs text[], p_statuses text[], p_reasons text[], p_texts text[], p_dates date[],
-    p_amounts bigint[]) RETURNS int
+    p_amounts bigint[], p_recall_part int DEFAULT NULL) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
 DECLARE
     v_count int;
 BEGIN
     INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code, reason_code, reason_text,
-                                        execution_date, amount_minor)
+                                        execution_date, amount_minor, recall_part)
     SELECT DISTINCT ON (g.instruction_id, g.code) p_message_id, p_file_id, g.instruction_id, p_kind, g.code,
-           g.reason, g.text, g.date, g.amount
+           g.reason, g.text, g.date, g.amount, p_recall_part
       FROM (SELECT i.instruction_id, coalesce(l.status, '?') AS code, l.reason, l.text, l.date, l.amount, l.n
               FROM unnest(p_end_to_end_ids, p_uetrs, p_statuses, p_reasons, p_texts, p_dates, p_amounts) WITH ORDINALITY
                    AS l (end_to_end_id, uetr, status, reason, text, date, amount, n)
@@ -354,7 +354,7 @@ BEGIN
                             WHERE b.file_id = v_file.file_id AND b.payment_information_id = l.id);
             IF p_kind = 'camt.029' OR v_file.recall_part IS NOT NULL THEN
                 PERFORM settlement.note_answers('recall', v_file.file_id, message_id, '{}', '{}', v_done.end_to_end_ids,
-                            v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts);
+                            v_done.uetrs, v_done.statuses, v_done.reasons, v_done.texts, v_done.dates, v_done.amounts, v_file.recall_part);
                 PERFORM settlement.answer_recall(v_file.file_id, message_id, v_batch.ids, v_batch.statuses, v_batch.reasons,
                             CASE WHEN v_file.recall_part IS NULL THEN cardinality(p_end_to_end_ids) = 0 AND v_file.is_named
                                  ELSE p_covering_status IS NOT NULL END, p_covering_status, p_covering_reason, v_file.recall_part);
@@ -443,11 +443,15 @@ BEGIN
     PERFORM settlement.reopen(CASE WHEN p_amount_minor > 0 THEN 'return' ELSE 'taken_back' END, ARRAY[p_instruction_id],
                               ARRAY[abs(p_amount_minor)], ARRAY[p_reason], p_effective, NULL, true, p_line_posting_id);
     IF p_amount_minor < 0 THEN PERFORM settlement.settle_taken_back(p_instruction_id); END IF;
-    INSERT INTO settlement.recall_return (instruction_id, part)
-    SELECT r.instruction_id, r.part FROM settlement.reopening r JOIN settlement.recall_request q USING (instruction_id)
-      JOIN settlement.instruction i USING (instruction_id)
+    -- Of several parts of a collection it is the one of that amount, else the first that has room for it.
+    INSERT INTO settlement.recall_return (instruction_id, part, request_no)
+    SELECT r.instruction_id, r.part, q.request_no FROM settlement.reopening r
+      JOIN settlement.instruction i USING (instruction_id) JOIN settlement.recall_request q USING (instruction_id)
+      LEFT JOIN settlement.recall_returned d USING (instruction_id, request_no)
      WHERE r.line_posting_id = p_line_posting_id AND r.kind = 'return'
-       AND split_part(r.reason, ' ', 1) = CASE i.direction WHEN 'pay' THEN 'FOCR' ELSE q.reason_code END;
+       AND split_part(r.reason, ' ', 1) = CASE i.direction WHEN 'pay' THEN 'FOCR' ELSE q.reason_code END
+       AND (i.direction = 'pay' OR coalesce(d.returned_minor, 0) + r.amount_minor <= q.amount_minor)
+     ORDER BY coalesce(d.returned_minor, 0) + r.amount_minor = q.amount_minor DESC, q.request_no LIMIT 1;
     RETURN (SELECT r.transit_posting_id FROM settlement.reopening r WHERE r.line_posting_id = p_line_posting_id);
 END $$;
 

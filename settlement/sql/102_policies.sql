@@ -68,10 +68,12 @@ CREATE TABLE settlement.answer_note (
     reason_text    text,
     execution_date date,
     amount_minor   bigint,
+    recall_part    int,
     CONSTRAINT answer_note_once UNIQUE NULLS NOT DISTINCT (message_id, file_id, instruction_id, kind, code)
 );
 COMMENT ON TABLE settlement.answer_note IS
     'What a bank said of a payment or file that moves no state: dates, names that do not match, returns and recalls.';
+COMMENT ON COLUMN settlement.answer_note.recall_part IS 'The recall or reversal of the file that it answers; NULL: it names the payment file, so it is of all of them.';
 CREATE INDEX answer_note_instruction ON settlement.answer_note (instruction_id) WHERE instruction_id IS NOT NULL;
 CREATE INDEX answer_note_file ON settlement.answer_note (file_id);
 SELECT ledger.make_append_only('settlement.answer_note');

@@ -22,7 +22,7 @@ SELECT h.hold_id,
   LEFT JOIN settlement.reopening_last l ON l.instruction_id = h.instruction_id
   LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = h.instruction_id
   LEFT JOIN LATERAL (SELECT true AS recalled, q.reason_code, o.policy, s.list
-                       FROM settlement.recall_return t JOIN settlement.recall_request q USING (instruction_id)
+                       FROM settlement.recall_return t JOIN settlement.recall_request q USING (instruction_id, request_no)
                        JOIN settlement.instruction i USING (instruction_id)
                       CROSS JOIN LATERAL (SELECT CASE i.direction WHEN 'pay' THEN 'cancellation' ELSE 'reversal' END AS list) s
                        LEFT JOIN settlement.reason_policy o ON o.list = s.list AND o.code = q.reason_code
@@ -172,11 +172,11 @@ BEGIN
     END IF;
     INSERT INTO settlement.name_check_decision (file_id, release, reason) VALUES (p_file_id, p_release, p_reason);
     IF p_release THEN RETURN 0; END IF;
-    INSERT INTO settlement.recall_request (instruction_id, reason_code, reason)
-    SELECT d.instruction_id, 'CUST', p_reason
-      FROM settlement.doubtful_name d
+    INSERT INTO settlement.recall_request (instruction_id, request_no, amount_minor, asked_minor, reason_code, reason)
+    SELECT d.instruction_id, 1, i.amount_minor, i.amount_minor, 'CUST', p_reason
+      FROM settlement.doubtful_name d JOIN settlement.instruction i USING (instruction_id)
       LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
-     WHERE d.file_id = p_file_id AND NOT d.is_released AND coalesce(e.state, 'new') NOT IN ('rejected', 'returned', 'cancelled')
+     WHERE i.file_id = p_file_id AND d.file_id = p_file_id AND NOT d.is_released AND coalesce(e.state, 'new') NOT IN ('rejected', 'returned', 'cancelled')
         ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
@@ -284,14 +284,15 @@ BEGIN
         SELECT CASE k.direction WHEN 'pay' THEN 'recall' ELSE 'reversal' END, 'human', q.instruction_id, NULL, q.requested_at::date, n.code,
                coalesce(o.meaning, CASE WHEN n.code IS NULL AND k.direction = 'pay' THEN 'Asked back; the bank has not answered.'
                                         WHEN n.code IS NULL THEN 'To be given back; the bank has not answered.'
-                                        ELSE 'The bank answers in words of its own; read them.' END), NULL
+                                        ELSE 'The bank answers in words of its own; read them.' END), q.amount_minor
           FROM settlement.recall_request q
           JOIN settlement.instruction k USING (instruction_id)
+          LEFT JOIN settlement.recall_member m USING (instruction_id, request_no)
           LEFT JOIN LATERAL (SELECT n.code FROM settlement.answer_note n
-                              WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall'
+                              WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall' AND coalesce(n.recall_part = m.part, true)
                               ORDER BY n.note_id DESC LIMIT 1) n ON true
           LEFT JOIN settlement.recall_outcome o ON o.code = n.code
-         WHERE NOT EXISTS (SELECT FROM settlement.recall_return r WHERE r.instruction_id = q.instruction_id)
+         WHERE NOT EXISTS (SELECT FROM settlement.recall_return r WHERE r.instruction_id = q.instruction_id AND r.request_no = q.request_no)
            AND NOT EXISTS (SELECT FROM settlement.reopening r JOIN settlement.instruction i USING (instruction_id)
                             WHERE r.instruction_id = q.instruction_id AND r.back_minor = i.amount_minor)
          UNION ALL

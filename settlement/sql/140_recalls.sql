@@ -26,14 +26,49 @@ COMMENT ON COLUMN settlement.recall_file.deadline IS 'Of a reversal: until when 
 COMMENT ON COLUMN settlement.recall_file.created_at IS 'The caller''s clock; it is printed in the file.';
 
 CREATE TABLE settlement.recall_member (
-    instruction_id bigint NOT NULL REFERENCES settlement.recall_request,
+    instruction_id bigint NOT NULL REFERENCES settlement.instruction,
     file_id        bigint NOT NULL,
     part           int NOT NULL,
-    CONSTRAINT recall_member_once PRIMARY KEY (instruction_id),
+    request_no     int NOT NULL DEFAULT 1,
+    CONSTRAINT recall_member_once PRIMARY KEY (instruction_id, request_no),
+    CONSTRAINT recall_member_alone UNIQUE (file_id, part, instruction_id),
+    FOREIGN KEY (instruction_id, request_no) REFERENCES settlement.recall_request,
     FOREIGN KEY (file_id, part) REFERENCES settlement.recall_file
 );
-CREATE INDEX recall_member_file ON settlement.recall_member (file_id, part);
-COMMENT ON TABLE settlement.recall_member IS 'Which recall asks which payment back; a payment is asked back once.';
+COMMENT ON TABLE settlement.recall_member IS 'Which recall or reversal is of which request; it is of a payment once, so that its answer is of one request.';
+
+-- A payment is asked back once and whole. Parts of a collection are counted without a gap, the next when the one before is
+-- approved, each goes on from what was asked before it, and never more is given back than was collected.
+CREATE FUNCTION settlement.check_recall_request() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_bad record;
+BEGIN
+    SELECT n.request_no, n.asked_minor, i.end_to_end_id, i.direction, i.amount_minor AS paid_minor, was.asked_minor AS before_minor,
+           was.is_approved INTO v_bad
+      FROM new_rows n
+      LEFT JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = n.instruction_id LIMIT 1) i ON true
+      LEFT JOIN LATERAL (SELECT q.asked_minor, EXISTS (SELECT FROM settlement.recall_member m WHERE m.instruction_id = q.instruction_id
+                                                          AND m.request_no = q.request_no) AS is_approved
+                           FROM settlement.recall_request q
+                          WHERE q.instruction_id = n.instruction_id AND q.request_no = n.request_no - 1 LIMIT 1) was ON true
+     WHERE (n.asked_minor = coalesce(was.asked_minor, 0) + n.amount_minor AND n.asked_minor <= i.amount_minor
+            AND (n.request_no = 1 OR was.is_approved)
+            AND (i.direction = 'collect' OR n.request_no = 1 AND n.amount_minor = i.amount_minor)) IS NOT TRUE
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_total',
+            MESSAGE = CASE WHEN v_bad.direction IS DISTINCT FROM 'collect' THEN format('Payment %s is asked back once, and whole.', v_bad.end_to_end_id)
+                           WHEN v_bad.request_no > 1 AND v_bad.is_approved IS NOT TRUE
+                           THEN format('Part %s of collection %s is given back once part %s is approved.', v_bad.request_no, v_bad.end_to_end_id, v_bad.request_no - 1)
+                           ELSE format('Of collection %s, which was %s minor units, %s were to be given back already and this would make %s.',
+                                       v_bad.end_to_end_id, v_bad.paid_minor, coalesce(v_bad.before_minor, 0), v_bad.asked_minor) END;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER recall_request_check AFTER INSERT ON settlement.recall_request
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION settlement.check_recall_request();
+ALTER TABLE settlement.recall_request ENABLE ALWAYS TRIGGER recall_request_check;
 
 -- The ISO reasons with which payments are asked back, and those with which collections are given back.
 CREATE FUNCTION settlement.recall_codes(p_direction text) RETURNS text[]
@@ -56,7 +91,7 @@ BEGIN
     END IF;
     SELECT i.end_to_end_id, q.requested_by INTO v_bad
       FROM new_rows n JOIN settlement.recall_file f USING (file_id, part)
-      JOIN settlement.recall_request q USING (instruction_id) JOIN settlement.instruction i USING (instruction_id)
+      JOIN settlement.recall_request q USING (instruction_id, request_no) JOIN settlement.instruction i USING (instruction_id)
      WHERE q.requested_by = f.approved_by ORDER BY n.instruction_id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_four_eyes',
@@ -74,7 +109,7 @@ BEGIN
     END IF;
     SELECT i.end_to_end_id, q.reason_code, i.direction INTO v_bad
       FROM new_rows n JOIN settlement.recall_file f USING (file_id, part)
-      JOIN settlement.recall_request q USING (instruction_id) JOIN settlement.instruction i USING (instruction_id)
+      JOIN settlement.recall_request q USING (instruction_id, request_no) JOIN settlement.instruction i USING (instruction_id)
      WHERE q.reason_code <> ALL (settlement.recall_codes(i.direction)) OR (i.direction = 'collect') <> (f.deadline IS NOT NULL)
      ORDER BY n.instruction_id LIMIT 1;
     IF FOUND THEN
@@ -116,24 +151,26 @@ COMMENT ON TABLE settlement.recall_event IS 'Append-only history of a recall on 
 SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY[
     'settlement.recall_file', 'settlement.recall_member', 'settlement.recall_event']) name;
 
--- What banks said of each payment that was asked back, in any order. Yes and no together are for a person.
+-- What banks said of each request, in any order. Yes and no together are for a person.
 CREATE VIEW settlement.recall_said AS
-SELECT n.instruction_id,
+SELECT q.instruction_id, q.request_no,
        CASE WHEN bool_or(o.outcome = 'agreed') AND NOT bool_or(o.outcome = 'refused') THEN 'accepted'
             WHEN bool_or(o.outcome = 'refused') AND NOT bool_or(o.outcome = 'agreed') THEN 'refused'
             WHEN bool_and(o.outcome = 'pending') THEN 'sent'
             ELSE 'unknown' END AS state,
        string_agg(DISTINCT concat_ws(' ', n.code, n.reason_code), ', ') AS answer
-  FROM settlement.answer_note n LEFT JOIN settlement.recall_outcome o USING (code)
- WHERE n.kind = 'recall' AND n.instruction_id IS NOT NULL
- GROUP BY n.instruction_id;
+  FROM settlement.recall_request q
+  LEFT JOIN settlement.recall_member m USING (instruction_id, request_no)
+  JOIN settlement.answer_note n ON n.instruction_id = q.instruction_id AND n.kind = 'recall' AND coalesce(n.recall_part = m.part, true)
+  LEFT JOIN settlement.recall_outcome o USING (code)
+ GROUP BY q.instruction_id, q.request_no;
 COMMENT ON VIEW settlement.recall_said IS 'What the answers to a recall (camt.029) or a reversal (pain.002) come to, payment by payment.';
 
 -- An answer proves that the bank has the recall, whatever we saw of sending it.
 CREATE VIEW settlement.recall_file_current AS
 SELECT f.file_id, f.part, p.book_id, p.bank_account_id, f.msg_id, f.sha256, f.payment_count, f.approved_by, f.created_at,
        CASE WHEN e.state IN ('sending', 'failed', 'unknown') AND EXISTS (
-                 SELECT FROM settlement.recall_member m JOIN settlement.recall_said s USING (instruction_id)
+                 SELECT FROM settlement.recall_member m JOIN settlement.recall_said s USING (instruction_id, request_no)
                   WHERE m.file_id = f.file_id AND m.part = f.part)
             THEN 'sent' ELSE e.state END AS state,
        e.reason, e.session_pid, e.session_started
@@ -144,11 +181,13 @@ SELECT f.file_id, f.part, p.book_id, p.bank_account_id, f.msg_id, f.sha256, f.pa
 COMMENT ON VIEW settlement.recall_file_current IS 'Each recall with its last event.';
 
 CREATE VIEW settlement.recall AS
-SELECT i.book_id, i.instruction_id, CASE i.direction WHEN 'pay' THEN 'recall' ELSE 'reversal' END AS kind, i.file_id, m.part,
-       i.end_to_end_id, i.payee_code AS payee, b.code AS bank_account, c.code AS currency, c.exponent, i.amount_minor, q.reason_code, q.reason, q.requested_by, f.approved_by, f.msg_id,
-       CASE WHEN i.reopened_by = 'return' AND i.back_minor = i.amount_minor
-            THEN CASE WHEN i.direction = 'collect' AND t.instruction_id IS NOT NULL THEN 'reversed' ELSE 'returned' END
-            WHEN t.instruction_id IS NOT NULL THEN 'partly_returned'
+SELECT i.book_id, i.instruction_id, q.request_no, CASE i.direction WHEN 'pay' THEN 'recall' ELSE 'reversal' END AS kind, i.file_id, m.part,
+       i.end_to_end_id, i.payee_code AS payee, b.code AS bank_account, c.code AS currency, c.exponent, q.amount_minor, i.amount_minor AS paid_minor,
+       q.reason_code, q.reason, q.requested_by, f.approved_by, f.msg_id,
+       CASE WHEN i.direction = 'collect' AND t.returned_minor = q.amount_minor THEN 'reversed'
+            WHEN i.direction = 'pay' AND i.reopened_by = 'return' AND i.back_minor = i.amount_minor THEN 'returned'
+            WHEN t.returned_minor > 0 THEN 'partly_returned'
+            WHEN i.reopened_by = 'return' AND i.back_minor = i.amount_minor THEN 'returned'
             WHEN s.state IN ('accepted', 'refused', 'unknown') THEN s.state
             ELSE coalesce(f.state, 'requested') END AS state,
        s.answer
@@ -156,12 +195,12 @@ SELECT i.book_id, i.instruction_id, CASE i.direction WHEN 'pay' THEN 'recall' EL
   JOIN settlement.instruction_current i USING (instruction_id)
   JOIN settlement.bank_account_root b USING (bank_account_id)
   JOIN ledger.currency c ON c.currency_id = i.currency_id
-  LEFT JOIN (SELECT DISTINCT r.instruction_id FROM settlement.recall_return r) t USING (instruction_id)
-  LEFT JOIN settlement.recall_member m USING (instruction_id)
+  LEFT JOIN settlement.recall_returned t USING (instruction_id, request_no)
+  LEFT JOIN settlement.recall_member m USING (instruction_id, request_no)
   LEFT JOIN settlement.recall_file_current f ON f.file_id = m.file_id AND f.part = m.part
-  LEFT JOIN settlement.recall_said s USING (instruction_id);
+  LEFT JOIN settlement.recall_said s USING (instruction_id, request_no);
 COMMENT ON VIEW settlement.recall IS
-    'Each payment asked back, each collection given back: requested, approved, sending, failed, unknown, sent, accepted, refused, partly_returned, returned (by the payer''s bank: also a collection), reversed.';
+    'Each payment asked back, each part of a collection given back: requested, approved, sending, failed, unknown, sent, accepted, refused, partly_returned, returned (by the payer''s bank: also a collection), reversed.';
 
 CREATE VIEW settlement.payout AS
 SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.payee_name, i.payee_iban,
@@ -169,7 +208,7 @@ SELECT i.book_id, i.instruction_id, i.end_to_end_id, i.payee_code AS payee, i.pa
        o.owed_minor, i.amount_minor, o.owed_minor - i.amount_minor AS remainder_minor,
        CASE WHEN i.reopened_by IS NOT NULL OR i.state IN ('rejected', 'returned', 'cancelled', 'disputed') THEN i.state
             WHEN EXISTS (SELECT FROM settlement.return_announced a WHERE a.instruction_id = i.instruction_id) THEN 'returning'
-            WHEN (SELECT q.state FROM settlement.recall q WHERE q.instruction_id = i.instruction_id) IN ('sent', 'accepted')
+            WHEN EXISTS (SELECT FROM settlement.recall q WHERE q.instruction_id = i.instruction_id AND q.state IN ('sent', 'accepted'))
             THEN CASE i.direction WHEN 'pay' THEN 'recalled' ELSE 'reversing' END
             ELSE i.state END AS state,
        i.reason_code, i.msg_id, i.payment_information_id, i.file_id
@@ -183,12 +222,14 @@ COMMENT ON VIEW settlement.payout IS
     'What each payee was paid by sealed instructions, and where each payment stands. recalled, reversing: the bank has our recall or reversal and has not said no; returning: it announced that the money comes back.';
 
 -- Whether a payment in this state may be at the bank and can be asked back; whether a collection was settled (the bank
--- said so, or a statement did and its file is reconciled) and nothing of it went back, so that it can be given back.
-CREATE FUNCTION settlement.is_recallable(p_direction text, p_state text, p_file_state text, p_back_minor bigint) RETURNS boolean
+-- said so, or a statement did and its file is reconciled) and nothing of it went back but parts that we gave back, so that
+-- it, or the rest, can be given back.
+CREATE FUNCTION settlement.is_recallable(
+    p_direction text, p_state text, p_file_state text, p_amount_minor bigint, p_back_minor bigint, p_given_minor bigint) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE p_direction
            WHEN 'pay' THEN p_state NOT IN ('proposed', 'approved', 'sealed', 'failed', 'void', 'rejected', 'cancelled', 'returned')
-           ELSE p_back_minor = 0 AND (p_state = 'executed'
+           ELSE p_back_minor = p_given_minor AND p_back_minor < p_amount_minor AND (p_state = 'executed' OR p_given_minor > 0
                 OR p_file_state = 'reconciled' AND p_state NOT IN ('rejected', 'cancelled', 'returned', 'disputed')) END
 $$;
 
@@ -206,10 +247,12 @@ COMMENT ON FUNCTION settlement.require_recall_code IS 'Internal: called where so
 
 -- Payments of a file, or one payment, with what is asked about them. Internal.
 CREATE FUNCTION settlement.askable(p_file_id bigint, p_end_to_end_id text)
-    RETURNS TABLE (instruction_id bigint, file_id bigint, direction text, state text, is_askable boolean)
+    RETURNS TABLE (instruction_id bigint, file_id bigint, direction text, state text, amount_minor bigint, asked_minor bigint, is_askable boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.instruction_id, c.file_id, c.direction, c.state,
-           settlement.is_recallable(c.direction, c.state, f.state, c.back_minor)
+    SELECT c.instruction_id, c.file_id, c.direction, c.state, c.amount_minor,
+           coalesce((SELECT max(q.asked_minor) FROM settlement.recall_request q WHERE q.instruction_id = c.instruction_id), 0),
+           settlement.is_recallable(c.direction, c.state, f.state, c.amount_minor, c.back_minor, coalesce(
+               (SELECT sum(t.returned_minor) FROM settlement.recall_returned t WHERE t.instruction_id = c.instruction_id), 0)::bigint)
       FROM settlement.instruction_current c JOIN settlement.file_current f USING (file_id)
      WHERE c.file_id = p_file_id OR c.end_to_end_id = p_end_to_end_id
 $$;
@@ -221,30 +264,56 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_sent',
         MESSAGE = format('%s %s and cannot be %s.', p_what, p_is, CASE p_direction WHEN 'pay' THEN 'recalled' ELSE 'reversed' END),
         HINT = CASE p_direction WHEN 'pay' THEN 'What was not sent yet is taken back by `nostro settle cancel`; a collection is given back by `nostro settle reverse`.'
-                    ELSE 'Only a direct debit that was collected, and of which nothing went back, is reversed.' END;
+                    ELSE 'Only a direct debit that was collected, and of which nothing else went back, is reversed.' END;
 END $$;
 
--- Asks a sent payment back, or asks that a settled collection be given back (p_direction collect).
-CREATE FUNCTION settlement.request_recall(p_end_to_end_id text, p_reason_code text, p_reason text, p_direction text) RETURNS boolean
+-- Whether the bank of a file takes a reversal of less than was collected: not every scheme knows one.
+CREATE FUNCTION settlement.takes_parts(p_file_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((p.body -> 'direct_debit' ->> 'partial_reversals')::boolean, false)
+      FROM settlement.payment_file f JOIN settlement.bank_account b USING (bank_account_id) JOIN settlement.bank_profile p USING (profile_id)
+     WHERE f.file_id = p_file_id
+$$;
+COMMENT ON FUNCTION settlement.takes_parts IS 'Internal: called where something is to be given back.';
+
+-- Asks a sent payment back, or asks that a settled collection be given back (p_direction collect): part p_request_no of it,
+-- an amount of its own, or all that is left. A part is known by its number, so asking again changes nothing.
+CREATE FUNCTION settlement.request_recall(
+    p_end_to_end_id text, p_reason_code text, p_reason text, p_direction text, p_request_no int, p_amount_minor bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_paid record;
+    v_is   record;
 BEGIN
     PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
     PERFORM settlement.require_recall_code(p_direction, p_reason_code);
+    PERFORM settlement.lock_file(i.file_id) FROM settlement.instruction i WHERE i.end_to_end_id = p_end_to_end_id;
     SELECT * INTO v_paid FROM settlement.askable(NULL, p_end_to_end_id);
-    IF NOT FOUND OR v_paid.direction <> p_direction OR NOT v_paid.is_askable AND NOT EXISTS (
-        SELECT FROM settlement.recall_request q WHERE q.instruction_id = v_paid.instruction_id) THEN
+    SELECT q.* INTO v_is FROM settlement.recall_request q WHERE q.instruction_id = v_paid.instruction_id AND q.request_no = p_request_no;
+    IF v_paid.direction = p_direction AND v_is.request_no IS NOT NULL THEN
+        IF coalesce(p_amount_minor, v_is.amount_minor) <> v_is.amount_minor THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_total',
+                MESSAGE = format('Part %s of %s is %s minor units, and not %s.', p_request_no, p_end_to_end_id, v_is.amount_minor, p_amount_minor),
+                HINT = 'Another part has a number of its own: 2, 3, and so on.';
+        END IF;
+        RETURN false;
+    END IF;
+    IF v_paid.instruction_id IS NULL OR v_paid.direction <> p_direction OR NOT v_paid.is_askable THEN
         PERFORM settlement.refuse_recall('Payment ' || p_end_to_end_id, p_direction,
             'is ' || CASE WHEN v_paid.direction <> p_direction THEN CASE v_paid.direction WHEN 'collect' THEN 'a collection' ELSE 'no collection' END
                           ELSE coalesce(v_paid.state, 'not known') END);
     END IF;
-    INSERT INTO settlement.recall_request (instruction_id, reason_code, reason)
-    VALUES (v_paid.instruction_id, p_reason_code, p_reason) ON CONFLICT DO NOTHING;
-    RETURN FOUND;
+    p_amount_minor := coalesce(p_amount_minor, nullif(v_paid.amount_minor - v_paid.asked_minor, 0), v_paid.amount_minor);
+    IF p_direction = 'collect' AND p_amount_minor <> v_paid.amount_minor AND NOT settlement.takes_parts(v_paid.file_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'recall_parts',
+            MESSAGE = format('The bank of collection %s takes no reversal of a part.', p_end_to_end_id),
+            HINT = 'Where it does, its profile says so (direct_debit: partial_reversals). Else give the whole back, or pay the part as a payment.';
+    END IF;
+    INSERT INTO settlement.recall_request (instruction_id, request_no, amount_minor, asked_minor, reason_code, reason)
+    VALUES (v_paid.instruction_id, p_request_no, p_amount_minor, v_paid.asked_minor + p_amount_minor, p_reason_code, p_reason);
+    RETURN true;
 END $$;
-
--- The same for every payment of a file that it can be asked for; for how many it was not asked before.
+-- The same for every payment of a file that it can be asked for, whole; for how many it was not asked before.
 CREATE FUNCTION settlement.request_file_recall(p_file_id bigint, p_reason_code text, p_reason text, p_direction text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -253,9 +322,9 @@ DECLARE
 BEGIN
     PERFORM ledger.require_book((SELECT x.book_id FROM settlement.payment_file x WHERE x.file_id = p_file_id));
     PERFORM settlement.require_recall_code(p_direction, p_reason_code);
-    INSERT INTO settlement.recall_request (instruction_id, reason_code, reason)
-    SELECT a.instruction_id, p_reason_code, p_reason FROM settlement.askable(p_file_id, NULL) a
-     WHERE a.is_askable AND a.direction = p_direction ORDER BY a.instruction_id
+    INSERT INTO settlement.recall_request (instruction_id, request_no, amount_minor, asked_minor, reason_code, reason)
+    SELECT a.instruction_id, 1, a.amount_minor, a.amount_minor, p_reason_code, p_reason FROM settlement.askable(p_file_id, NULL) a
+     WHERE a.is_askable AND a.direction = p_direction AND a.asked_minor = 0 ORDER BY a.instruction_id
         ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     IF v_count = 0 AND NOT EXISTS (SELECT FROM settlement.recall q
@@ -269,7 +338,7 @@ END $$;
 -- or went back meanwhile is not asked for.
 CREATE FUNCTION settlement.record_recall(
     p_file_id bigint, p_part int, p_msg_id text, p_created_at timestamptz, p_content bytea, p_instruction_ids bigint[],
-    p_deadline timestamptz) RETURNS void
+    p_request_nos int[], p_deadline timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_state text := settlement.lock_file(p_file_id);
@@ -285,8 +354,8 @@ BEGIN
     INSERT INTO settlement.recall_file (file_id, part, msg_id, created_at, payment_count, sha256, content, deadline)
     VALUES (p_file_id, p_part, p_msg_id, p_created_at, cardinality(p_instruction_ids), encode(sha256(p_content), 'hex'), p_content,
             p_deadline);
-    INSERT INTO settlement.recall_member (instruction_id, file_id, part)
-    SELECT g.id, p_file_id, p_part FROM unnest(p_instruction_ids) AS g (id);
+    INSERT INTO settlement.recall_member (instruction_id, file_id, part, request_no)
+    SELECT g.id, p_file_id, p_part, g.request_no FROM unnest(p_instruction_ids, p_request_nos) AS g (id, request_no);
     INSERT INTO settlement.recall_event (file_id, part, ordinal, from_state, state) VALUES (p_file_id, p_part, 1, 'new', 'approved');
 END $$;
 
@@ -384,10 +453,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count int;
 BEGIN
-    INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code, reason_code)
+    INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code, reason_code, recall_part)
     SELECT DISTINCT ON (m.instruction_id) p_message_id, p_file_id, m.instruction_id, 'recall',
            coalesce(CASE WHEN g.id IS NULL THEN p_code ELSE g.code END, '?'),
-           CASE WHEN g.id IS NULL THEN p_reason_code ELSE g.reason END
+           CASE WHEN g.id IS NULL THEN p_reason_code ELSE g.reason END, p_part
       FROM settlement.recall_member m
       JOIN settlement.instruction i USING (instruction_id)
       JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch

@@ -252,11 +252,11 @@ def test_a_refund_and_a_reversal_of_one_collection_are_booked_once(world: World,
     assert states(world)["D1"][1] == "returned", "by the payer's bank"
 
 
-def stated(world: World, day: dt.date, kind: str, e2e: str, *, closing: int) -> None:
-    """Ingest a statement whose one line takes the collection of 7.00 back: the payer's bank, or we."""
+def stated(world: World, day: dt.date, kind: str, e2e: str, *, closing: int, minor: int = 700) -> None:
+    """Ingest a statement whose one line takes the collection of 7.00 back, or some of it: the payer's bank, or we."""
     reason = "<RtrInf><Rsn><Cd>MD06</Cd></Rsn></RtrInf>" if kind == "refund" else ""
     line = entry(
-        "7.00",
+        format_amount(minor, 2),
         "DBIT",
         status=f"{'' if kind == 'refund' else '<RvslInd>true</RvslInd>'}<Sts><Cd>BOOK</Cd></Sts>",
         booked=f"<BookgDt><Dt>{day}</Dt></BookgDt>",
@@ -265,7 +265,7 @@ def stated(world: World, day: dt.date, kind: str, e2e: str, *, closing: int) -> 
     )
     balances = [
         balance(code, format_amount(minor, 2), day=str(day))
-        for code, minor in (("OPBD", closing + 700), ("CLBD", closing))
+        for code, minor in (("OPBD", closing + minor), ("CLBD", closing))
     ]
     text = document(statement(*balances, line, id_=f"S-{day}", created=f"{day}T22:00:00Z"), message_id=f"M-{day}")
     path = world.home / f"{day}.xml"

@@ -104,6 +104,10 @@ def test_stops_on_the_command_line(program: Program) -> None:
     assert program("settle", "reverse", "--file", asked_of, *as_alice_gives).status == 1, "it pays, it collects nothing"
     assert program("settle", "reverse", str(gone[0]), "--code", "DUPL", *as_alice).status == 2
     assert program("settle", "reverse", *as_alice_gives).status == 2
+    part = ("--amount", "1.00", "--part", "2", *as_alice_gives)
+    assert "no collection" in program("settle", "reverse", str(gone[0]), *part).err
+    assert "no payment NOPE" in program("settle", "reverse", "NOPE", *part).err
+    assert program("settle", "reverse", "--file", asked_of, *part).status == 2, "a file is given back whole"
     assert program("settle", "recall-approve", asked_of, "--now", NOON, "--as", "alice").status == 1
     approved = program.done("settle", "recall-approve", asked_of, "--now", NOON, "--as", "bob", "--json").rows(
         "recalls"
