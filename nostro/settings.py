@@ -3,6 +3,7 @@
 NOSTRO_HOME          folder of everything the program keeps (default `.nostro`)
 NOSTRO_DATABASE_URL  a Postgres server to use instead of the embedded one
 NOSTRO_USER          the person a command acts as (login role), unless `--as` says so
+NOSTRO_TIMEZONE      where it is *today* for commands and alarms (default `Europe/Berlin`)
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     database: str = "nostro"
     user: str | None = None
+    timezone: str = "Europe/Berlin"
 
     @property
     def home_path(self) -> Path:

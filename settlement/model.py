@@ -239,10 +239,11 @@ class NettedPayee:
 class SettlementException:
     """Something that waits for a person because of a bank's answer, or for want of one.
 
-    `kind`: held, stopped, disputed, names, noted, returning, recall, reversal, overdue, unknown or unclear. `policy`:
-    stop, human, fix_data, re_date, retry or none. Without a payment it is of the whole file. `amount_minor` is in minor
-    units of `currency`. What is unknown or unclear is of a bank's message (`message_id`): no file, no amount, and, as
-    `end_to_end_id`, the reference that it names.
+    `kind`: held, stopped, disputed, names, noted, returning, recall, reversal, overdue, unknown, unclear or nobody.
+    `policy`: stop, human, fix_data, re_date, retry or none. Without a payment it is of the whole file. `amount_minor`
+    is in minor units of `currency`. What is unknown or unclear is of a bank's message (`message_id`): no file, no
+    amount, and, as `end_to_end_id`, the reference that it names. nobody: owed on an account (`end_to_end_id`) without
+    a payee.
     """
 
     kind: str

@@ -28,6 +28,7 @@ _COMMANDS = {
     "noted": "nostro settle show {file}",
     "returning": "nostro payee show {payee}",
     "overdue": "nostro bank poll",
+    "nobody": "nostro setup",
     "unknown": 'nostro settle dismiss {message} --reason "…"',
     "unclear": 'nostro settle dismiss {message} --reason "…"',
 }
@@ -57,6 +58,8 @@ class Waiting:
     def place(self) -> str:
         """What it is about: the payment, the file, or the bank's message."""
         told = self.told
+        if told.file_id is None and told.message_id is None:
+            return f"account {told.end_to_end_id}"
         if told.file_id is None:
             return f"message {told.message_id}" + (f": {told.end_to_end_id}" if told.end_to_end_id else "")
         return told.end_to_end_id or f"file {told.file_id}"

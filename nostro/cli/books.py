@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +39,7 @@ from nostro.cli.common import (
     reason_text,
     session,
     table,
+    today,
 )
 
 AsOfOption = Annotated[str | None, typer.Option("--as-of", callback=date_text, help="Effective date, e.g. 2026-11-30.")]
@@ -219,7 +220,7 @@ def reverse_command(
 
     Example: `nostro reverse sale-17 --reason "booked twice by the shop"`
     """
-    day = parse_date(on) or datetime.now(UTC).date()
+    day = parse_date(on) or today()
     with session(person, book) as s:
         entry_id = reverse(s.conn, book_id=s.book_id, key=key, effective_date=day, reason=reason)
     emit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +23,7 @@ from nostro.cli.common import (
     progress,
     session,
     table,
+    today,
 )
 from recon import (
     DAILY_COUNT,
@@ -285,7 +285,7 @@ def thresholds_command(
 @breaks_app.command("suspense")
 def suspense_command(
     day: Annotated[
-        str | None, typer.Option("--date", callback=date_text, help="Accounting day (default: today, UTC).")
+        str | None, typer.Option("--date", callback=date_text, help="Accounting day (default: today).")
     ] = None,
     as_json: JsonOption = False,
     book: BookOption = None,
@@ -297,7 +297,7 @@ def suspense_command(
     Example: `nostro breaks suspense --date 2026-11-30`
     """
     with session(book=book) as s:
-        items = suspense_items(s.conn, book_id=s.book_id, as_of=parse_date(day) or datetime.now(UTC).date())
+        items = suspense_items(s.conn, book_id=s.book_id, as_of=parse_date(day) or today())
     buckets = suspense_buckets(items)
 
     def text() -> None:

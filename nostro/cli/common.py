@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from ledger import Connection, OutcomeUnknownError, book_id
+from ledger import Connection, OutcomeUnknownError, book_id, translate_errors
 from ledger.errors import CheckFailedError, JournalFileError, NostroError, RefusedError, UnavailableError
 from nostro.database import SERVICE, Database, locate
 from nostro.settings import Settings
@@ -37,6 +38,15 @@ def parse_date(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date like 2026-11-02") from None
+
+
+def today() -> date:
+    """The day it is where the company is, as the alarms of `nostro up` count it. Raises `RefusedError`."""
+    name = Settings().timezone
+    try:
+        return datetime.now(UTC).astimezone(ZoneInfo(name)).date()
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise RefusedError(f"NOSTRO_TIMEZONE {name!r} is unknown; use an IANA name such as 'Europe/Berlin'.") from None
 
 
 def parse_moment(text: str | None) -> datetime | None:
@@ -131,7 +141,9 @@ def session(person: str | None = None, book: str | None = None) -> Iterator[Sess
     settings = Settings()
     database = locate(settings)
     with database.login(person or settings.user or SERVICE) as conn:
-        yield Session(settings=settings, database=database, conn=conn, book_id=book_id(conn, book))
+        with translate_errors():
+            found = book_id(conn, book)
+        yield Session(settings=settings, database=database, conn=conn, book_id=found)
 
 
 @contextmanager

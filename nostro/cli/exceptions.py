@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -19,11 +18,12 @@ from nostro.cli.common import (
     reason_text,
     session,
     table,
+    today,
 )
 from settlement import decide_dispute, decide_names, dismiss_message, exceptions
 
 ReasonOption = Annotated[str, typer.Option("--reason", callback=reason_text, help="Why; it is kept.")]
-DateOption = Annotated[str | None, typer.Option("--date", callback=date_text, help="The day (default: today, UTC).")]
+DateOption = Annotated[str | None, typer.Option("--date", callback=date_text, help="The day (default: today).")]
 _COLUMNS = ("kind", "policy", "file", "EndToEndId", "payee", "amount", "ccy", "since", "code", "what to do")
 
 
@@ -41,7 +41,7 @@ def exceptions_command(day: DateOption = None, as_json: JsonOption = False, book
     Example: `nostro settle exceptions --date 2026-11-03`
     """
     with session(book=book) as s:
-        rows = exceptions(s.conn, book_id=s.book_id, as_of=parse_date(day) or datetime.now(UTC).date())
+        rows = exceptions(s.conn, book_id=s.book_id, as_of=parse_date(day) or today())
     cells = [
         (
             r.kind,
@@ -103,7 +103,7 @@ def dispute_command(
             end_to_end_id=end_to_end_id,
             was_executed=executed,
             reason=reason,
-            effective_date=parse_date(day) or datetime.now(UTC).date(),
+            effective_date=parse_date(day) or today(),
         )
     said = "it was executed" if executed else "it was rejected; what it paid is owed again, and held"
     emit({"end_to_end_id": end_to_end_id, "was_executed": executed}, lambda: console.print(said), as_json=as_json)

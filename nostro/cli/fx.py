@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import date, time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +44,7 @@ from nostro.cli.common import (
     reason_text,
     session,
     table,
+    today,
 )
 
 currency_app = typer.Typer(no_args_is_help=True, help="Currencies of ISO 4217 and your own.")
@@ -230,7 +231,7 @@ def exchange_command(
             s.conn,
             book_id=s.book_id,
             key=key,
-            effective_date=parse_date(on) or datetime.now(UTC).date(),
+            effective_date=parse_date(on) or today(),
             sold_account=sold_account,
             bought_account=bought_account,
             sold_minor=_minor(s, sold_account, sold),
@@ -290,7 +291,7 @@ def exchange_reverse_command(
 
     Example: `nostro exchange reverse fx-17 --reason "the bank cancelled the deal"`
     """
-    day = parse_date(on) or datetime.now(UTC).date()
+    day = parse_date(on) or today()
     with session(person, book) as s:
         entry_id = reverse_exchange(s.conn, book_id=s.book_id, key=key, effective_date=day, reason=reason)
     emit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ from nostro.cli.common import (
 )
 from nostro.payout_page import ReportedPayout, payout_csv, payout_html
 from recon import Trace, TraceStep, bank_entries, trace
-from settlement import payout_report
+from settlement import payee_view, payout_report
 
 _POSTINGS_SHOWN = 12
 _PAYMENTS_SHOWN = 5
@@ -61,6 +62,9 @@ def payout_report_command(
     with session(book=book) as s:
         payouts = payout_report(s.conn, book_id=s.book_id, business_date=parse_date(day), payee=payee, run_id=run_id)
         shown = bank_entries(s.conn, book_id=s.book_id, instruction_ids=[p.instruction_id for p in payouts])
+        if payee is not None and not payouts:
+            # so that an unknown one is refused
+            payee_view(s.conn, book_id=s.book_id, payee=payee, now=datetime.now(UTC))
     reported = [ReportedPayout(p, tuple(shown.get(p.instruction_id, ()))) for p in payouts]
     if form is not ReportFormat.TABLE and not as_json:
         content = payout_html(reported) if form is ReportFormat.HTML else payout_csv(reported)

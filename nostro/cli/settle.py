@@ -27,6 +27,7 @@ from nostro.cli.common import (
     reason_text,
     session,
     table,
+    today,
 )
 from settlement import (
     FileState,
@@ -52,9 +53,7 @@ from settlement import (
 
 settle_app = typer.Typer(no_args_is_help=True, help="Pay out what the books say is owed.")
 
-DateOption = Annotated[
-    str | None, typer.Option("--date", callback=date_text, help="Business date (default: today, UTC).")
-]
+DateOption = Annotated[str | None, typer.Option("--date", callback=date_text, help="Business date (default: today).")]
 NowOption = Annotated[
     str | None,
     typer.Option("--now", callback=moment_text, help="The moment to act at, with time zone (default: the clock)."),
@@ -74,7 +73,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _business_date(text: str | None) -> date:
-    return parse_date(text) or datetime.now(UTC).date()
+    return parse_date(text) or today()
 
 
 def _now(text: str | None) -> datetime:

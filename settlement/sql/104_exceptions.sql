@@ -232,7 +232,8 @@ GRANT SELECT ON settlement.return_announced TO :app, :analyst;
 -- noted: the bank asks something. returning: a return was announced. recall, reversal: asked back or given
 -- back, refused or not answered.
 -- overdue: a file without any answer after its day and the bank's time for it. unknown, unclear: a message of a bank is
--- about a file or payment that is not ours, or could not be read or applied; until a person dismisses it.
+-- about a file or payment that is not ours, or could not be read or applied; until a person dismisses it. nobody: what is owed
+-- on a settleable account without a payee (end_to_end_id: the account), which no proposal would ever pay.
 CREATE FUNCTION settlement.exceptions(p_book_id int, p_as_of date)
 RETURNS TABLE (kind text, policy text, file_id bigint, end_to_end_id text, payee text, currency text, exponent int,
                amount_minor bigint, since date, code text, meaning text, message_id bigint)
@@ -321,7 +322,16 @@ BEGIN
                       CASE g.code WHEN 'reader' THEN 'Read the file' ELSE 'Ask the bank whose it is' END, m.message_id), m.message_id
           FROM settlement.message_finding g JOIN settlement.message_received m USING (message_id)
          WHERE m.book_id = p_book_id AND g.code <> 'conflict'
-           AND NOT EXISTS (SELECT FROM settlement.message_decision s WHERE s.message_id = g.message_id)) e
+           AND NOT EXISTS (SELECT FROM settlement.message_decision s WHERE s.message_id = g.message_id)
+         UNION ALL
+        SELECT 'nobody', 'human', NULL, a.code, NULL, c.code::text, c.exponent::int, -l.posted_minor,
+               (SELECT min(p.effective_date) FROM ledger.account_posting p WHERE p.account_id = a.account_id), NULL,
+               'Owed on an account that is no payee''s: nobody is paid from it. Declare the payee (nostro setup).', NULL
+          FROM ledger.account a
+          JOIN ledger.currency c USING (currency_id)
+          JOIN ledger.account_balance l USING (account_id)
+         WHERE a.book_id = p_book_id AND a.settleable AND l.posted_minor <> 0
+           AND NOT EXISTS (SELECT FROM settlement.payee y WHERE y.account_id = a.account_id)) e
      ORDER BY array_position(ARRAY['stop', 'human', 'fix_data', 're_date', 'retry', 'none'], e.policy),
               e.since, e.file_id, e.end_to_end_id NULLS FIRST, e.kind;
 END $$;

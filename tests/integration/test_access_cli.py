@@ -69,6 +69,11 @@ def test_what_is_refused_changes_nothing(program: Program, words: tuple[str, ...
     assert (program.hashes(), program.done("user", "list", "--json").out) == (before, users)
 
 
+def test_a_login_without_the_right_is_told_so(program: Program) -> None:
+    outcome = program("settle", "propose", "--as", "ann", "--book", FIRST)
+    assert (outcome.status, "this login may not do that" in outcome.sentence) == (1, True), outcome
+
+
 def test_an_approver_is_not_made_a_login_of_the_program(program: Program) -> None:
     program.done("user", "add", "max", "--group", "approver")
     with pytest.raises(RefusedError, match="max is an approver's login"):

@@ -98,6 +98,7 @@ def test_an_unapproved_file_is_not_released(program: Program) -> None:
 def test_who_and_what_is_not_there(program: Program) -> None:
     assert "nobody" in unchanged(program, "settle", "approve", 1, "--as", "nobody", status=1)
     assert "999" in unchanged(program, "settle", "show", 999, status=1)
+    assert "no payee P999" in unchanged(program, "settle", "payout-report", "P999", status=1)
     assert "nope" in unchanged(program, "balance", "nope", status=1)
     assert "nope" in unchanged(program, "reverse", "nope", "--reason", "Not ours", status=1)
     assert "'Other'" in unchanged(program, "verify", "--book", "Other", status=1)

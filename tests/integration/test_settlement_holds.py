@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger import NewEntry, NewPosting, post_batch
 from nostro.database import Database
 from settlement import (
     FileStateError,
@@ -142,3 +143,17 @@ def test_a_payment_that_was_executed_after_its_reject_is_settled_and_said(world:
     assert totals(world) == []
     decide()
     assert waiting(world) == []
+
+
+def test_what_is_owed_to_no_payee_is_seen(world: World) -> None:
+    account, income = "liabilities:payable:FORGOTTEN", "income:fees:eur"
+    world.app.execute(
+        "SELECT ledger.open_accounts(%s, %s, '{liability,income}', '{EUR,EUR}', '{t,f}', '{NULL,NULL}', '{NULL,NULL}')",
+        (world.book_id, [account, income]),
+    )
+    legs = (NewPosting(income, 700), NewPosting(account, -700))
+    post_batch(world.app, book_id=world.book_id, entries=[NewEntry("sale-x", DAY, legs)])
+    world.app.commit()
+    assert totals(world) == []
+    (told,) = exceptions(world.app, book_id=world.book_id, as_of=NEXT)
+    assert (told.kind, told.end_to_end_id, told.amount_minor, told.since) == ("nobody", account, 700, DAY)
