@@ -225,12 +225,13 @@ def _by_ends(
     return next((way for way in ways if sum(rows.booked(way.values)) == moved), None)
 
 
-def _is_net_of(way: Movement, all_: Sequence[Movement], numbers: Mapping[str, Numbers]) -> bool:
-    # The equation can be read from either end; the column called net is the one that is paid.
-    if not any(words.fit(name, "net") == words.EXACT for name in way.columns):
-        return False
-    found = equation(way, numbers)
-    return found is not None and any(found.gross in other.columns for other in all_ if other is not way)
+def _linked_net(ways: Sequence[Movement], numbers: Mapping[str, Numbers]) -> Movement | None:
+    """The way by a column called net to which another amount and the fees beside it add up in every row.
+
+    The equation can be read from either end, so the column must say which end it is.
+    """
+    named = [way for way in ways if any("net" in words.plain(name).split() for name in way.columns)]
+    return next((way for way in named if way.worth > 0 and equation(way, numbers) is not None), None)
 
 
 def _by_name(ways: Sequence[Movement], numbers: Mapping[str, Numbers], findings: Findings) -> Movement | None:
@@ -240,7 +241,7 @@ def _by_name(ways: Sequence[Movement], numbers: Mapping[str, Numbers], findings:
     # The word itself is enough; a name that only has the word in it must be the only one.
     near = best.worth if best.worth >= words.EXACT - 5 else 1
     rivals = [way for way in usable[1:] if way.worth >= near and way.values != best.values]
-    linked = next((way for way in [best, *rivals] if rivals and _is_net_of(way, [best, *rivals], numbers)), None)
+    linked = _linked_net(usable, numbers)
     if linked is not None:
         said = f"{linked.said}: another amount and the fees beside it add up to it in every row"
         _choose(linked, Strength.PROVEN, said, findings)

@@ -143,6 +143,16 @@ def test_gross_fee_and_net_that_add_up_choose_the_net() -> None:
     assert found.trial is not None and found.trial.proven == 1
 
 
+def test_a_net_that_adds_up_is_taken_before_an_amount_in_another_currency() -> None:
+    text = (
+        "Order,Date,Currency,Amount,Settlement Currency,Gross Settlement Amount,Commission,Net Settlement Amount\n"
+        "O-1,2026-03-02,USD,100.00,EUR,90.00,1.80,88.20\nO-2,2026-03-02,EUR,50.00,EUR,50.00,0.75,49.25\n"
+    )
+    found = proposed(text)
+    assert found.layout["net"] == {"column": "Net Settlement Amount"}
+    assert found.layout["currency"] == "Settlement Currency"
+
+
 def test_a_row_that_states_the_total_of_a_settlement_proves_it() -> None:
     text = (
         "settlement-id\tcurrency\ttotal-amount\tposted-date\ttype\tprice-amount\tfee-amount\tother-amount\n"
