@@ -145,12 +145,13 @@ class Steps:
     """Every item's decision (`decision_keys`) at each end of each step from A to B.
 
     `chain`: published by A; A's inputs by the program of now; with B's terms; with B's days; B's inputs; B's published.
-    `kinds`: the cause that each of the five steps stands for. `back`: B's inputs with one thing of A, by its cause.
+    `kinds`: the causes that each of the five steps stands for; a program with other rules and other code stands for
+    both, for it is not kept and nobody can tell which did it. `back`: B's inputs with one thing of A, by its cause.
     `differing`: what the inputs differ in. `is_same_program`: one program published both.
     """
 
     chain: tuple[Mapping[int, str], ...]
-    kinds: tuple[Cause, ...]
+    kinds: tuple[tuple[Cause, ...], ...]
     back: Mapping[Cause, Mapping[int, str]]
     differing: tuple[Cause, ...]
     is_same_program: bool
@@ -163,18 +164,19 @@ class Steps:
         """Why an item with these decisions along the chain is decided otherwise; never none."""
         if keys[0] == ABSENT:
             return (Cause.DATA,)  # what is new is no other thing's doing
-        moved = [kind for n, kind in enumerate(self.kinds) if keys[n] != keys[n + 1]]
-        inner = [kind for n, kind in enumerate(self.kinds[1:-1], start=1) if keys[n] != keys[n + 1]]
+        moved = [kinds for n, kinds in enumerate(self.kinds) if keys[n] != keys[n + 1]]
+        inner = [kinds[0] for n, kinds in enumerate(self.kinds[1:-1], start=1) if keys[n] != keys[n + 1]]
         needed = [
             kind
-            for kind in self.kinds[1:-1]
+            for (kind,) in self.kinds[1:-1]
             if (kind in inner if kind not in self.back else self.back[kind].get(item, keys[-2]) != keys[-2])
         ]
         if self.is_same_program:
             # What the program of then made of these inputs, that of now may not.
             return tuple(needed or inner[:1] or self.differing or (Cause.CODE,))
-        program = [kind for kind, at in ((self.kinds[0], 0), (self.kinds[-1], 4)) if keys[at] != keys[at + 1]]
-        return tuple(dict.fromkeys([*program, *needed] or moved[:1]))
+        ends = (0, len(self.kinds) - 1)
+        program = [kind for at in ends if keys[at] != keys[at + 1] for kind in self.kinds[at]]
+        return tuple(dict.fromkeys([*program, *needed] or moved[0]))
 
 
 def decided_in_steps(a: Material, b: Material, published_a: Mapping[int, str], published_b: Mapping[int, str]) -> Steps:
@@ -200,14 +202,18 @@ def decided_in_steps(a: Material, b: Material, published_a: Mapping[int, str], p
         if kind in differing and len(differing) > 1
     }
     same = (a.rules_sha256, a.code_sha256) == (b.rules_sha256, b.code_sha256)
-    kinds = (_program(a), Cause.RULE, Cause.CALENDAR, Cause.DATA, _program(b))
+    kinds = (_program(a), (Cause.RULE,), (Cause.CALENDAR,), (Cause.DATA,), _program(b))
     chain = (published_a, again_a, with_terms, with_days, again_b, published_b)
     return Steps(chain, kinds, back, tuple(differing), same)
 
 
-def _program(published: Material) -> Cause:
-    """What a difference between the program that published a run and that of now is called."""
-    return Cause.CODE if published.rules_sha256 == current_rules() else Cause.RULE
+def _program(published: Material) -> tuple[Cause, ...]:
+    """What the program that published a run differs in from that of now: its rules, its code, or both."""
+    differing = {
+        Cause.RULE: published.rules_sha256 != current_rules(),
+        Cause.CODE: published.code_sha256 != code_sha256(),
+    }
+    return tuple(cause for cause, differs in differing.items() if differs) or (Cause.CODE,)
 
 
 def _with_terms(inputs: RunInputs, of: RunInputs) -> RunInputs:

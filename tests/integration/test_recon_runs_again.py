@@ -147,6 +147,26 @@ def test_other_rules_are_the_cause(world: World, bank: BankBook, monkeypatch: py
     assert replay(world.app, book_id=world.book_id, run_id=first.run_id).differences != ()
 
 
+def test_other_rules_and_other_code_at_once_are_both_named(
+    world: World, bank: BankBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program of then is not kept: which of the two did it, nobody can tell."""
+    bank.ingest(bank.statement([Line(amount_minor=77, ref="B1", code="ACMT/MCOP/INTR")]))
+    without = tuple(rule for rule in recon.matching.rules.RULES if rule.code != "routine-interest")
+    with monkeypatch.context() as old:
+        old.setattr("recon.matching.rules.RULES", without)
+        old.setattr("recon.matching.cascade.RULES", without)
+        old.setattr("recon.runs.rules_sha256", lambda _: "0" * 64)
+        for module in ("recon.runs", "recon.material"):
+            old.setattr(f"{module}.code_sha256", lambda: "0" * 64)
+        first = bank.reconcile()
+    second = bank.reconcile()
+    diff = run_diff(world.app, book_id=world.book_id, run_a=first.run_id, run_b=second.run_id)
+    assert (diff.is_same_rules, diff.is_same_code) == (False, False)
+    assert {change.causes for change in diff.changes} == {(Cause.RULE, Cause.CODE)}
+    assert any("because of rule and code" in line for line in diff.render())
+
+
 def test_other_code_is_the_cause(world: World, bank: BankBook, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older program with the same rules published run A: it could not clear."""
     e2e = paid(world)
