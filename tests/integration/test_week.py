@@ -26,6 +26,7 @@ from ledger import book_id, import_journal, publish, trial_balance, verify
 from nostro.database import Database
 from nostro.day import Desk, fresh_home, open_shop
 from nostro.demo import run_demo
+from nostro.postgres import end_embedded
 from nostro.report import compare
 from recon import arrived_files, build_warehouse, ingest_files, list_runs, reconcile, verify_run
 from sandbox import Bank, Business, plan, read_setup, read_truth
@@ -250,7 +251,9 @@ def test_every_step_a_second_time_changes_nothing(week: Week) -> None:
 
 @pytest.mark.parametrize(("seed", "anomalies"), [(1, 0), (3, 40)])
 def test_demo_is_proven(tmp_path: Path, seed: int, anomalies: int) -> None:
-    result = run_demo(home=tmp_path / "demo", days=3, payments=600, payees=120, anomalies=anomalies, seed=seed)
+    home = tmp_path / "demo"
+    result = run_demo(home=home, days=3, payments=600, payees=120, anomalies=anomalies, seed=seed)
+    end_embedded(home)
     assert result.comparison.missed == () and result.comparison.invented == ()
     assert len(result.comparison.injected) == anomalies
     assert result.proven, result.page

@@ -108,6 +108,7 @@ def chromium() -> Iterator[Browser]:
             [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
             preexec_fn=numbered,
             close_fds=False,
+            env=os.environ | {"TMPDIR": profile},  # what it leaves there goes with the profile
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -30,7 +30,17 @@ class Made:
 
 
 @cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="nostro-test-reconbench-")
+
+
+def folder_for(name: str) -> Path:
+    """A folder that goes with this process."""
+    return Path(_folder().name) / name
+
+
+@cache
 def made(seed: int = 1, rows: int = 10_000, *, holdout: bool = False) -> Made:
-    folder = Path(tempfile.mkdtemp(prefix="nostro-test-reconbench-"))
+    folder = folder_for(f"{seed}-{rows}-{holdout}")
     manifest = generate(DataSet(rows, seed, holdout), inputs=folder / "inputs", truth=folder / "kept-back")
     return Made(folder, manifest, read_truth(folder / "kept-back"), read_amounts(folder / "inputs"))

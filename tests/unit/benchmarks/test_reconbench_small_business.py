@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from benchmarks.reconbench.small_business import CLASSES, generate_small_busines
 from benchmarks.reconbench.spec import SMALL_BUSINESS_ROWS, Data, DataSet
 from nostro.cli import main
 from recon.matching import ITEM_SCHEMA
+from tests.unit.benchmarks.reconbench_data import folder_for
 
 MATCHER = Path(__file__).with_name("reference_matcher.py")
 TENTH = SMALL_BUSINESS_ROWS // 10
@@ -26,7 +26,7 @@ TENTH = SMALL_BUSINESS_ROWS // 10
 
 @cache
 def made(seed: int = 1) -> tuple[Path, Manifest]:
-    folder = Path(tempfile.mkdtemp(prefix="nostro-test-reconbench-"))
+    folder = folder_for(f"small-business-{seed}")
     data = DataSet(TENTH, seed, kind=Data.SMALL_BUSINESS)
     return folder, generate_small_business(data, inputs=folder / "inputs", truth=folder / "kept-back")
 

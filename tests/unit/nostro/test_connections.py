@@ -6,14 +6,13 @@ The server itself tells: with `log_connections` on, it writes down every login o
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from nostro.postgres import start_embedded
+from nostro.postgres import throw_away_server
 from tests.cli_program import new_program
 
 MONDAY, NOON = "2026-11-02", "2026-11-02T12:00:00+00:00"
@@ -52,14 +51,12 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 @pytest.fixture(scope="module")
 def log() -> Iterator[tuple[str, Path]]:
     """A server of its own that logs every login; (its superuser conninfo, the log's folder)."""
-    with tempfile.TemporaryDirectory(prefix="nostro-log-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = start_embedded(Path(folder))
+    with throw_away_server("nostro-log-") as (folder, server):
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET log_connections = 'authorization'")
             admin.execute("ALTER SYSTEM SET log_min_messages = 'warning'")
             admin.execute("SELECT pg_reload_conf()")
-        yield server, Path(folder) / "postgres"
+        yield server, folder / "postgres"
 
 
 def logins(folder: Path) -> list[str]:
