@@ -50,10 +50,12 @@ def open_account(
 
 @contextmanager
 def fresh_database(template: Database, name: str) -> Iterator[Database]:
-    """A database of its own for a whole test module, copied from the migrated template."""
+    """A database of its own for a whole test module, copied from the migrated template (or another nobody uses)."""
     with psycopg.connect(template.admin_conninfo, autocommit=True) as admin:
         admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE nostro_template STRATEGY file_copy").format(sql.Identifier(name))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template.name)
+            )
         )
         try:
             yield replace(template, name=name)

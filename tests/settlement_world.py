@@ -6,8 +6,10 @@ Lives here: what several settlement test files share. Must not live here: assert
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ledger import Connection, NewEntry, NewPosting, post_batch
@@ -15,6 +17,7 @@ from nostro.database import Database
 from settlement import ProposedFile, StepResult, apply_setup, approve, propose, release
 from settlement.model import FileState
 from settlement.sending import begin
+from tests.ledger_books import fresh_database
 
 DAY = dt.date(2026, 11, 2)  # a Monday, open in TARGET, the UK and Japan
 NOON = dt.time(12, 0, tzinfo=dt.UTC)
@@ -266,6 +269,16 @@ def make_world(db: Database, folder: Path, payees: Sequence[PayeeRow], **options
         bob=db.login("bob"),
         payees=list(payees),
     )
+
+
+@contextmanager
+def copied(world: World, name: str, folder: Path) -> Iterator[World]:
+    """A company as another one stands that nobody is connected to: its database and its files, for one test."""
+    shutil.copytree(world.home, folder, dirs_exist_ok=True)
+    with fresh_database(world.db, name) as db:
+        made = replace(world, db=db, home=folder, app=db.app(), alice=db.login("alice"), bob=db.login("bob"))
+        yield made
+        made.close()
 
 
 def begin_sending(world: World, conn: Connection, file_id: int, part: int | None = None) -> None:

@@ -61,7 +61,7 @@ def world(template: Database) -> Iterator[World]:
         fresh_database(template, "nostro_test_access") as db,
         tempfile.TemporaryDirectory(prefix="nostro-access-") as folder,
     ):
-        week = simulate(db, Path(folder), seed=1, anomalies=6, payments=60, payees=30)
+        week = simulate(db, Path(folder), seed=1, anomalies=6, days=2, payments=60, payees=30)
         week.app.close()
         small = open_books(db)
         first = entry("s", "assets:cash", "liabilities:wallet:W1", 5, description="x")

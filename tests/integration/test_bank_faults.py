@@ -140,7 +140,7 @@ def test_every_fault_is_absorbed_or_named(week: Trial) -> None:
 
 
 def test_a_lost_statement_is_a_gap(server: str, tmp_path: Path) -> None:
-    with trial(server, tmp_path / "home", "nostro_fault_lost", days=3, faults={Fault.STATEMENT_LOST: 1}) as done:
+    with trial(server, tmp_path / "home", "nostro_fault_lost", days=2, faults={Fault.STATEMENT_LOST: 1}) as done:
         (lost,) = done.struck
         gaps = done.rows(
             "SELECT DISTINCT b.iban FROM recon.statement_finding f"
@@ -153,7 +153,7 @@ def test_a_payment_that_is_executed_after_its_reject_is_a_break_and_never_paid_a
     server: str, tmp_path: Path
 ) -> None:
     faults = {Fault.EXECUTION_AFTER_REJECT: 1}
-    with trial(server, tmp_path / "home", "nostro_fault_reject", days=3, faults=faults) as done:
+    with trial(server, tmp_path / "home", "nostro_fault_reject", days=2, faults=faults) as done:
         rejected = done.rows(
             "SELECT i.end_to_end_id, i.amount_minor, r.payable_posting_id FROM settlement.instruction i"
             " JOIN settlement.reopening r USING (instruction_id) WHERE r.kind = 'reject'"
@@ -173,7 +173,7 @@ def test_a_payment_that_is_executed_after_its_reject_is_a_break_and_never_paid_a
 
 def test_returns_net_of_charges_on_statements_of_version_02(server: str, tmp_path: Path) -> None:
     behaviour = BankBehaviour(returns_per_mille=250, return_charge_minor=150, statement=StatementVersion.V02)
-    with trial(server, tmp_path / "home", "nostro_old_camt", days=3, faults={}, behaviour=behaviour) as done:
+    with trial(server, tmp_path / "home", "nostro_old_camt", days=2, faults={}, behaviour=behaviour) as done:
         back = done.rows(
             "SELECT i.amount_minor - p.amount_minor FROM settlement.reopening r"
             " JOIN settlement.instruction i USING (instruction_id)"

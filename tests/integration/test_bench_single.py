@@ -7,7 +7,7 @@ from nostro.database import Database
 
 
 def test_both_sides_are_measured(db: Database) -> None:
-    result = run_on(db, seconds=0.2, repeats=1, scale=1).to_json()
+    result = run_on(db, seconds=0.05, repeats=1, scale=1).to_json()
     others = result["others"]
     assert isinstance(others, dict)
     assert "pgbench" in str(result["reference"])

@@ -28,7 +28,7 @@ def _until(source: Path, target: Path, last: str) -> tuple[int, int, int]:
 def test_first_months_agree_with_the_bank_and_are_certified(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "berka"
     folder.mkdir()
-    entries, stated, nights = _until(shared / "real" / "berka", folder, "1993-04-30")
+    entries, stated, nights = _until(shared / "real" / "berka", folder, "1993-03-31")
     result = run_berka(folder=folder, home=tmp_path / "home")
     assert (result.entries, result.entries_again) == (entries, 0)
     assert (result.balances_agreed, result.balances_stated) == (stated, stated)

@@ -16,7 +16,7 @@ from dagster_project.rooms.answers import Verdict
 from ledger import NewEntry, NewPosting, post_batch
 from nostro.database import Database
 from settlement import approve_recall, poll, request_recall, send_recalls
-from tests.dagster_world import checks, metadata
+from tests.dagster_world import checks, instance_of_runs, metadata
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
 
 PAYEES = [PayeeRow(code=code) for code in ("P1", "P2", "P3", "P4")] + [PayeeRow(code="G1", currency="GBP")]
@@ -37,7 +37,10 @@ def books(world: World) -> Books:
 
 def morning(world: World, day: dt.date = DAY) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [*assets.ASSETS, *assets.CHECKS], partition_key=day.isoformat(), resources={"books": books(world)}
+        [*assets.ASSETS, *assets.CHECKS],
+        partition_key=day.isoformat(),
+        resources={"books": books(world)},
+        instance=instance_of_runs(),
     )
 
 

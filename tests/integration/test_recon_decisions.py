@@ -20,23 +20,32 @@ from recon import (
     import_decisions,
     propose,
 )
+from tests.ledger_books import fresh_database
 from tests.recon_world import BankBook, Line
-from tests.settlement_world import DAY, PayeeRow, World, make_world
+from tests.settlement_world import DAY, PayeeRow, World, copied, make_world
 
 TUESDAY = DAY + dt.timedelta(days=1)
 Row = dict[str, str]
 
 
+@pytest.fixture(scope="module")
+def morning(template: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Four breaks of one morning, in a database that each test gets a copy of; nobody is connected to it."""
+    with fresh_database(template, "nostro_test_decisions") as db:
+        made = make_world(db, tmp_path_factory.mktemp("morning"), [PayeeRow(code="P1")], accounts=("eur",))
+        bank = BankBook(made)
+        refs = ("B0", "B1", "-2+3|cmd")
+        lines = [Line(amount_minor=-251 - n, ref=ref, code="PMNT/ICDT/CHRG") for n, ref in enumerate(refs)]
+        bank.ingest(bank.statement([*lines, Line(amount_minor=500, ref="=cmd()", party_iban="DE02120300000000202051")]))
+        bank.reconcile()
+        made.close()
+        yield made
+
+
 @pytest.fixture
-def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = make_world(db, tmp_path, [PayeeRow(code="P1")], accounts=("eur",))
-    bank = BankBook(made)
-    refs = ("B0", "B1", "-2+3|cmd")
-    lines = [Line(amount_minor=-251 - n, ref=ref, code="PMNT/ICDT/CHRG") for n, ref in enumerate(refs)]
-    bank.ingest(bank.statement([*lines, Line(amount_minor=500, ref="=cmd()", party_iban="DE02120300000000202051")]))
-    bank.reconcile()
-    yield made
-    made.close()
+def world(morning: World, tmp_path: Path) -> Iterator[World]:
+    with copied(morning, "nostro_test_decision", tmp_path) as made:
+        yield made
 
 
 def exported(world: World, name: str) -> tuple[Path, list[Row]]:

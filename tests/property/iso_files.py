@@ -51,6 +51,13 @@ CODES = sorted(code for code, known in CURRENCIES.items() if known.exponent <= 5
 CODES_OF_FOUR = st.sampled_from(["SUPP", "SALA", "MS02", "AM05"])
 DATES = st.dates(dt.date(1990, 1, 1), dt.date(2100, 12, 31))
 AMOUNTS = st.integers(1, 10**12)
+BOOLEANS, CHARSETS, CURRENCY = st.booleans(), st.sampled_from(Charset), st.sampled_from(CODES)
+EURO = st.just("EUR")  # until a file gives its payments its own
+MAYBE_ID, MAYBE_BIC, MAYBE_CODE = st.none() | IDS, st.none() | BICS, st.none() | CODES_OF_FOUR
+AGENTS = st.sampled_from(["bic", "member", "both", "none"])
+SERVICE_LEVELS = st.none() | st.sampled_from(["SEPA", "NURG"])
+INSTRUMENTS = st.none() | st.sampled_from(["INST", "CCD"])
+BEARERS, SEQUENCES, SCHEMES = st.sampled_from(ChargeBearer), st.sampled_from(SequenceType), st.sampled_from(Scheme)
 MOST = 4  # payments of a group: first, last, and two between
 MEMBERS = st.sampled_from(["021000021", "200000"])
 
@@ -93,11 +100,21 @@ def _uetrs(version: MessageVersion) -> st.SearchStrategy[str | None]:
     return st.none() | UETRS if version.carries_uetr else st.none()
 
 
+@cache
+def _made(version: MessageVersion, charset: Charset) -> st.SearchStrategy[tuple[Any, list[Any]]]:
+    return _MAKERS[version.family](version, charset)
+
+
 @st.composite
 def files(draw: st.DrawFn, version: MessageVersion) -> tuple[Any, list[Any]]:
     """A file of this message and version, and its payments."""
-    charset = draw(st.sampled_from(Charset))
-    return draw(_MAKERS[version.family](version, charset))
+    charset = draw(CHARSETS)
+    return draw(_made(version, charset))
+
+
+@cache
+def _others(version: MessageVersion, charset: Charset) -> st.SearchStrategy[list[Any]]:
+    return st.lists(_made(version, charset), max_size=2)
 
 
 @st.composite
@@ -109,7 +126,7 @@ def grouped_files(draw: st.DrawFn, version: MessageVersion) -> tuple[Any, list[A
     if hasattr(first, "message_id"):
         shared |= {"message_id": first.message_id, "message_name": first.message_name}
     groups, inside = [first], [payments]
-    for other, its_payments in draw(st.lists(_MAKERS[version.family](version, file.charset), max_size=2)):
+    for other, its_payments in draw(_others(version, file.charset)):
         groups.append(replace(other.groups[0], **shared))
         inside.append([replace(payment, currency=first.currency) for payment in its_payments])
     totals = Totals.of_groups(inside)
@@ -118,10 +135,8 @@ def grouped_files(draw: st.DrawFn, version: MessageVersion) -> tuple[Any, list[A
 
 @st.composite
 def _transfers(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple[PaymentFile, list[CreditTransfer]]:
-    currency = draw(st.sampled_from(CODES))
-    old = version is MessageVersion.PAIN_001_001_03
-    leis = st.none() if old else st.none() | st.just("529900T8BM49AURSDO55")
-    national, agent = draw(st.booleans()), draw(st.sampled_from(["bic", "member", "both", "none"]))
+    currency = draw(CURRENCY)
+    national, agent = draw(BOOLEANS), draw(AGENTS)
     group = PaymentGroup(
         payment_information_id=draw(IDS),
         execution_date=draw(DATES),
@@ -132,34 +147,45 @@ def _transfers(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         debtor_bic=draw(BICS) if agent in {"bic", "both"} else None,
         debtor_clearing_system="GBDSC" if agent in {"member", "both"} else None,
         debtor_member_id="200000" if agent in {"member", "both"} else None,
-        debtor_lei=draw(leis),
+        debtor_lei=draw(_leis(version)),
         debtor_address=draw(addresses(charset)),
-        batch_booking=draw(st.booleans()),
-        service_level=draw(st.none() | st.sampled_from(["SEPA", "NURG"])),
-        local_instrument=draw(st.none() | st.sampled_from(["INST", "CCD"])),
-        charge_bearer=draw(st.sampled_from(ChargeBearer)),
-        category_purpose=draw(st.none() | CODES_OF_FOUR),
+        batch_booking=draw(BOOLEANS),
+        service_level=draw(SERVICE_LEVELS),
+        local_instrument=draw(INSTRUMENTS),
+        charge_bearer=draw(BEARERS),
+        category_purpose=draw(MAYBE_CODE),
     )
     file = PaymentFile(
         message_version=version,
         msg_id=draw(IDS),
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
-        initiating_party_id=draw(st.none() | IDS),
+        initiating_party_id=draw(MAYBE_ID),
         groups=(group,),
         charset=charset,
     )
+    return file, [replace(payment, currency=currency) for payment in draw(_credit_transfers(version, charset))]
+
+
+@cache
+def _leis(version: MessageVersion) -> st.SearchStrategy[str | None]:
+    old = version is MessageVersion.PAIN_001_001_03
+    return st.none() if old else st.none() | st.just("529900T8BM49AURSDO55")
+
+
+@cache
+def _credit_transfers(version: MessageVersion, charset: Charset) -> st.SearchStrategy[list[CreditTransfer]]:
     payment = st.builds(
         CreditTransfer,
         instruction_id=IDS,
         end_to_end_id=IDS,
         uetr=_uetrs(version),
         amount_minor=AMOUNTS,
-        currency=st.just(currency),
+        currency=EURO,
         creditor_name=texts(charset, 140),
         creditor_iban=IBANS,
         creditor_bic=st.none() | BICS,
-        creditor_lei=leis,
+        creditor_lei=_leis(version),
         creditor_address=addresses(charset),
         intermediary_bic=st.none() | BICS,
         purpose=st.none() | CODES_OF_FOUR,
@@ -176,8 +202,7 @@ def _transfers(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
             {"remittance_unstructured": "Invoice 1"},
         ]
     )
-    some = draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, changes), min_size=1, max_size=MOST))
-    return file, some
+    return st.lists(st.builds(lambda p, c: replace(p, **c), payment, changes), min_size=1, max_size=MOST)
 
 
 @st.composite
@@ -185,26 +210,31 @@ def _debits(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple
     group = CollectionGroup(
         payment_information_id=draw(IDS),
         collection_date=draw(DATES),
-        currency=draw(st.sampled_from(CODES)),
+        currency=draw(CURRENCY),
         creditor_name=draw(texts(charset, 70)),
         creditor_iban=draw(IBANS),
         creditor_id="DE98ZZZ09999999999",
-        sequence_type=draw(st.sampled_from(SequenceType)),
-        scheme=draw(st.sampled_from(Scheme)),
-        creditor_bic=draw(st.none() | BICS),
+        sequence_type=draw(SEQUENCES),
+        scheme=draw(SCHEMES),
+        creditor_bic=draw(MAYBE_BIC),
         creditor_address=draw(addresses(charset)),
-        batch_booking=draw(st.booleans()),
-        category_purpose=draw(st.none() | CODES_OF_FOUR),
+        batch_booking=draw(BOOLEANS),
+        category_purpose=draw(MAYBE_CODE),
     )
     file = CollectionFile(
         message_version=version,
         msg_id=draw(IDS),
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
-        initiating_party_id=draw(st.none() | IDS),
+        initiating_party_id=draw(MAYBE_ID),
         groups=(group,),
         charset=charset,
     )
+    return file, [replace(debit, currency=group.currency) for debit in draw(_direct_debits(version, charset))]
+
+
+@cache
+def _direct_debits(version: MessageVersion, charset: Charset) -> st.SearchStrategy[list[DirectDebit]]:
     amendment = st.builds(
         Amendment,
         original_mandate_id=IDS,
@@ -218,7 +248,7 @@ def _debits(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple
         end_to_end_id=IDS,
         uetr=_uetrs(version),
         amount_minor=AMOUNTS,
-        currency=st.just(group.currency),
+        currency=EURO,
         mandate_id=IDS,
         mandate_signed_on=DATES,
         amendment=st.none() | amendment,
@@ -231,7 +261,7 @@ def _debits(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tuple
     said: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         [{}, {"creditor_reference": "RF18539007547034"}, {"remittance_unstructured": "Fee 1"}]
     )
-    return file, draw(st.lists(st.builds(lambda p, c: replace(p, **c), payment, said), min_size=1, max_size=MOST))
+    return st.lists(st.builds(lambda p, c: replace(p, **c), payment, said), min_size=1, max_size=MOST)
 
 
 @cache
@@ -241,7 +271,7 @@ def _original(message_name: str) -> st.SearchStrategy[OriginalGroup]:
         message_id=IDS,
         message_name=st.just(message_name),
         payment_information_id=IDS,
-        currency=st.sampled_from(CODES),
+        currency=CURRENCY,
     )
 
 
@@ -253,9 +283,15 @@ def _reversals(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         created_at=draw(_moments()),
         initiating_party_name=draw(texts(charset, 70)),
         groups=(draw(_original("pain.008.001.08")),),
-        batch_booking=draw(st.booleans()),
+        batch_booking=draw(BOOLEANS),
         charset=charset,
     )
+    currency = file.groups[0].currency
+    return file, [replace(payment, currency=currency) for payment in draw(_given_back(version))]
+
+
+@cache
+def _given_back(version: MessageVersion) -> st.SearchStrategy[list[Reversal]]:
     payment = st.builds(
         Reversal,
         reversal_id=IDS,
@@ -264,10 +300,10 @@ def _reversals(draw: st.DrawFn, version: MessageVersion, charset: Charset) -> tu
         uetr=_uetrs(version),
         original_amount_minor=AMOUNTS,
         amount_minor=AMOUNTS,
-        currency=st.just(file.groups[0].currency),
+        currency=EURO,
         reason=CODES_OF_FOUR,
     )
-    return file, draw(st.lists(payment, min_size=1, max_size=MOST))
+    return st.lists(payment, min_size=1, max_size=MOST)
 
 
 @st.composite
@@ -283,6 +319,12 @@ def _cancellations(
         groups=(draw(_original("pain.001.001.09")),),
         charset=charset,
     )
+    currency = file.groups[0].currency
+    return file, [replace(payment, currency=currency) for payment in draw(_asked_back(version, charset))]
+
+
+@cache
+def _asked_back(version: MessageVersion, charset: Charset) -> st.SearchStrategy[list[Cancellation]]:
     payment = st.builds(
         Cancellation,
         cancellation_id=IDS,
@@ -290,12 +332,12 @@ def _cancellations(
         end_to_end_id=IDS,
         uetr=_uetrs(version),
         amount_minor=AMOUNTS,
-        currency=st.just(file.groups[0].currency),
+        currency=EURO,
         execution_date=DATES,
         reason=CODES_OF_FOUR,
         text=st.none() | texts(charset, 105),
     )
-    return file, draw(st.lists(payment, min_size=1, max_size=MOST))
+    return st.lists(payment, min_size=1, max_size=MOST)
 
 
 _MAKERS = {"pain.001": _transfers, "pain.008": _debits, "pain.007": _reversals, "camt.055": _cancellations}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property, partial
 
 import polars as pl
 
@@ -68,12 +69,19 @@ def frame(*rows: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=ITEM_SCHEMA)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a reconciliation of hand-built items gave."""
+    """What a reconciliation of hand-built items gave: its sets, and on request what stays open.
 
-    sets: dict[frozenset[int], str]
-    classification: Classification
+    Classifying takes as long as clearing, and most tests of a rule ask for the sets alone.
+    """
+
+    def __init__(self, sets: dict[frozenset[int], str], classified: Callable[[], Classification]) -> None:
+        self.sets = sets
+        self._classified = classified
+
+    @cached_property
+    def classification(self) -> Classification:
+        return self._classified()
 
     @property
     def breaks(self) -> list[Break]:
@@ -104,7 +112,8 @@ def reconcile_items(
     ).select(list(CLEARED_LINE_SCHEMA))
     if cleared is not None:
         cleared_now = pl.concat([cleared_now, cleared.select(list(CLEARED_LINE_SCHEMA))])
-    found = classify(
+    classified = partial(
+        classify,
         cascade.open_items,
         cleared_lines=cleared_now,
         acquirers=ACQUIRERS,
@@ -114,4 +123,4 @@ def reconcile_items(
     sets: dict[frozenset[int], str] = {}
     for (_, rule), group in cascade.sets.group_by("set_ordinal", "rule"):
         sets[frozenset(group["item_id"].to_list())] = str(rule)
-    return Outcome(sets, found)
+    return Outcome(sets, classified)

@@ -62,6 +62,7 @@ def _key(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
+@cache
 def _read(path: Path) -> StatementFile:
     return read_statement_file(path, name=path.name)
 
