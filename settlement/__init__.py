@@ -49,7 +49,7 @@ from settlement.model import (
     WrittenText,
 )
 from settlement.notices import BookedLine, take_notice
-from settlement.payees import PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
+from settlement.payees import GoingOn, PayeeVersion, PayeeView, change_payee, hold_payee, payee_view, release_payee
 from settlement.payout_report import Payout, payout_report
 from settlement.profiles import UsualProfile, usual_profiles
 from settlement.proposing import netting, propose
@@ -109,6 +109,7 @@ __all__ = [
     "Finding",
     "FolderTransport",
     "FourEyesError",
+    "GoingOn",
     "LostSend",
     "MessageFinding",
     "NettedPayee",

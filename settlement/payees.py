@@ -150,10 +150,30 @@ def change_payee(conn: Connection, *, book_id: int, payee: str, details: Mapping
     return done is not None and bool(done[0])
 
 
-def hold_payee(conn: Connection, *, book_id: int, payee: str, reason: str) -> None:
-    """Stop paying a payee until an approver releases it. Raises `NotKnownError`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoingOn:
+    """A payment that a hold of its payee comes too late for: its file is sealed, and goes to the bank or is there."""
+
+    end_to_end_id: str
+    file_id: int
+    state: str
+
+
+_GOING_ON = """
+SELECT i.end_to_end_id, i.file_id, f.state
+  FROM settlement.file_standing f JOIN settlement.instruction i USING (file_id)
+  JOIN settlement.payee y USING (payee_id)
+ WHERE y.book_id = %s AND y.code = %s AND f.state IN ('sealed', 'failed', 'sending', 'unknown', 'sent')
+ ORDER BY i.file_id
+"""
+
+
+def hold_payee(conn: Connection, *, book_id: int, payee: str, reason: str) -> list[GoingOn]:
+    """Stop paying a payee until an approver releases it; what of it goes on all the same. Raises `NotKnownError`."""
     with transaction(conn):
         conn.execute("SELECT settlement.hold_payee(%s, %s, %s)", (book_id, payee, reason))
+        with conn.cursor(row_factory=class_row(GoingOn)) as cursor:
+            return cursor.execute(_GOING_ON, (book_id, payee)).fetchall()
 
 
 def release_payee(conn: Connection, *, book_id: int, payee: str, reason: str) -> int:

@@ -20,7 +20,7 @@ from nostro.cli.common import (
     session,
     table,
 )
-from settlement import PayeeView, change_payee, hold_payee, payee_view, release_payee, screen_payee
+from settlement import FileState, PayeeView, change_payee, hold_payee, payee_view, release_payee, screen_payee
 
 payee_app = typer.Typer(no_args_is_help=True, help="Whom we pay: details, holds, screening.")
 PayeeArgument = Annotated[str, typer.Argument(help="The payee's id, as in the setup.")]
@@ -124,8 +124,18 @@ def hold_command(
     Example: `nostro payee hold P000001 --reason "goods complained about" --as alice`
     """
     with session(person, book) as s:
-        hold_payee(s.conn, book_id=s.book_id, payee=payee, reason=reason)
-    emit({"payee": payee, "held": True}, lambda: console.print(f"{payee} is held"), as_json=as_json)
+        going_on = hold_payee(s.conn, book_id=s.book_id, payee=payee, reason=reason)
+
+    def text() -> None:
+        console.print(f"{payee} is held")
+        for one in going_on:
+            is_here = one.state in (FileState.SEALED, FileState.FAILED)
+            answer = (
+                f"nostro settle {'cancel' if is_here else 'recall'} {one.file_id if is_here else one.end_to_end_id}"
+            )
+            console.print(f"not stopped: {one.end_to_end_id}; its file {one.file_id} is {one.state}: `{answer}`")
+
+    emit({"payee": payee, "held": True, "not_stopped": going_on}, text, as_json=as_json)
 
 
 @payee_app.command("release")

@@ -396,6 +396,8 @@ DECLARE
     v_count int;
 BEGIN
     PERFORM ledger.require_book((SELECT c.book_id FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id));
+    -- Not while the file is being sealed: who is told that a payment is stopped must be able to rely on it.
+    PERFORM settlement.lock_file(i.file_id) FROM settlement.instruction i WHERE i.end_to_end_id = p_end_to_end_id;
     SELECT c.instruction_id, c.state INTO v_id, v_state
       FROM settlement.instruction_current c WHERE c.end_to_end_id = p_end_to_end_id;
     IF NOT FOUND OR v_state NOT IN ('proposed', 'approved') THEN

@@ -45,6 +45,24 @@ BEGIN
     RETURN settlement.count_send(p_file_id, 0, p_journal_id, p_number, p_digest);
 END $$;
 
+-- Whether this session began the sending of a file, or of a recall of it (p_part > 0). Internal.
+CREATE FUNCTION settlement.require_sender(p_file_id bigint, p_part int) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_by record;
+BEGIN
+    SELECT l.session_pid, l.recorded_by INTO v_by
+      FROM (SELECT e.ordinal, e.session_pid, e.recorded_by FROM settlement.file_event e WHERE e.file_id = p_file_id AND p_part = 0
+            UNION ALL
+            SELECT e.ordinal, e.session_pid, e.recorded_by FROM settlement.recall_event e
+             WHERE e.file_id = p_file_id AND e.part = p_part) l ORDER BY l.ordinal DESC LIMIT 1;
+    IF (v_by.session_pid, v_by.recorded_by) IS DISTINCT FROM (pg_backend_pid(), session_user::text) THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'send_own_session',
+            MESSAGE = format('File %s is being sent by another session; only that one knows that nothing arrived.', p_file_id),
+            HINT = 'Look it up by `nostro bank poll`.';
+    END IF;
+END $$;
+
 -- What became of an attempt. A later word (the bank's answer) may have been faster; then nothing is written. Others than the
 -- session that sends may have looked at the bank; that nothing arrived, so that it is sent again, only it can know.
 CREATE FUNCTION settlement.end_sending(p_file_id bigint, p_state text, p_reason text) RETURNS boolean
@@ -60,13 +78,7 @@ BEGIN
     IF NOT (v_state = 'sending' OR (v_state = 'unknown' AND p_state = 'sent')) THEN
         RETURN false;
     END IF;
-    IF p_state = 'failed' AND NOT EXISTS (
-        SELECT FROM settlement.file_current f
-         WHERE f.file_id = p_file_id AND f.session_pid = pg_backend_pid() AND f.recorded_by = session_user) THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'send_own_session',
-            MESSAGE = format('File %s is being sent by another session; only that one knows that nothing arrived.', p_file_id),
-            HINT = 'Look it up by `nostro bank poll`.';
-    END IF;
+    IF p_state = 'failed' THEN PERFORM settlement.require_sender(p_file_id, 0); END IF;
     PERFORM settlement.add_file_event(p_file_id, p_state, p_reason);
     RETURN true;
 END $$;

@@ -409,7 +409,8 @@ END $$;
 
 -- For reconciliation: a statement line proves that a part of our own payment came back (p_amount_minor > 0), or that a
 -- return is taken back (< 0). Gives the posting on T that the line clears; the same for the same line; NULL when the
--- bank's reject had re-opened the payment already, or more would come back than was paid.
+-- bank's reject had re-opened the payment already, more would come back than was paid, or its file never left us: what the
+-- bank calls a return of it then is something else, and the payment is still to be sent.
 CREATE FUNCTION settlement.reopen_returned(
     p_instruction_id bigint, p_amount_minor bigint, p_reason text, p_effective date, p_line_posting_id bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -430,7 +431,8 @@ BEGIN
     SELECT * INTO v_old FROM settlement.reopening r WHERE r.line_posting_id = p_line_posting_id;
     IF FOUND THEN RETURN v_old.transit_posting_id; END IF;
     SELECT * INTO v_old FROM settlement.reopening r WHERE r.instruction_id = p_instruction_id ORDER BY r.part DESC LIMIT 1;
-    IF v_old.kind IN ('reject', 'cancel') OR coalesce(v_old.back_minor, 0) + p_amount_minor NOT BETWEEN 0 AND v_paid THEN
+    IF v_old.kind IN ('reject', 'cancel') OR coalesce(v_old.back_minor, 0) + p_amount_minor NOT BETWEEN 0 AND v_paid
+       OR NOT EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = v_file AND e.state IN ('sending', 'unknown')) THEN
         RETURN NULL;
     END IF;
     IF v_old IS NULL THEN

@@ -428,17 +428,7 @@ BEGIN
     IF NOT (v_state = 'sending' OR (v_state = 'unknown' AND p_state = 'sent')) THEN
         RETURN false;
     END IF;
-    IF p_state = 'failed' AND NOT EXISTS (
-        SELECT FROM settlement.recall_event e
-         WHERE e.file_id = p_file_id AND e.part = p_part AND e.state = 'sending' AND e.session_pid = pg_backend_pid()
-           AND e.recorded_by = session_user
-           AND NOT EXISTS (SELECT FROM settlement.recall_event later
-                            WHERE later.file_id = e.file_id AND later.part = e.part AND later.ordinal > e.ordinal)) THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'send_own_session',
-            MESSAGE = format('Recall %s of file %s is being sent by another session; only that one knows that nothing arrived.',
-                             p_part, p_file_id),
-            HINT = 'Look it up by `nostro bank poll`.';
-    END IF;
+    IF p_state = 'failed' THEN PERFORM settlement.require_sender(p_file_id, p_part); END IF;
     PERFORM settlement.add_recall_event(p_file_id, p_part, p_state, p_reason);
     RETURN true;
 END $$;

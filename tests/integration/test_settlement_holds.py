@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ledger import NewEntry, NewPosting, post_batch
@@ -18,6 +19,7 @@ from settlement import (
     decide_dispute,
     exceptions,
     hold_instruction,
+    hold_payee,
     poll,
     release_hold,
     seal,
@@ -157,3 +159,33 @@ def test_what_is_owed_to_no_payee_is_seen(world: World) -> None:
     assert totals(world) == []
     (told,) = exceptions(world.app, book_id=world.book_id, as_of=NEXT)
     assert (told.kind, told.end_to_end_id, told.amount_minor, told.since) == ("nobody", account, 700, DAY)
+
+
+def test_a_payment_is_not_stopped_while_it_is_sealed(world: World) -> None:
+    world.owe("P1", 500)
+    (file,) = world.approve_all()
+    e2e = payments(world)["P1"]
+    world.app.execute("SELECT settlement.seal(%s, %s)", (file, moment()))
+    world.alice.execute("SET lock_timeout = '50ms'")
+    with pytest.raises(psycopg.errors.LockNotAvailable):  # it waits for what becomes of the file
+        world.alice.execute("SELECT settlement.hold_instruction(%s, 'stop it')", (e2e,))
+    world.alice.rollback()
+    world.app.commit()
+    with pytest.raises(FileStateError, match="is sealed and cannot be held"):
+        hold_instruction(world.alice, end_to_end_id=e2e, reason="stop it")
+    (late,) = hold_payee(world.alice, book_id=world.book_id, payee="P1", reason="stop it")
+    assert (late.end_to_end_id, late.file_id, late.state) == (e2e, file, "sealed"), "and who asks is told"
+
+
+def test_what_never_left_does_not_come_back(world: World) -> None:
+    """A line that names a payment still to be sent is not its return: it would be paid, and owed again."""
+    world.owe("P1", 500)
+    (file,) = world.approve_all()
+    assert seal(world.app, file, now=moment()).is_new
+    came = "SELECT settlement.reopen_returned(%s, 500, 'AC04', %s, %s)"
+    payment = world.one("SELECT instruction_id FROM settlement.instruction")
+    with world.db.owner() as owner:
+        assert owner.execute(came, (payment, NEXT, 1)).fetchone() == (None,)
+        owner.commit()
+        world.release(file)
+        assert owner.execute(came, (payment, NEXT, 1)).fetchone() != (None,)
