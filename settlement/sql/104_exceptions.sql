@@ -290,7 +290,7 @@ BEGIN
           JOIN settlement.instruction k USING (instruction_id)
           LEFT JOIN settlement.recall_member m USING (instruction_id, request_no)
           LEFT JOIN LATERAL (SELECT n.code FROM settlement.answer_note n
-                              WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall' AND coalesce(n.recall_part = m.part, true)
+                              WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall' AND (n.recall_part IS NULL OR n.recall_part = m.part)
                               ORDER BY n.note_id DESC LIMIT 1) n ON true
           LEFT JOIN settlement.recall_outcome o ON o.code = n.code
          WHERE NOT EXISTS (SELECT FROM settlement.recall_return r WHERE r.instruction_id = q.instruction_id AND r.request_no = q.request_no)

@@ -15,7 +15,7 @@ from dagster_project.rooms import exceptions as room
 from dagster_project.rooms.answers import Verdict
 from ledger import NewEntry, NewPosting, post_batch
 from nostro.database import Database
-from settlement import approve_recall, poll, request_recall, send_recalls
+from settlement import approve_recall, poll, request_recall, request_reversal, send_recalls
 from tests.dagster_world import checks, instance_of_runs, metadata
 from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
 
@@ -146,3 +146,58 @@ def test_what_waits_is_shown_with_its_amount_its_age_and_the_command_that_acts(w
         assert room.recalls_answered(session, weekdays_later(today, 15)).holds
         unheard = room.recalls_answered(session, weekdays_later(today, 16))
     assert not unheard.holds and "is sent: nostro settle recalls --file" in unheard.sentence
+
+
+def test_a_reversal_goes_its_way_on_the_page_part_by_part(db: Database, tmp_path: Path) -> None:
+    """Requested, approved, sent, refused: each with its own amount, state and command, until the money went back."""
+    payees = [PayeeRow(code="D1", negative="debit", mandate="M-1/2025-01-01/CORE/RCUR")]
+    terms = "lead_days: 2, partial_reversals: true"
+    world = make_world(db, tmp_path, payees, accounts=("eur",), collects=True, debit_terms=terms)
+    try:
+        world.owe("D1", -700)
+        (file_id,) = world.pay()
+        e2e = str(world.one("SELECT end_to_end_id FROM settlement.instruction"))
+        msg_id = str(world.one("SELECT msg_id FROM settlement.payment_file"))
+        world.answer("collected.xml", pain002(msg_id, group="ACSC"))
+        poll(world.app, home=world.home)
+
+        def ask(number: int, minor: int) -> None:
+            asked = {"end_to_end_id": e2e, "reason_code": "AM09", "reason": "less was agreed"}
+            assert request_reversal(world.alice, amount_minor=minor, number=number, **asked)
+
+        def page() -> list[tuple[object, ...]]:
+            with books(world).reader() as session:
+                shown = room.exceptions(session, DAY)
+            (table,) = (each for each in shown.more if each.name == "asked back and given back")
+            assert (shown.counts["recalls_waiting"], shown.counts["reversals_waiting"]) == (0, len(table.rows))
+            found = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            assert {(row["kind"], row["payee"], row["payment"]) for row in found} == {("reversal", "D1", e2e)}
+            return [(row["amount"], row["state"], row["answer"] or "", row["command"]) for row in found]
+
+        ask(1, 250)
+        assert page() == [("2.50 EUR", "requested", "", f"nostro settle recall-approve {file_id}")]
+        approve_recall(world.bob, file_id, now=moment())
+        assert page() == [("2.50 EUR", "approved", "", f"nostro settle recall-send {file_id}")]
+        send_recalls(world.alice, file_id, home=world.home)
+        ask(2, 100)
+        look = f"nostro settle recalls --file {file_id}"
+        assert page() == [
+            ("2.50 EUR", "sent", "", look),
+            ("1.00 EUR", "requested", "", f"nostro settle recall-approve {file_id}"),
+        ]
+        world.answer("no.xml", pain002(f"{msg_id}-R1", statuses=[(e2e, "RJCT", "AM05")], report="R9"))
+        poll(world.app, home=world.home)
+        assert page() == [
+            ("2.50 EUR", "refused", "RJCT AM05", look),
+            ("1.00 EUR", "requested", "", f"nostro settle recall-approve {file_id}"),
+        ], "the answer is to the first part alone"
+        shown = rows(metadata(morning(world), "settlement/exceptions"), "asked back and given back")
+        assert [(row["amount"], row["state"], row["answer"], row["command"]) for row in shown] == page()
+        today = world.one("SELECT current_date")
+        assert isinstance(today, dt.date)
+        with books(world).reader() as session:
+            late = room.recalls_answered(session, weekdays_later(today, 1))
+        assert not late.holds, "the second part was not approved on its day"
+        assert f"is requested: nostro settle recall-approve {file_id}" in late.sentence
+    finally:
+        world.close()

@@ -39,8 +39,9 @@ class Browser:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _unread: bytes = b""
 
-    def page(self, address: str, names: tuple[str, ...], *, height: int = 1000) -> tuple[str, bytes]:
-        """Open a page and wait until it shows all the names; its text as a person reads it, and its picture (PNG).
+    def page(self, address: str, names: tuple[str, ...], *, height: int = 1000, rest_s: float = 0) -> tuple[str, bytes]:
+        """Open a page and wait until it shows all the names; its text as a person reads it, and its picture (PNG),
+        taken `rest_s` later: parts of a page that nobody waited for may come after them.
 
         Without them after a minute, the text and the picture as they are then: the caller says what is missing.
         """
@@ -52,6 +53,7 @@ class Browser:
         until = time.monotonic() + _PATIENCE_S
         while not shows(text := self._text(session), names) and time.monotonic() < until:
             time.sleep(0.2)
+        time.sleep(rest_s)
         picture = base64.b64decode(str(self._ask("Page.captureScreenshot", session)["data"]))
         self._ask("Target.closeTarget", targetId=tab)
         return text, picture

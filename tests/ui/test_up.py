@@ -34,7 +34,7 @@ from nostro.settings import Settings
 from nostro.up import up
 from nostro.users import add_user
 from sandbox import read_truth
-from settlement import FileState, approve, payment_file, payment_files
+from settlement import FileState, approve, payment_file, payment_files, request_recall
 from tests.dagster_world import MONDAY, World, prepare_world
 from tests.ui.chromium import CHROMIUM, Browser, chromium, shows
 
@@ -253,6 +253,14 @@ def _approve(world: World) -> int:
         return approve(conn, file.file_id).file.file_id
 
 
+def _ask_back(world: World, file_id: int) -> None:
+    """Alice asks for the first payment of a file again, so that something waits for a person."""
+    with world.database.login("alice") as conn:
+        row = conn.execute("SELECT min(end_to_end_id) FROM settlement.instruction WHERE file_id = %s", (file_id,))
+        asked = {"end_to_end_id": str(*row.fetchone() or ()), "reason_code": "DUPL", "reason": "paid by hand before"}
+        assert request_recall(conn, **asked)
+
+
 def _is_sent(world: World, file_id: int) -> bool:
     with world.database.app() as conn:
         return payment_file(conn, file_id).state is FileState.SENT
@@ -275,6 +283,7 @@ def _night(up: Up) -> str:
 def _morning(up: Up) -> None:
     approved = _approve(up.world)
     _until(lambda: _is_sent(up.world, approved), "the release that the approval asks for")
+    _ask_back(up.world, approved)
     up.world.bank_day(MONDAY)
     _until(lambda: _succeeded(up.port, MORNING), "the morning that the statements ask for")
 
@@ -286,10 +295,11 @@ class Pages:
     up: Up
     browser: Browser
     pictures: Path
+    rest_s: float = 0
 
     def missing(self, name: str, path: str, names: tuple[str, ...], *, height: int = 1000) -> list[str]:
         """Open a page, keep its picture; those of the names that a person cannot read on it."""
-        text, picture = self.browser.page(self.up.address + path, names, height=height)
+        text, picture = self.browser.page(self.up.address + path, names, height=height, rest_s=self.rest_s)
         (self.pictures / f"{name}.png").write_bytes(picture)
         assert len(picture) > 20_000, f"{name}.png is as good as empty"
         return [wanted for wanted in names if not shows(text, (wanted,))]
@@ -301,7 +311,7 @@ def pages(running: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pag
     pictures = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
     pictures.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
-        yield Pages(running, browser, pictures)
+        yield Pages(running, browser, pictures, 4 if kept else 0)
 
 
 @pytest.fixture
@@ -393,6 +403,12 @@ def test_the_break_table(site: Pages) -> None:
     named = tuple(itertools.chain.from_iterable((known.item_ref, str(known.code)) for known in truth))
     labels = ("open breaks", "breaks by code", "what would close them")
     assert site.missing("breaks", "/assets/recon/breaks?view=overview", labels + named, height=1500) == []
+
+
+@looks
+def test_what_waits_for_a_person(site: Pages) -> None:
+    names = ("by kind", "by age in business days", "asked back and given back", "requested", "recall-approve")
+    assert site.missing("exceptions", "/assets/settlement/exceptions?view=overview", names, height=1200) == []
 
 
 @looks

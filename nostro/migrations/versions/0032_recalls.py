@@ -9,5 +9,5 @@ down_revision = "0030"
 
 
 def upgrade() -> None:
-    run_sql("settlement", "140_recalls.sql")
+    run_sql("settlement", "140_recalls.sql", "142_recall_requests.sql")
     run_sql("recon", "040_routine.sql")  # asks which collections were given back
