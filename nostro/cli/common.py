@@ -11,13 +11,14 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from typer.exceptions import TyperException
 
 from ledger import Connection, OutcomeUnknownError, book_id, translate_errors
@@ -115,9 +116,23 @@ KnownOption = Annotated[
     ),
 ]
 
+# What moves the cursor, changes colours or turns the direction of writing. Payees choose their names, and banks' texts
+# come from anybody: none of them may paint over what an approver reads.
+_UNSEEN = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"} | {
+    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+class _Screen(Console):
+    """A console on which every character of a text is seen."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(text.translate(_UNSEEN), **options)
+
+
 # Account codes are full of colons and brackets: rich must not read `:bank:` as a picture.
-console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+console = _Screen(highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = _Screen(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @dataclass(frozen=True, slots=True)

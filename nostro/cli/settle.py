@@ -181,7 +181,8 @@ def show_command(
             content = file_content(s.conn, file_id).decode("utf-8")
             emit({"file_id": file_id, "xml": content}, lambda: typer.echo(content, nl=False), as_json=as_json)
             return
-        waiting = set(FileState) - {FileState.RECONCILED, FileState.VOID}
+        finished = {FileState.RECONCILED, FileState.VOID, FileState.REJECTED, FileState.CANCELLED}
+        waiting = set(FileState) - finished
         files = (
             [payment_file(s.conn, file_id)]
             if file_id is not None
