@@ -47,6 +47,7 @@ SELECT split_part(line, ' ', 1), unnest(string_to_array(split_part(line, ' ', 2)
     'acknowledged partly_rejected,rejected,executed,disputed,reconciled',
     'partly_rejected rejected,executed,disputed,reconciled',
     'rejected disputed',
+    'cancelled disputed',  -- it never got there, we said; the bank says that it has it
     'executed disputed,reconciled',
     'disputed reconciled']) line;
 
@@ -128,13 +129,14 @@ CREATE TABLE settlement.instruction_transition (
     PRIMARY KEY (from_state, state)
 );
 -- Rejected, cancelled (before the bank had it) and returned are ends; what was executed can still come back. A payment
--- of which the bank says both that it was executed and that it was rejected is disputed, whichever it said first.
+-- of which the bank says both that it was executed and that it was rejected is disputed, whichever it said first; so is one
+-- that we cancelled since it never got there, when the bank says that it has it.
 INSERT INTO settlement.instruction_transition
 SELECT a.state, b.state FROM settlement.instruction_state a JOIN settlement.instruction_state b ON a.rank < b.rank
  WHERE a.state NOT IN ('rejected', 'cancelled', 'returned')
    AND NOT (a.state = 'executed' AND b.state = 'rejected') AND NOT (b.state = 'cancelled' AND a.state <> 'new')
 UNION ALL
-SELECT 'rejected', 'disputed';
+SELECT unnest(ARRAY['rejected', 'cancelled']), 'disputed';
 
 CREATE TABLE settlement.status_code (
     code    text PRIMARY KEY,

@@ -131,6 +131,7 @@ BEGIN
                               ORDER BY e.ordinal DESC LIMIT 1) e ON true
          CROSS JOIN LATERAL (SELECT CASE WHEN (c.state = 'rejected' AND (e.state = 'executed' OR d.says_executed))
                                            OR (c.state = 'executed' AND e.state = 'rejected')
+                                           OR (c.state <> 'rejected' AND e.state = 'cancelled')
                                          THEN 'disputed' ELSE c.state END AS state) n
           LEFT JOIN settlement.instruction_transition t
                  ON t.from_state = coalesce(e.state, 'new') AND t.state = n.state
@@ -206,7 +207,7 @@ BEGIN
     -- What a reject had re-opened, and a person may have released since, is not to be paid while the bank says both.
     INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)
     SELECT p.book_id, r.payable_posting_id, o.payee_version_id, r.instruction_id, r.part,
-           'disputed: the bank says both executed and rejected'
+           'disputed: the bank says two things, or has what never got there'
       FROM unnest(v_disputed) AS d (id)
       JOIN settlement.reopening r ON r.instruction_id = d.id
       JOIN settlement.obligation o ON o.obligation_id = d.id

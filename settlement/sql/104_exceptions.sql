@@ -7,18 +7,19 @@ CREATE VIEW settlement.hold_policy AS
 SELECT h.hold_id,
        CASE WHEN e.state = 'disputed' THEN 'stop'
             WHEN r.kind IN ('return', 'taken_back') AND l.back_minor = 0 THEN NULL
-            WHEN r.kind = 'taken_back' THEN 'human'
+            WHEN r.kind IN ('taken_back', 'cancel') THEN 'human'
             WHEN a.recalled THEN coalesce(a.policy, 'human')
             WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'stop'
             WHEN r.kind IN ('reject', 'return') THEN coalesce(p.policy, 'human') END AS policy,
        c.code,
-       CASE WHEN r.kind = 'taken_back' THEN 'The bank took a return back: the payee has been paid after all.'
+       CASE WHEN r.kind = 'cancel' THEN 'Two people said that the bank never got it; make sure of it before it is paid again.'
+            WHEN r.kind = 'taken_back' THEN 'The bank took a return back: the payee has been paid after all.'
             WHEN a.recalled THEN format(CASE a.list WHEN 'reversal' THEN 'We gave it back (%s).' ELSE 'It came back as we had asked (%s).' END, a.reason_code)
             WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'It came back as if we had asked, and nobody had; ask the bank.'
             ELSE p.meaning END AS meaning
   FROM settlement.hold h
   LEFT JOIN settlement.reopening r ON r.instruction_id = h.instruction_id AND r.part = h.part
- CROSS JOIN LATERAL (SELECT split_part(r.reason, ' ', 1) AS code) c
+ CROSS JOIN LATERAL (SELECT CASE WHEN r.kind <> 'cancel' THEN split_part(r.reason, ' ', 1) END AS code) c
   LEFT JOIN settlement.reopening_last l ON l.instruction_id = h.instruction_id
   LEFT JOIN settlement.instruction_event_last e ON e.instruction_id = h.instruction_id
   LEFT JOIN LATERAL (SELECT true AS recalled, q.reason_code, o.policy, s.list
@@ -42,7 +43,7 @@ BEGIN
      WHERE p.policy IN ('human', 'stop') LIMIT 1;
     IF FOUND AND NOT pg_has_role(session_user, ':approver'::regrole, 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'hold_release_approver',
-            MESSAGE = format('A payment that came back for %s is released by an approver%s', v_hold.code,
+            MESSAGE = format('A payment that came back%s is released by an approver%s', ' for ' || v_hold.code,
                              coalesce(': ' || v_hold.meaning, '.'));
     END IF;
     IF NOT pg_has_role(session_user, ':approver'::regrole, 'USAGE') AND EXISTS (
@@ -258,7 +259,7 @@ BEGIN
          GROUP BY h.stopped_id
          UNION ALL
         SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
-               'The bank says both executed and rejected; find out which.', NULL
+               'The bank says both executed and rejected, or has what we cancelled since it never got there; find out which.', NULL
           FROM settlement.instruction_event_last e
          WHERE e.state = 'disputed'
            AND NOT EXISTS (SELECT FROM settlement.dispute_decision d WHERE d.instruction_id = e.instruction_id)

@@ -72,7 +72,7 @@ def test_two_people_take_a_file_back_that_the_bank_never_got(world: World, unkno
 
     assert world.propose() == [], "what comes back from a doubt waits for a person"
     for (key,) in world.rows("SELECT end_to_end_id FROM settlement.instruction"):
-        assert release_hold(world.alice, end_to_end_id=str(key), reason="the bank confirmed in writing")
+        assert release_hold(world.bob, end_to_end_id=str(key), reason="the bank confirmed in writing")
     old = payment_file(world.app, unknown).msg_id
     (second,) = world.pay()
     assert [p.stem for p in outbox(world).glob("*.xml")] == [payment_file(world.app, second).msg_id] != [old]

@@ -22,9 +22,10 @@ from settlement import (
     hold_payee,
     poll,
     release_hold,
+    resolve_unknown,
     seal,
 )
-from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
+from tests.settlement_world import DAY, PayeeRow, World, begin_sending, make_world, moment, pain002
 
 NEXT = DAY + dt.timedelta(days=1)
 TUESDAY, WEDNESDAY, THURSDAY = (DAY + dt.timedelta(days=n) for n in (1, 2, 3))
@@ -189,3 +190,26 @@ def test_what_never_left_does_not_come_back(world: World) -> None:
         owner.commit()
         world.release(file)
         assert owner.execute(came, (payment, NEXT, 1)).fetchone() != (None,)
+
+
+def test_a_bank_that_has_what_two_people_said_it_never_got(world: World) -> None:
+    world.owe("P1", 500)
+    (file,) = world.approve_all()
+    assert seal(world.app, file, now=moment()).is_new
+    with world.db.login("alice") as sender:
+        begin_sending(world, sender, file)
+        assert sender.execute("SELECT settlement.end_sending(%s, 'unknown', 'the line died')", (file,)).fetchone()
+    for person in (world.alice, world.bob):
+        resolve_unknown(person, file, sent=False, reason="the bank has no such file")
+    e2e = payments(world)["P1"]
+    assert waiting(world) == [("held", "human", "P1", 500)], "nobody is forgotten"
+    with pytest.raises(FourEyesError, match="released by an approver: Two people said"):
+        release_hold(world.alice, end_to_end_id=e2e, reason="pay it")
+    assert release_hold(world.bob, end_to_end_id=e2e, reason="the bank has confirmed")
+    msg_id = str(world.one("SELECT msg_id FROM settlement.payment_file"))
+    world.answer("late.xml", pain002(msg_id, group="ACSP"))
+    poll(world.app, home=world.home)
+    assert waiting(world) == [("disputed", "stop", "P1", 500), ("held", "stop", "P1", 500)]
+    assert (totals(world), world.one("SELECT state FROM settlement.file_current")) == ([], "disputed")
+    with pytest.raises(FourEyesError):
+        release_hold(world.alice, end_to_end_id=e2e, reason="pay it")
