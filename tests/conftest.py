@@ -10,9 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import IO
 
 import psycopg
 import pytest
@@ -24,7 +24,6 @@ from nostro.users import add_user
 
 SHARED = Path(os.environ.get("NOSTRO_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 _numbers = count()
-_held: list[IO[str]] = []  # the lock on the temporary folder, for as long as this process lives
 
 
 # Files that take longest, the longest first: a long one that starts last leaves the other worker idle.
@@ -66,8 +65,16 @@ def _temporary_root() -> Path:
     return Path(tempfile.gettempdir())
 
 
+# Half of what tests import from others, and the first worker late. After a fresh clone Python compiles what it imports:
+# two workers that import in one order compile everything twice.
+IMPORTED_LATE = ("dagster", "openpyxl", "holidays", "asyncssh", "scipy.optimize", "xmlschema", "beancount.loader")
+
+
 def pytest_configure() -> None:
     """Temporary folders of this checkout's own: a second run elsewhere closes the shared one to Postgres' user."""
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+        for name in IMPORTED_LATE:
+            import_module(name)
     if "PYTEST_DEBUG_TEMPROOT" in os.environ:  # a worker's parent has seen to it
         return
     mark = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
@@ -79,12 +86,11 @@ def pytest_configure() -> None:
 
 def _remove_what_a_killed_run_left(root: Path) -> None:
     """Unless another run is under way in this checkout."""
-    lock = (root / ".run").open("w")
+    held_as_long_as_we_live = os.open(root / ".run", os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held_as_long_as_we_live, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
-    _held.append(lock)
     for entry in root.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)

@@ -33,7 +33,7 @@ from sandbox import Bank, Business, plan, read_setup, read_truth
 from settlement import apply_setup, file_content, payment_files
 from tests.support import table_hashes
 
-DAYS, PAYMENTS, ANOMALIES, SEED = 4, 600, 14, 7
+DAYS, PAYMENTS, ANOMALIES, SEED = 3, 600, 14, 7
 NAMESPACE = "{urn:iso:std:iso:20022:tech:xsd:pain.001.001.09}"
 
 

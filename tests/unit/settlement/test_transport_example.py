@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def bank() -> Iterator[_Bank]:
     with _Bank() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
