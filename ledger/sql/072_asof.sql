@@ -312,10 +312,11 @@ BEGIN
            AND p.effective_date >= p_from AND p.effective_date <= p_to),
     cut AS MATERIALIZED (
         SELECT * FROM page p WHERE p.effective_date > p_from OR p.posting_id > v_after
-         ORDER BY p.effective_date, p.posting_id LIMIT p_limit),
-    e AS MATERIALIZED (SELECT * FROM ledger.entry WHERE entry_id = ANY (ARRAY(SELECT c.entry_id FROM cut c ORDER BY c.entry_id)))
+         ORDER BY p.effective_date, p.posting_id LIMIT p_limit)
+    -- Row by row: rows of a list of entries would each be looked for in all of it, as no other join is allowed here.
     SELECT c.posting_id, c.effective_date, c.amount_minor, e.idempotency_key, t.description, t.reference
-      FROM cut c JOIN e ON e.entry_id = c.entry_id LEFT JOIN ledger.entry_text t ON t.entry_id = c.entry_id
+      FROM cut c CROSS JOIN LATERAL (SELECT x.idempotency_key FROM ledger.entry x WHERE x.entry_id = c.entry_id LIMIT 1) e
+      LEFT JOIN ledger.entry_text t ON t.entry_id = c.entry_id
      ORDER BY c.effective_date, c.posting_id;
 END $$;
 
