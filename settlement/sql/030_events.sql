@@ -190,6 +190,7 @@ CREATE TABLE settlement.instruction_event (
     CONSTRAINT instruction_event_first CHECK ((ordinal = 1) = (from_state = 'new'))
 );
 COMMENT ON TABLE settlement.instruction_event IS 'What the bank said of an instruction, forward only.';
+CREATE INDEX instruction_event_disputed ON settlement.instruction_event (instruction_id) WHERE state = 'disputed';
 
 -- A statement trigger does for thousands of rows in one join what row-wise foreign keys would do one by one.
 CREATE FUNCTION settlement.check_instruction_events() RETURNS trigger

@@ -76,6 +76,9 @@ COMMENT ON TABLE settlement.answer_note IS
 COMMENT ON COLUMN settlement.answer_note.recall_part IS 'The recall or reversal of the file that it answers; NULL: it names the payment file, so it is of all of them.';
 CREATE INDEX answer_note_instruction ON settlement.answer_note (instruction_id) WHERE instruction_id IS NOT NULL;
 CREATE INDEX answer_note_file ON settlement.answer_note (file_id);
+-- What moves no payment and may need a person. (Of names that match a bank may say so payment by payment.)
+CREATE INDEX answer_note_doubt ON settlement.answer_note (file_id) WHERE code IN ('RVCM', 'RVMC', 'RVNM', 'RVNA');
+CREATE INDEX answer_note_return ON settlement.answer_note (instruction_id) WHERE kind = 'return';
 SELECT ledger.make_append_only('settlement.answer_note');
 
 -- The latest date wins, so the order of reports does not matter.

@@ -245,8 +245,9 @@ BEGIN
     WITH waiting AS (
         SELECT DISTINCT ON (h.instruction_id, h.part) 'held' AS kind, p.policy, h.instruction_id, NULL::bigint AS file_id,
                h.held_at::date AS since, p.code, p.meaning, r.amount_minor
-          FROM settlement.hold_active h JOIN settlement.hold_policy p USING (hold_id)
-          JOIN settlement.reopening r ON r.instruction_id = h.instruction_id AND r.part = h.part
+          FROM settlement.hold_active h
+         CROSS JOIN LATERAL (SELECT * FROM settlement.hold_policy p WHERE p.hold_id = h.hold_id LIMIT 1) p
+         CROSS JOIN LATERAL (SELECT * FROM settlement.reopening r WHERE r.instruction_id = h.instruction_id AND r.part = h.part LIMIT 1) r
          WHERE h.book_id = p_book_id AND h.instruction_id IS NOT NULL AND p.policy IS NOT NULL
            AND NOT settlement.is_cleared(h.posting_id)
          UNION ALL
@@ -260,23 +261,29 @@ BEGIN
          UNION ALL
         SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
                'The bank says both executed and rejected, or has what we cancelled since it never got there; find out which.', NULL
-          FROM settlement.instruction_event_last e
-         WHERE e.state = 'disputed'
+          FROM settlement.instruction_event e
+          LEFT JOIN LATERAL (SELECT true AS is_over FROM settlement.instruction_event l
+                              WHERE l.instruction_id = e.instruction_id AND l.ordinal = e.ordinal + 1 LIMIT 1) l ON true
+         WHERE e.state = 'disputed' AND l.is_over IS NULL
            AND NOT EXISTS (SELECT FROM settlement.dispute_decision d WHERE d.instruction_id = e.instruction_id)
          UNION ALL
         SELECT 'names', c.policy, d.instruction_id, NULL, NULL, d.code, c.meaning, NULL
-          FROM settlement.doubtful_name d JOIN settlement.status_code c ON c.code = d.code
-         WHERE NOT d.is_released AND NOT EXISTS (SELECT FROM settlement.name_check_decision k WHERE k.file_id = d.file_id)
+          FROM (SELECT DISTINCT n.file_id FROM settlement.answer_note n WHERE n.code IN ('RVCM', 'RVMC', 'RVNM', 'RVNA')) f
+          LEFT JOIN LATERAL (SELECT true AS is_over FROM settlement.name_check_decision k WHERE k.file_id = f.file_id LIMIT 1) k ON true
+         CROSS JOIN LATERAL (SELECT * FROM settlement.doubtful_name d WHERE d.file_id = f.file_id AND NOT d.is_released OFFSET 0) d
+          JOIN settlement.status_code c ON c.code = d.code
+         WHERE k.is_over IS NULL
          UNION ALL
         SELECT DISTINCT ON (n.file_id, n.instruction_id, n.code) 'noted', c.policy, n.instruction_id, n.file_id, m.recorded_at::date, n.code,
                c.meaning, NULL
-          FROM settlement.answer_note n
-          JOIN settlement.message_received m USING (message_id)
+          FROM settlement.file_standing f  -- those that are at a bank, or were on their way
+         CROSS JOIN LATERAL (SELECT * FROM settlement.answer_note n WHERE n.file_id = f.file_id AND n.kind = 'status' OFFSET 0) n
+         CROSS JOIN LATERAL (SELECT m.recorded_at FROM settlement.message_received m WHERE m.message_id = n.message_id LIMIT 1) m
           JOIN settlement.status_code c ON c.code = n.code AND c.policy IN ('human', 'stop')
-          LEFT JOIN settlement.instruction_event_last e USING (instruction_id)
-          JOIN settlement.file_current f ON f.file_id = n.file_id
-         WHERE n.kind = 'status' AND n.code NOT IN ('RVCM', 'RVMC', 'RVNM', 'RVNA')
-           AND f.state NOT IN ('executed', 'rejected', 'reconciled')
+          LEFT JOIN LATERAL (SELECT e.state FROM settlement.instruction_event e WHERE e.instruction_id = n.instruction_id
+                              ORDER BY e.ordinal DESC LIMIT 1) e ON true
+         WHERE n.code NOT IN ('RVCM', 'RVMC', 'RVNM', 'RVNA')
+           AND f.state IN ('sending', 'failed', 'unknown', 'sent', 'acknowledged', 'partly_rejected', 'disputed', 'cancelled')
            AND (n.code = 'BLCK' OR coalesce(e.state, 'new') NOT IN ('executed', 'rejected', 'returned'))
          UNION ALL
         SELECT 'returning', settlement.policy_of('return', n.reason_code), n.instruction_id, NULL, n.announced_at::date,
@@ -288,7 +295,7 @@ BEGIN
                                         WHEN n.code IS NULL THEN 'To be given back; the bank has not answered.'
                                         ELSE 'The bank answers in words of its own; read them.' END), q.amount_minor
           FROM settlement.recall_request q
-          JOIN settlement.instruction k USING (instruction_id)
+         CROSS JOIN LATERAL (SELECT k.direction FROM settlement.instruction k WHERE k.instruction_id = q.instruction_id LIMIT 1) k
           LEFT JOIN settlement.recall_member m USING (instruction_id, request_no)
           LEFT JOIN LATERAL (SELECT n.code FROM settlement.answer_note n
                               WHERE n.instruction_id = q.instruction_id AND n.kind = 'recall' AND (n.recall_part IS NULL OR n.recall_part = m.part)
@@ -299,10 +306,11 @@ BEGIN
                             WHERE r.instruction_id = q.instruction_id AND r.back_minor = i.amount_minor)
          UNION ALL
         SELECT 'overdue', 'human', NULL, f.file_id, f.execution_date, f.state, 'The bank has not answered; ask it for the MsgId ' || f.msg_id || '.', NULL
-          FROM settlement.file_current f
-          JOIN settlement.bank_account b USING (bank_account_id)
+          FROM settlement.file_standing s
+         CROSS JOIN LATERAL (SELECT * FROM settlement.file_current c WHERE c.file_id = s.file_id LIMIT 1) f
+          JOIN settlement.bank_account b ON b.bank_account_id = f.bank_account_id
           JOIN settlement.bank_profile y ON y.profile_id = b.profile_id
-         WHERE f.book_id = p_book_id AND f.state IN ('sending', 'unknown', 'sent')
+         WHERE f.book_id = p_book_id AND s.state IN ('sending', 'unknown', 'sent')
            AND p_as_of > f.execution_date + coalesce((y.body -> 'rails' -> f.rail ->> 'sla_days')::int, 1)
     )
     SELECT * FROM (
@@ -310,8 +318,8 @@ BEGIN
                c.exponent::int, coalesce(w.amount_minor, i.amount_minor, f.total_minor), coalesce(w.since, d.execution_date) AS since,
                w.code, w.meaning, NULL::bigint AS message_id
           FROM waiting w
-          LEFT JOIN settlement.instruction i ON i.instruction_id = w.instruction_id
-          JOIN settlement.payment_file f ON f.file_id = coalesce(w.file_id, i.file_id)
+          LEFT JOIN LATERAL (SELECT * FROM settlement.instruction i WHERE i.instruction_id = w.instruction_id LIMIT 1) i ON true
+         CROSS JOIN LATERAL (SELECT * FROM settlement.payment_file f WHERE f.file_id = coalesce(w.file_id, i.file_id) LIMIT 1) f
           LEFT JOIN LATERAL (SELECT min(b.execution_date) AS execution_date FROM settlement.payment_batch b
                               WHERE b.file_id = f.file_id AND (i.batch IS NULL OR b.batch = i.batch)) d ON true
           JOIN ledger.currency c ON c.currency_id = f.currency_id

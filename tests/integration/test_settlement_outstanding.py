@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,49 @@ def test_a_night_does_not_walk_what_is_over(world: World) -> None:
     assert all(after[step] <= before[step] + 100 for step in before), (before, after)
     assert world.release(file_id).state is FileState.SENT
     assert world.one("SELECT count(*) FROM settlement.outstanding") == 12, "the reserves of this file"
+
+
+# Files of years ago: 20,000 payments that were executed, and what a bank noted of half of them.
+PAYMENTS = (
+    "ALTER TABLE settlement.instruction DISABLE TRIGGER instruction_check",
+    "ALTER TABLE settlement.instruction_event DISABLE TRIGGER instruction_event_check",
+    "ALTER TABLE settlement.file_event DISABLE TRIGGER file_event_check",
+    "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id, msg_id, sha256,"
+    " instruction_count, total_minor, content)"
+    " SELECT f.run_id, 100 + n, f.book_id, f.bank_account_id, f.rail, f.currency_id, 'PAST-' || n,"
+    " encode(sha256(''), 'hex'), 1, 1, '' FROM settlement.payment_file f, generate_series(0, 39) n",
+    "INSERT INTO settlement.instruction (instruction_id, file_id, batch, ordinal, payee_id, payee_code, payee_name,"
+    " payee_iban, payable_account_id, amount_minor, end_to_end_id, execution_date)"
+    " SELECT -n, f.file_id, 1, n, 1, 'P0', 'x', 'x', 1, 1, 'PAST-' || n, '2020-01-01'"
+    "  FROM generate_series(1, 20000) n JOIN settlement.payment_file f ON f.msg_id = 'PAST-' || n % 40",
+    "INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state)"
+    " SELECT instruction_id, 1, 'new', 'executed' FROM settlement.instruction WHERE instruction_id < 0",
+    "INSERT INTO settlement.message_received (book_id, bank, kind, name, sha256, content)"
+    " VALUES (1, 'nordbank', 'pain.002', 'past', encode(sha256(''), 'hex'), '')",
+    "INSERT INTO settlement.answer_note (message_id, file_id, instruction_id, kind, code)"
+    " SELECT m.message_id, i.file_id, i.instruction_id, 'status', 'RCVC'"
+    "  FROM settlement.message_received m, settlement.instruction i WHERE i.instruction_id < -10000",
+    *(
+        "INSERT INTO settlement.file_event (file_id, ordinal, from_state, state)"
+        f" SELECT file_id, {n}, '{was}', '{now}' FROM settlement.payment_file WHERE msg_id LIKE 'PAST-%'"
+        for n, (was, now) in enumerate(pairwise(("new", "proposed", "approved", "sealed", "sending", "executed")), 1)
+    ),
+)
+
+
+def test_a_morning_does_not_walk_the_payments_of_years(world: World) -> None:
+    """What waits for a person is found without a look at what was executed long ago (it was 400 times as many)."""
+    world.pay()
+    look = "SELECT * FROM settlement.exceptions(1, %s)"
+    with world.db.owner() as owner:
+        before = blocks(owner, look, TOMORROW)
+        for statement in PAYMENTS:
+            owner.execute(statement)
+        owner.commit()
+        after = blocks(owner, look, TOMORROW)
+        owner.execute("ANALYZE")
+        analysed = blocks(owner, look, TOMORROW)
+    assert max(after, analysed) <= before + 100, (before, after, analysed)
 
 
 def found(world: World) -> list[str]:
