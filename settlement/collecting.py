@@ -26,6 +26,8 @@ from settlement.composing import (
     stored_batches,
 )
 from settlement.iso20022 import (
+    SAME_MANDATE_NEW_ACCOUNT,
+    Amendment,
     CollectionFile,
     CollectionGroup,
     DirectDebit,
@@ -45,7 +47,8 @@ from settlement.setup_model import DirectDebit as DebitTerms
 # Look-ups by primary key, one by one, as in composing.
 _COLLECTIONS = """
 SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.postcode, -o.pay_minor AS amount_minor,
-       i.batch, v.mandate_id, v.mandate_signed, v.mandate_scheme, s.mandate_sequence
+       i.batch, v.mandate_id, v.mandate_signed, v.mandate_scheme, s.mandate_sequence,
+       coalesce(last.iban <> v.iban, false) AS has_moved
   FROM settlement.obligation o
   JOIN settlement.run r ON r.run_id = o.run_id
  CROSS JOIN LATERAL (SELECT * FROM settlement.payee_version v WHERE v.payee_version_id = o.payee_version_id LIMIT 1) v
@@ -54,6 +57,16 @@ SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.po
  CROSS JOIN LATERAL (  -- as it was presented, else as it is to be
     SELECT coalesce(b.sequence_type, settlement.mandate_step(v.payee_version_id, r.business_date)) AS mandate_sequence
     OFFSET 0) s
+  LEFT JOIN LATERAL (  -- whose account the mandate's last collection was from
+    SELECT x.payee_iban AS iban
+      FROM settlement.clearing_group g
+      JOIN settlement.instruction x ON x.instruction_id = g.group_id AND x.direction = 'collect'
+      JOIN settlement.obligation w ON w.obligation_id = g.group_id
+      JOIN settlement.payee_version m ON m.payee_version_id = w.payee_version_id AND m.mandate_id = v.mandate_id
+     WHERE g.account_id = o.account_id AND g.group_id < o.obligation_id
+       AND NOT EXISTS (SELECT FROM settlement.reopening b
+                        WHERE b.instruction_id = g.group_id AND b.kind IN ('reject', 'cancel'))
+     ORDER BY g.group_id DESC LIMIT 1) last ON true
  WHERE o.run_id = %s AND o.pay_minor < 0 AND (%s::bigint IS NULL OR i.file_id = %s)
  ORDER BY i.ordinal, v.mandate_scheme, s.mandate_sequence, o.obligation_id
 """
@@ -61,12 +74,16 @@ SELECT o.obligation_id, v.name, v.iban, v.bic, v.country, v.town, v.street, v.po
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection(Obligation):
-    """What a run collects from one payee (a positive amount), and under which mandate."""
+    """What a run collects from one payee (a positive amount), and under which mandate.
+
+    `has_moved`: the debtor's account is another one than at the mandate's last collection.
+    """
 
     mandate_id: str
     mandate_signed: dt.date
     mandate_scheme: str
     mandate_sequence: str
+    has_moved: bool
 
 
 def read_collections(conn: Connection, run_id: int, *, file_id: int | None = None) -> list[Collection]:
@@ -134,6 +151,7 @@ def _debit(
         currency=frame.currency,
         mandate_id=owed.mandate_id,
         mandate_signed_on=owed.mandate_signed,
+        amendment=Amendment(original_debtor_account=SAME_MANDATE_NEW_ACCOUNT) if owed.has_moved else None,
         debtor_name=scribe.write(ordinal, "name", owed.name),
         debtor_iban=owed.iban,
         debtor_bic=owed.bic,

@@ -23,6 +23,7 @@ from settlement.iso20022.charset import (
     transliterate,
 )
 from settlement.iso20022.direct_debit import (
+    SAME_MANDATE_NEW_ACCOUNT,
     Amendment,
     CollectionFile,
     CollectionGroup,
@@ -76,6 +77,7 @@ __all__ = [
     "ASKED_OF_US",
     "HEAD_BYTES",
     "RAIL_TERMS",
+    "SAME_MANDATE_NEW_ACCOUNT",
     "STATUS_KINDS",
     "AccountAddress",
     "AddressForm",

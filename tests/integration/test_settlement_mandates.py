@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nostro.database import Database
-from settlement import file_content, netting, poll
+from settlement import change_payee, file_content, netting, poll
 from tests.settlement_world import DAY, PayeeRow, World, make_world, pain002
 
 DAYS = [DAY + dt.timedelta(days=n) for n in range(4)]
@@ -68,3 +68,17 @@ def test_what_the_bank_rejected_was_no_collection(world: World) -> None:
         world.owe(payee, -100, day=DAYS[1])
     world.propose(DAYS[1])
     assert collected(world, DAYS[1]) == {"FRST": "FRST", "OOFF": "OOFF"}
+
+
+def test_another_account_under_the_same_mandate_is_said_once(world: World) -> None:
+    told = []
+    for day, iban in zip(
+        DAYS, ("NL91ABNA0417164300", "BG80BNBG96611020345678", "BG80BNBG96611020345678"), strict=False
+    ):
+        change_payee(world.alice, book_id=world.book_id, payee="RCUR", details={"iban": iban})
+        world.owe("RCUR", -100, day=day)
+        (file_id,) = world.pay(day)
+        content = file_content(world.app, file_id)
+        world.app.rollback()
+        told.append((b"<AmdmntInd>true</AmdmntInd>" in content, b"<Id>SMNDA</Id>" in content))
+    assert told == [(False, False), (True, True), (False, False)]
