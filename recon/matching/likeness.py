@@ -165,15 +165,37 @@ def are_one_name(one: str, other: str) -> bool:
     return (same_words and are_one_company(one, other)) or _was_cut(one, other)
 
 
-def name_marks(name: str) -> tuple[str, str]:
-    """Two texts, one of which two names that are one (`are_one_name`) share: its words, and its beginning."""
-    return " ".join(sorted(plain_name(name).split())), _spaced(name)[:_CUT_NAME_MIN]
+def name_marks(name: str) -> tuple[str, ...]:
+    """Texts, one of which two names that are one (`are_one_name`) share: its words, and its beginning.
+
+    And the words before those that may be the beginning of a legal form, or words of the name.
+    """
+    spaced = _spaced(name)
+    marks = [plain_name(name), *(spaced[: found.start()] for found in _FORM_BEGUN.finditer(spaced))]
+    return (*dict.fromkeys(" ".join(sorted(mark.split())) for mark in marks), spaced[:_CUT_NAME_MIN])
 
 
 def _was_cut(one: str, other: str) -> bool:
-    """Whether one name is the other, cut within a word. Cut between words it could be another company's whole name."""
+    """Whether one name is the other, cut within a word or within its legal form.
+
+    Cut between other words it could be another company's whole name.
+    """
     short, long = sorted((_spaced(one), _spaced(other)), key=len)
-    return len(short) >= _CUT_NAME_MIN and long.startswith(short) and long[len(short) :][:1].isalpha()
+    if len(short) >= _CUT_NAME_MIN and long.startswith(short) and long[len(short) :][:1].isalpha():
+        return True
+    return _stops_in_form(short, long) or _stops_in_form(long, short)
+
+
+def _stops_in_form(cut: str, whole: str) -> bool:
+    """Whether a name is the other one as far as into its legal form, however that is spelt there."""
+    form = _FORM_AT_END.search(whole)
+    if form is None or not cut.startswith(whole[: form.start()] + " "):
+        return False
+    begun = cut[form.start() + 1 :]
+    if begun in _FORMS or (len(begun) < 2 and len(cut) < _CUT_NAME_MIN):
+        return False
+    spellings = (form[1], *(said for said, short in _SHORT.items() if short == _SHORT.get(form[1], form[1])))
+    return any(len(begun) < len(spelling) and spelling.startswith(begun) for spelling in spellings)
 
 
 def are_one_company(one: str, other: str) -> bool:
@@ -201,10 +223,18 @@ _SHORT: Final = {
     "AKTIEBOLAG": "AB",
     "SOCIETE ANONYME": "SA",
     "BESLOTEN VENNOOTSCHAP": "BV",
+    "SP Z OO": "SPZOO",
+    "SP ZOO": "SPZOO",
 }
-_LEGAL: Final = re.compile(
-    r"\b(GMBH|AG|LTD|INC|SA|BV|AB|SRL|SPA|OY|AS|APS|KG|SARL|LLC|PLC|NV|" + "|".join(sorted(_SHORT)) + r")\b"
+_FORMS: Final = (
+    *("GMBH", "AG", "LTD", "INC", "SA", "BV", "AB", "SRL", "SPA", "OY", "AS", "APS", "KG", "SARL", "LLC", "PLC", "NV"),
+    *("SPZOO", *sorted(_SHORT)),
 )
+_LEGAL: Final = re.compile(rf"\b({'|'.join(_FORMS)})\b")
+_FORM_AT_END: Final = re.compile(rf" ({'|'.join(sorted(_FORMS, key=len, reverse=True))})$")
+# The beginning of a form at the end of a name: "MULLER GM", "STOLARNIA SP Z".
+_BEGINNINGS: Final = {form[:length].strip() for form in _FORMS for length in range(1, len(form))}
+_FORM_BEGUN: Final = re.compile(rf" (?:{'|'.join(sorted(_BEGINNINGS, key=len, reverse=True))})$")
 _WORD_ENDS: Final = re.compile(r"[\s;,+*<>()\[\]{}|\"'=?!]+|//|^/?[A-Z]{3,4}/|(?<=\s)[A-Z]{2,6}:|^[A-Z]{2,6}:")
 _SPECIAL: Final = str.maketrans(
     {"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "AE", "ı": "i", "đ": "d", "Đ": "D", "ð": "d"}

@@ -2,7 +2,7 @@
 -- after. Lines with something like a reference are left to the scored pass, and so is what one of them could mean, even
 -- if it gives no account: a reference with a letter wrong still says more than silence.
 WITH stated AS (
-    SELECT *, states_reference(end_to_end_id, structured_ref, remittance) OR states_number(concat_ws(' ', structured_ref, remittance)) AS states
+    SELECT *, states_reference(end_to_end_id, structured_ref, remittance) OR states_number(concat_ws(' ', structured_ref, remittance), date) AS states
     FROM nameless_line
 ),
 reach AS (

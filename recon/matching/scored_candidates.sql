@@ -5,7 +5,7 @@ WITH plain_line AS (
     SELECT item_id, account, currency, amount_minor, day, uetr, party_account, party_name, payment_information_id,
            msg_id, norm(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS text,
            upper(concat_ws(' ', end_to_end_id, structured_ref, remittance)) AS words,
-           end_to_end_id IS NOT NULL OR states_number(concat_ws(' ', structured_ref, remittance)) AS states_reference
+           end_to_end_id IS NOT NULL OR states_number(concat_ws(' ', structured_ref, remittance), date) AS states_reference
     FROM nameless_line
 ),
 pair AS (

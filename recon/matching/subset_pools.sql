@@ -7,7 +7,7 @@ WITH plain_line AS (
     SELECT item_id, account, currency, amount_minor, day, coalesce(l.party_account, n.party_account) AS party_account
     FROM nameless_line l LEFT JOIN named_party n USING (item_id)
     WHERE coalesce(l.party_account, n.party_account) IS NOT NULL AND end_to_end_id IS NULL AND uetr IS NULL
-      AND coalesce(charges_minor, 0) = 0 AND instructed_amount_minor IS NULL AND NOT states_number(concat_ws(' ', structured_ref, remittance))
+      AND coalesce(charges_minor, 0) = 0 AND instructed_amount_minor IS NULL AND NOT states_number(concat_ws(' ', structured_ref, remittance), date)
 ),
 free AS (
     SELECT *, item_id IN (SELECT expected_id FROM half_spoken_for UNION SELECT expected_id FROM alike_spoken_for) AS is_held

@@ -13,13 +13,14 @@ CREATE MACRO states_reference(end_to_end_id, structured_ref, remittance) AS
     OR regexp_matches(coalesce(remittance, ''), '[A-Za-z0-9_./-]*[0-9][A-Za-z0-9_./-]{7,}');
 
 -- Whether a text states a number of somebody's: a word with five figures and more, or a long one with any, that is no
--- date and no amount.
-CREATE MACRO states_number(text) AS
+-- date and no amount. Eight figures are a date when they are one of the years about the line's day.
+CREATE MACRO states_number(text, of_day) AS
     len(list_filter(regexp_extract_all(coalesce(text, ''), '[A-Za-z0-9][A-Za-z0-9_./:-]*[A-Za-z0-9]'),
                     lambda word: (regexp_matches(word, '([0-9][^0-9]*){5}')
                                   OR length(word) >= 16 AND regexp_matches(word, '[0-9]'))
                         AND NOT regexp_full_match(word, '[0-9]{1,2}[./-][0-9]{1,2}[./-](20)?[0-9]{2}')
-                        AND NOT regexp_full_match(word, '20[0-9]{2}[./-]?[01][0-9][./-]?[0-3][0-9]')
+                        AND NOT (regexp_full_match(word, '20[0-9]{2}[./-]?[01][0-9][./-]?[0-3][0-9]')
+                                 AND coalesce(abs(try_cast(word[:4] AS INTEGER) - year(of_day)) <= 1, false))
                         AND NOT regexp_full_match(word, '[0-9.]*[0-9]\.[0-9]{2}'))) > 0;
 
 -- Lines of the bank's own, or about another booking: they are no payment and no receipt of their own.

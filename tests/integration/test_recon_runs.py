@@ -64,7 +64,7 @@ def test_payments_clear_and_the_day_is_certified(world: World, bank: BankBook) -
         OPENING - 35_000,
         OPENING - 35_000,
     )
-    assert body["cleared"] == [{"legs": 4, "rule": "exact-end-to-end", "rule_version": 3, "sets": 2}]
+    assert body["cleared"] == [{"legs": 4, "rule": "exact-end-to-end", "rule_version": 4, "sets": 2}]
     assert world.one("SELECT through_date FROM ledger.certified_through") == DAY
     content = path.read_bytes()
     before = table_hashes(world.app)

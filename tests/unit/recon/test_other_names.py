@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recon.matching.likeness import are_one_name, name_marks
 from recon.matching.other_names import spoken_against
 from tests.unit.recon.recon_items import frame, instruction, item, line, reconcile_items
 
@@ -137,3 +138,68 @@ def test_an_adjusting_entry_beside_its_invoice_needs_no_name():
     credit = item(3, "OTHER", -900, end_to_end_id="GS-104888")
     paid = line(4, -4090, remittance="RG 104233 ./. GS-104888", party_name="Nordlys Holding")
     assert reconcile_items(frame(OURS[0], credit, paid)).sets == {frozenset({1, 3, 4}): "named-sum"}
+
+
+@pytest.mark.parametrize("day", [10, 13, 20])
+def test_a_number_of_two_parties_is_that_whatever_the_days(day: int):
+    """The other's invoice may be long overdue or not due yet: the number does not say whose it is, and no day does."""
+    own = receipt(1, 4990, "INV-0001/A", **BAKERY)
+    other = receipt(2, 4990, "INV-0001/A", **(CARPENTER | {"day": day}))
+    nameless = line(3, -4990, remittance="Rechnung INV-0001/A")
+    assert reconcile_items(frame(own, other, nameless)).sets == {}
+    shown = line(3, -4990, remittance="Rechnung INV-0001/A", party_name="BAKKERIJ PEETERS BV")
+    assert reconcile_items(frame(own, other, shown)).sets == {frozenset({1, 3}): "receipt-reference"}
+    both = frame(own, other, nameless, line(4, -4990, end_to_end_id="INV-0001/A", day=day, **CARPENTER))
+    assert reconcile_items(both).sets == {
+        frozenset({1, 3}): "receipt-reference",
+        frozenset({2, 4}): "receipt-reference",
+    }
+
+
+@pytest.mark.parametrize(
+    ("whole", "cut"),
+    [
+        ("Müller GmbH", "MUELLER GM"),
+        ("Müller GmbH", "Müller Gesellschaft mit be"),
+        ("Papadopoulos Stolarnia Sp. z o.o.", "PAPADOPOULOS STOLARNIA SP."),
+        ("Grünwald Boulangerie Sp. z o.o.", "GRUNWALD BOULANGERIE SP. Z"),
+        ("Łukasz Wiśniewski Studio S.r.l.", "LUKASZ WISNIEWSKI STUDIO S."),
+        ("Anna Ltd", "ANNA LIM"),
+    ],
+)
+def test_a_name_cut_inside_its_legal_form_is_that_name(whole: str, cut: str):
+    assert are_one_name(whole, cut) and are_one_name(cut, whole)
+    assert set(name_marks(whole)) & set(name_marks(cut))
+    customer = {"party_account": "PL02", "party_name": whole}
+    items = frame(receipt(1, 4990, "104233", **BAKERY), receipt(2, 4990, "104323", **customer))
+    wrong = frame(receipt(1, 4990, "104233", **BAKERY), line(3, -4990, remittance="RG 104233", party_name=cut))
+    assert reconcile_items(pl.concat([items, wrong.filter(pl.col("item_id") == 3)])).sets == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Anna Sarl", "Anna SA"),
+        ("Müller GmbH", "Müller G"),
+        ("Müller AG", "Müller GmbH"),
+        ("Müller GmbH", "Müller GM Bau"),
+    ],
+)
+def test_another_form_or_a_word_of_its_own_is_no_cut(one: str, other: str):
+    assert not are_one_name(one, other) and not are_one_name(other, one)
+
+
+@given(stem=st.text("ABCDEFGH ", min_size=5, max_size=20).map(str.strip).filter(lambda text: len(text) > 4))
+def test_names_that_are_one_share_a_mark(stem: str):
+    for form in ("GmbH", "Sp. z o.o.", "S.A.", "Limited", "Aktiengesellschaft"):
+        whole = f"{stem} {form}"
+        for length in range(len(stem), len(whole)):
+            if are_one_name(whole, whole[:length]):
+                assert set(name_marks(whole)) & set(name_marks(whole[:length])), whole[:length]
+
+
+@pytest.mark.parametrize(("word", "is_date"), [("20261103", True), ("2025-11-03", True), ("20940527", False)])
+def test_eight_figures_are_a_date_of_the_years_about_the_line_only(word: str, is_date: bool):
+    """A line that states a number of something else is not silent; one with a date is."""
+    items = frame(receipt(1, 4990, "104233", **BAKERY), line(3, -4990, remittance=f"zaliczka {word}", **BAKERY))
+    assert reconcile_items(items).sets == ({frozenset({1, 3}): "scored"} if is_date else {})
