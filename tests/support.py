@@ -7,7 +7,7 @@ from psycopg import sql
 from ledger import Connection
 
 # Logs, and where netting may start to read (it moves with the books' time, not with what is decided).
-_LOGS = ("%\\_attempt", "%\\_log", "stage\\_%", "frontier", "batch\\_mark")
+_LOGS = ("%\\_attempt", "%\\_log", "stage\\_%", "batch\\_mark")
 
 
 def table_hashes(conn: Connection) -> dict[str, str]:

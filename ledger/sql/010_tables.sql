@@ -172,7 +172,7 @@ CREATE TABLE ledger.posting_block (
     book_id     int      NOT NULL,
     first_date  date     NOT NULL,
     last_date   date     NOT NULL,
-    total_minor numeric  NOT NULL,
+    total_minor bigint   NOT NULL,
     posting_nos int[]    STORAGE PLAIN NOT NULL,
     entry_nos   int[]    STORAGE PLAIN NOT NULL,
     amounts     bigint[] STORAGE PLAIN NOT NULL,

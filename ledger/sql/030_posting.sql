@@ -239,7 +239,7 @@ BEGIN
             WHEN unique_violation THEN NULL;  -- some key is taken: the careful way
             WHEN numeric_value_out_of_range THEN
                 PERFORM ledger.raise_balance_range(p_book_id, p_leg_account, p_leg_amount);
-                RAISE;
+                IF NOT v_block THEN RAISE; END IF;  -- else a block's total does not fit, though the balance does: without blocks
         END;
     ELSIF (SELECT min(n) < 1 OR max(n) > v_count FROM unnest(p_leg_entry) AS l (n)) THEN
         PERFORM ledger.raise_batch_shape();

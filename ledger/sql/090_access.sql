@@ -35,7 +35,6 @@ BEGIN
                        ('ledger.posting_day', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup', 'ledger.account', 'account_id', 'account_id'),
                        ('ledger.rollup_run', 'ledger.account', 'account_id', 'account_id'),
-                       ('settlement.frontier', 'ledger.account', 'account_id', 'account_id'),
                        ('settlement.obligation', 'settlement.run', 'run_id', 'run_id'),
                        ('settlement.file_standing', 'settlement.payment_file', 'file_id', 'file_id'),
                        ('settlement.instruction', 'settlement.payment_file', 'file_id', 'file_id'),

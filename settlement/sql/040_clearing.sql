@@ -8,6 +8,7 @@ CREATE TABLE settlement.clearing_group (
     book_id              int NOT NULL,
     account_id           int NOT NULL,
     clearing_no          int NOT NULL CHECK (clearing_no > 0),
+    latest_cut_id        bigint NOT NULL,
     member_count         int NOT NULL CHECK (member_count > 0),
     low_posting_id       bigint NOT NULL,
     high_posting_id      bigint NOT NULL,
@@ -17,9 +18,9 @@ CREATE TABLE settlement.clearing_group (
     remainder_posting_id bigint,
     CONSTRAINT clearing_group_order UNIQUE (account_id, clearing_no),
     CONSTRAINT clearing_group_transit UNIQUE (transit_posting_id),
-    CONSTRAINT clearing_group_entry UNIQUE (entry_id),
     CONSTRAINT clearing_group_paid_or_zero
         CHECK (num_nonnulls(entry_id, clearing_posting_id, transit_posting_id) IN (0, 3)
+               AND transit_posting_id = clearing_posting_id + 1  -- so no entry and no debit is of two groups, either
                AND (entry_id IS NOT NULL OR remainder_posting_id IS NULL))
 );
 COMMENT ON TABLE settlement.clearing_group IS
@@ -31,6 +32,8 @@ CREATE INDEX clearing_group_reach ON settlement.clearing_group (account_id, grea
 COMMENT ON CONSTRAINT clearing_group_order ON settlement.clearing_group IS
     'Who writes the next group of an account has seen every one before it; of two at once, one fails.';
 COMMENT ON COLUMN settlement.clearing_group.clearing_no IS 'The order in which the groups of an account cleared: 1, 2, 3, …';
+COMMENT ON COLUMN settlement.clearing_group.latest_cut_id IS
+    'The greatest obligation of the account''s groups up to this one, which was cut last: where the account''s frontier is.';
 COMMENT ON COLUMN settlement.clearing_group.member_count IS 'The postings of its obligation, and its clearing debit.';
 COMMENT ON COLUMN settlement.clearing_group.low_posting_id IS
     'The least posting of its obligation (a batch that it takes whole counts from its beginning); high_posting_id the greatest (to its end).';
@@ -76,47 +79,51 @@ $$;
 CREATE FUNCTION settlement.check_groups() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
-SET enable_mergejoin = off AS $$
+SET enable_mergejoin = off SET enable_memoize = off AS $$
 DECLARE
     v_bad record;
 BEGIN
-    SELECT n.*, o.posting_ids IS NOT NULL AS is_obligation, w.found + m.found + num_nonnulls(d.amount_minor) AS found,
+    SELECT n.*, o.posting_ids IS NOT NULL AS is_obligation, w.found + coalesce(m.found, 0) + num_nonnulls(d.amount_minor) AS found,
            coalesce(w.total, 0) + coalesce(m.total, 0) + coalesce(d.amount_minor, 0) AS total, last.is_next INTO v_bad
       FROM new_rows n
       LEFT JOIN LATERAL (SELECT o.account_id, o.posting_ids, o.whole_batch_ids FROM settlement.obligation o
                           WHERE o.obligation_id = n.group_id LIMIT 1) o ON o.account_id = n.account_id
-       AND n.book_id = (SELECT a.book_id FROM ledger.account a WHERE a.account_id = n.account_id)
      CROSS JOIN LATERAL (
            SELECT count(*) FILTER (WHERE b.block_no = 0) AS batches, coalesce(sum(cardinality(b.posting_nos)), 0) AS found, sum(b.total_minor) AS total,
                   min(b.batch_id) AS low, max(b.batch_id) AS high
              FROM ledger.posting_block b WHERE b.account_id = n.account_id AND b.batch_id = ANY (o.whole_batch_ids)) w
-     CROSS JOIN LATERAL (
-           SELECT s.posting_ids = o.posting_ids OR array_sort(s.posting_ids) = o.posting_ids AS is_all, s.total
-             FROM (SELECT array_agg(s.posting_id) AS posting_ids, sum(s.amount_minor) AS total
-                     FROM (SELECT p.posting_id, p.amount_minor FROM ledger.posting p
-                            WHERE p.account_id = n.account_id AND NOT p.in_block AND p.posting_id >= o.posting_ids[1]
-                              AND p.posting_id <= o.posting_ids[cardinality(o.posting_ids)]
-                            LIMIT cardinality(o.posting_ids) + 1) s OFFSET 0) s OFFSET 0) span
-     CROSS JOIN LATERAL (
-           SELECT cardinality(o.posting_ids)::bigint AS found, span.total, o.posting_ids[1] AS low,
-                  o.posting_ids[cardinality(o.posting_ids)] AS high, false AS is_inside
-            WHERE span.is_all
-           UNION ALL
-           SELECT count(*), sum(p.amount_minor), min(p.posting_id), max(p.posting_id),
-                  coalesce(bool_or(p.posting_id >> 20 = ANY (o.whole_batch_ids)), false)
-             FROM ledger.posting p WHERE p.account_id = n.account_id AND p.posting_id = ANY (o.posting_ids)
-              AND span.is_all IS NOT TRUE
-           HAVING span.is_all IS NOT TRUE) m
-      LEFT JOIN LATERAL (SELECT p.amount_minor FROM ledger.posting p
+      LEFT JOIN LATERAL (
+           SELECT m.* FROM (
+                  SELECT s.posting_ids = o.posting_ids OR array_sort(s.posting_ids) = o.posting_ids AS is_all, s.total
+                    FROM (SELECT array_agg(s.posting_id) AS posting_ids, sum(s.amount_minor) AS total
+                            FROM (SELECT p.posting_id, p.amount_minor FROM ledger.posting p
+                                   WHERE p.account_id = n.account_id AND NOT p.in_block AND p.posting_id >= o.posting_ids[1]
+                                     AND p.posting_id <= o.posting_ids[cardinality(o.posting_ids)]
+                                   LIMIT cardinality(o.posting_ids) + 1) s OFFSET 0) s OFFSET 0) span
+            CROSS JOIN LATERAL (
+                  SELECT cardinality(o.posting_ids)::bigint AS found, span.total, o.posting_ids[1] AS low,
+                         o.posting_ids[cardinality(o.posting_ids)] AS high, false AS is_inside
+                   WHERE span.is_all
+                  UNION ALL
+                  SELECT count(*), sum(p.amount_minor), min(p.posting_id), max(p.posting_id),
+                         coalesce(bool_or(p.posting_id >> 20 = ANY (o.whole_batch_ids)), false)
+                    FROM ledger.posting p WHERE p.account_id = n.account_id AND p.posting_id = ANY (o.posting_ids)
+                     AND span.is_all IS NOT TRUE
+                  HAVING span.is_all IS NOT TRUE) m
+            WHERE o.posting_ids <> '{}' OFFSET 0) m ON true
+      LEFT JOIN LATERAL (SELECT p.amount_minor, p.book_id, p.entry_id FROM ledger.posting p
                           WHERE p.posting_id = n.clearing_posting_id AND p.account_id = n.account_id LIMIT 1) d ON true
-     CROSS JOIN LATERAL (
-           SELECT n.clearing_no = 1 OR EXISTS (SELECT FROM settlement.clearing_group g
-                                                WHERE g.account_id = n.account_id AND g.clearing_no = n.clearing_no - 1) AS is_next) last
-     WHERE (last.is_next AND m.found = cardinality(o.posting_ids) AND w.batches = cardinality(o.whole_batch_ids) AND NOT m.is_inside
-            AND w.found + m.found + num_nonnulls(n.clearing_posting_id) = n.member_count
+      LEFT JOIN LATERAL (SELECT g.latest_cut_id FROM settlement.clearing_group g
+                          WHERE g.account_id = n.account_id AND g.clearing_no = n.clearing_no - 1 LIMIT 1) before ON true
+     CROSS JOIN LATERAL (SELECT (n.clearing_no = 1 OR before.latest_cut_id IS NOT NULL)
+                                AND n.latest_cut_id = greatest(before.latest_cut_id, n.group_id) AS is_next) last
+     WHERE (last.is_next AND n.book_id = CASE WHEN n.clearing_posting_id IS NULL
+                                              THEN (SELECT a.book_id FROM ledger.account a WHERE a.account_id = n.account_id) ELSE d.book_id END
+            AND coalesce(m.found, 0) = cardinality(o.posting_ids) AND w.batches = cardinality(o.whole_batch_ids) AND m.is_inside IS NOT TRUE
+            AND w.found + coalesce(m.found, 0) + num_nonnulls(n.clearing_posting_id) = n.member_count
             AND least(m.low, w.low << 20) = n.low_posting_id AND greatest(m.high, ((w.high + 1) << 20) - 1) = n.high_posting_id
             AND (n.clearing_posting_id IS NULL
-                 OR d.amount_minor IS NOT NULL AND (n.clearing_posting_id > n.high_posting_id
+                 OR d.entry_id = n.entry_id AND (n.clearing_posting_id > n.high_posting_id
                     OR n.clearing_posting_id <> ALL (o.posting_ids) AND n.clearing_posting_id >> 20 <> ALL (o.whole_batch_ids)))
             AND coalesce(w.total, 0) + coalesce(m.total, 0) + coalesce(d.amount_minor, 0) = 0) IS NOT TRUE
      LIMIT 1;
@@ -125,8 +132,8 @@ BEGIN
             MESSAGE = format('Clearing group %s is not on the account of an obligation.', v_bad.group_id);
     ELSIF FOUND AND NOT v_bad.is_next THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_order',
-            MESSAGE = format('Clearing group %s cannot be number %s of its account: the one before it is not there.', v_bad.group_id,
-                             v_bad.clearing_no),
+            MESSAGE = format('Clearing group %s cannot be number %s of its account, with cut %s the latest: it does not follow the one before it.',
+                             v_bad.group_id, v_bad.clearing_no, v_bad.latest_cut_id),
             HINT = 'Try again: another payment of the account was under way.';
     ELSIF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'clearing_group_zero',

@@ -117,6 +117,12 @@ BEGIN
             HINT = 'A payee keeps its account; declare a new payee for the new account.';
     END IF;
 
+    -- A payee moves from one bank account to another when neither is netting: its cuts are made one after the other.
+    IF EXISTS (SELECT FROM jsonb_to_recordset(p_payees) AS g (code text, pay_from text)
+                 JOIN settlement.payee_current c ON c.book_id = p_book_id AND c.code = g.code
+                 JOIN settlement.bank_account_root b ON b.bank_account_id = c.bank_account_id AND b.code <> g.pay_from) THEN
+        PERFORM FROM settlement.bank_account_root b WHERE b.book_id = p_book_id ORDER BY b.bank_account_id FOR NO KEY UPDATE;
+    END IF;
     INSERT INTO settlement.payee_version (payee_id, version, name, iban, bic, country, town, street, postcode,
         bank_account_id, minimum_minor, maximum_minor, delay_days, hold, schedule, reserve_bps, reserve_days,
         reserve_fixed_minor, reserve_account_id, negative, mandate_id, mandate_signed, mandate_scheme, mandate_sequence,

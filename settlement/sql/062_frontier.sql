@@ -1,6 +1,6 @@
 -- How netting finds open items without reading what was settled long ago: each payee's account has a frontier, a
--- posting id below which everything is cleared but a short list. Open = the list + what stands above it, less what the
--- clearing groups since have taken.
+-- posting id below which everything is cleared but a short list. It is where the account's latest cut ended, and what that
+-- cut left out: an obligation says both. Open = the list + what stands above it, less what groups have taken since.
 --
 -- Ids are not commit order: a batch may draw an early id and commit late, below a frontier that has passed it. So a
 -- frontier only ever rises to a batch id of which a mark proves that every batch up to it has ended: a mark keeps
@@ -16,20 +16,8 @@ CREATE TABLE settlement.batch_mark (
 COMMENT ON TABLE settlement.batch_mark IS
     'Every batch up to last_batch_id has ended once no transaction below next_xid runs.';
 
-CREATE TABLE settlement.frontier (
-    account_id          int    NOT NULL,
-    version             int    NOT NULL CHECK (version > 0),
-    through_posting_id  bigint NOT NULL,
-    through_clearing_no int    NOT NULL,
-    left_open           bigint[] NOT NULL,
-    CONSTRAINT frontier_version PRIMARY KEY (account_id, version)
-);
-COMMENT ON TABLE settlement.frontier IS
-    'On this account every posting up to through_posting_id is cleared, except left_open; the last version counts.';
-COMMENT ON COLUMN settlement.frontier.through_clearing_no IS 'The last clearing group it has taken note of.';
-
-SELECT ledger.make_append_only(name::regclass) FROM unnest(ARRAY['settlement.batch_mark', 'settlement.frontier']) name;
-GRANT SELECT ON settlement.batch_mark, settlement.frontier TO :app;
+SELECT ledger.make_append_only('settlement.batch_mark');
+GRANT SELECT ON settlement.batch_mark TO :app;
 
 CREATE FUNCTION settlement.mark_batches() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -61,41 +49,34 @@ BEGIN
     RETURN CASE WHEN FOUND THEN settlement.ended_through() ELSE ((v_last + 1) << 20) - 1 END;
 END $$;
 
--- Payees with their frontier. It is the stored one, moved on by the groups since, without a look at any posting: up to the
--- line of the cut of the last of them everything is cleared, but what that cut left out and no group has taken since. A group with
--- a posting above the line is still to be subtracted (its clearing debit always is, until the next cut), so it is not taken
--- note of yet.
--- What a frontier left open is mostly what was sold in the last days (T+n) and is read in one sweep with what stands above;
+-- Payees with their frontier: the end of the cut of the latest of their cleared obligations (a bank account's cuts are made one
+-- after the other, and obligations numbered in their order). What was cleared before that cut lies below and is not on its
+-- list. What was cleared since has a clearing debit above, which is how those groups are found (cleared_since), the
+-- obligation's own included.
+-- What a cut left out is mostly what was sold in the last days (T+n) and is read in one sweep with what stands above;
 -- old disputes are looked up one by one (strays). read_from_id: everything above it is read.
 CREATE VIEW settlement.payee_frontier AS
-SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS version, o.cut_through_id IS NOT NULL AS has_moved,
-       m.through_posting_id, coalesce(n.clearing_no, f.through_clearing_no, 0) AS through_clearing_no, m.left_open,
+SELECT y.payee_id, y.account_id, y.bank_account_id, y.payee_version_id, y.code, y.schedule, y.delay_days, y.hold, y.negative, y.minimum_minor,
+       y.maximum_minor, y.reserve_bps, y.reserve_fixed_minor, m.through_posting_id, m.left_open,
        CASE WHEN d.is_dense THEN m.left_open[1] - 1 ELSE m.through_posting_id END AS read_from_id,
        CASE WHEN d.is_dense THEN '{}' ELSE m.left_open END AS strays
   FROM (SELECT * FROM settlement.payee_current c ORDER BY c.account_id) y  -- neighbours lie on the same pages
-  LEFT JOIN LATERAL (SELECT * FROM settlement.frontier f WHERE f.account_id = y.account_id
-                      ORDER BY f.version DESC LIMIT 1) f ON true
-  LEFT JOIN LATERAL (SELECT g.group_id FROM settlement.clearing_group g
-                      WHERE g.account_id = y.account_id AND g.clearing_no > coalesce(f.through_clearing_no, 0)
+  LEFT JOIN LATERAL (SELECT g.latest_cut_id AS group_id FROM settlement.clearing_group g WHERE g.account_id = y.account_id
                       ORDER BY g.clearing_no DESC LIMIT 1) g ON true
-  LEFT JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o
-                      WHERE o.obligation_id = g.group_id LIMIT 1) o ON o.cut_through_id > coalesce(f.through_posting_id, 0)
+  LEFT JOIN LATERAL (SELECT o.cut_through_id, o.left_out_ids FROM settlement.obligation o WHERE o.obligation_id = g.group_id LIMIT 1) o ON true
  CROSS JOIN LATERAL (
-       SELECT coalesce(min(w.clearing_no) FILTER (WHERE greatest(w.high_posting_id, w.clearing_posting_id) > o.cut_through_id) - 1,
-                       max(w.clearing_no)) AS clearing_no,
-              -- a group may have taken something that the cut left out
-              bool_or(w.high_posting_id >= o.left_out_ids[1] OR w.clearing_posting_id = ANY (o.left_out_ids)) AS is_reached
-         FROM settlement.clearing_group w
-        WHERE o.cut_through_id IS NOT NULL AND w.account_id = y.account_id AND w.clearing_no > coalesce(f.through_clearing_no, 0)) n
- CROSS JOIN LATERAL (
-       SELECT coalesce(o.cut_through_id, f.through_posting_id, 0) AS through_posting_id,
-              CASE WHEN o.cut_through_id IS NULL THEN coalesce(f.left_open, '{}')
-                   WHEN n.is_reached OR o.left_out_ids[cardinality(o.left_out_ids)] > o.cut_through_id THEN ARRAY(
+       SELECT coalesce(o.cut_through_id, 0) AS through_posting_id,
+              CASE WHEN o.cut_through_id IS NULL OR o.left_out_ids = '{}' THEN '{}'
+                   WHEN o.left_out_ids[cardinality(o.left_out_ids)] > o.cut_through_id
+                        OR EXISTS (SELECT FROM settlement.clearing_group w  -- since, and may have taken something of what the cut left out
+                                    WHERE w.account_id = y.account_id AND greatest(w.high_posting_id, w.clearing_posting_id) > o.cut_through_id
+                                      AND w.group_id <> g.group_id
+                                      AND (w.high_posting_id >= o.left_out_ids[1] OR w.clearing_posting_id = ANY (o.left_out_ids))) THEN ARRAY(
                         SELECT l.posting_id FROM unnest(o.left_out_ids) l (posting_id) WHERE l.posting_id <= o.cut_through_id
                         EXCEPT
                         SELECT t.posting_id
                           FROM (SELECT * FROM settlement.clearing_group w
-                                 WHERE w.account_id = y.account_id AND w.clearing_no > coalesce(f.through_clearing_no, 0) OFFSET 0) w
+                                 WHERE w.account_id = y.account_id AND greatest(w.high_posting_id, w.clearing_posting_id) > o.cut_through_id OFFSET 0) w
                          CROSS JOIN LATERAL (SELECT u.* FROM settlement.obligation u WHERE u.obligation_id = w.group_id LIMIT 1) u
                          CROSS JOIN LATERAL (SELECT x.posting_id FROM settlement.taken_postings(u.account_id, u.posting_ids, u.whole_batch_ids) x
                                              UNION ALL SELECT w.clearing_posting_id WHERE w.clearing_posting_id IS NOT NULL) t
@@ -104,15 +85,14 @@ SELECT y.payee_id, y.account_id, y.bank_account_id, coalesce(f.version, 0) AS ve
  CROSS JOIN LATERAL (SELECT coalesce(m.left_open <> '{}' AND (m.through_posting_id >> 20) - (m.left_open[1] >> 20) <= 2 * cardinality(m.left_open),
                                      false) AS is_dense) d;
 
+-- The groups that reading from the frontier may meet something of.
 CREATE VIEW settlement.cleared_since AS
-SELECT y.bank_account_id, y.payee_id, y.account_id, y.version, y.through_posting_id, g.group_id, g.clearing_no, g.clearing_posting_id, g.high_posting_id,
-       g.member_count - num_nonnulls(g.clearing_posting_id) AS settled,
-       greatest(g.high_posting_id, g.clearing_posting_id) AS top_id,
-       -- below the frontier, and before the first that it left open
+SELECT y.bank_account_id, y.payee_id, y.account_id, g.group_id, g.clearing_posting_id,
+       -- what it settled lies below the frontier, and before the first that it left open: only its debit is met
        g.high_posting_id < coalesce(y.left_open[1], y.through_posting_id + 1) AS is_below
   FROM settlement.payee_frontier y
  CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                      WHERE g.account_id = y.account_id AND g.clearing_no > y.through_clearing_no OFFSET 0) g;
+                      WHERE g.account_id = y.account_id AND greatest(g.high_posting_id, g.clearing_posting_id) > y.through_posting_id OFFSET 0) g;
 
 -- The postings among them that reading from the frontier would meet.
 CREATE FUNCTION settlement.cleared_postings(p_bank_account_id int) RETURNS TABLE (posting_id bigint)
@@ -133,6 +113,7 @@ CREATE FUNCTION settlement.single_postings_above(p_account_id int, p_read_from_i
 LANGUAGE sql STABLE AS $$
     SELECT b.posting_id, b.amount_minor, b.effective_date FROM pg_catalog.unnest(p_strays) l (posting_id)
      CROSS JOIN LATERAL (SELECT * FROM ledger.posting b WHERE b.account_id = p_account_id AND b.posting_id = l.posting_id LIMIT 1) b
+     WHERE p_strays <> '{}'
     UNION ALL
     SELECT a.posting_id, a.amount_minor, a.effective_date FROM ledger.posting a
      WHERE a.account_id = p_account_id AND a.posting_id > p_read_from_id AND NOT a.in_block
@@ -160,20 +141,4 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off ROWS 1000000 A
             WHERE u.posting_id > y.read_from_id) p
      WHERE (p.posting_id > y.through_posting_id OR p.posting_id = ANY (y.left_open))
        AND p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
-$$;
-
--- Stores the frontiers of these accounts, so that the next to ask has few groups to look at. Who writes clearing groups calls it:
--- every fourth time for each account, and where a cut left something out (no more than was cleared: an old debt is not copied
--- every night), which is then looked for once.
-CREATE FUNCTION settlement.store_frontiers(p_account_ids int[]) RETURNS int
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
-SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
-    WITH made AS (
-        INSERT INTO settlement.frontier (account_id, version, through_posting_id, through_clearing_no, left_open)
-        SELECT y.account_id, y.version + 1, y.through_posting_id, y.through_clearing_no, y.left_open
-          FROM settlement.payee_frontier y WHERE y.has_moved AND y.account_id = ANY (p_account_ids)
-            ON CONFLICT ON CONSTRAINT frontier_version DO NOTHING
-        RETURNING account_id
-    )
-    SELECT count(*)::int FROM made
 $$;

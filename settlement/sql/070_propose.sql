@@ -48,7 +48,7 @@ CREATE FUNCTION settlement.netting(
     p_bank_account_id int, p_business_date date, p_now timestamptz, p_terms settlement.calendar_terms)
     RETURNS SETOF settlement.netted
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
-SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mergejoin = off SET enable_memoize = off ROWS 10000 AS $$
     SELECT ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
     WITH account AS MATERIALIZED (
         SELECT b.book_id, b.minimum_minor, b.maximum_minor, p.body -> 'direct_debit' IS NOT NULL
@@ -69,7 +69,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                g.high_posting_id < coalesce(f.left_open[1], f.through_posting_id + 1) AS is_below
           FROM front f
          CROSS JOIN LATERAL (SELECT * FROM settlement.clearing_group g
-                              WHERE g.account_id = f.account_id AND g.clearing_no > f.through_clearing_no OFFSET 0) g
+                              WHERE g.account_id = f.account_id
+                                AND greatest(g.high_posting_id, g.clearing_posting_id) > f.through_posting_id OFFSET 0) g
     ), cleared AS MATERIALIZED (  -- what reading from the frontiers would meet
         SELECT s.clearing_posting_id AS posting_id FROM since s WHERE s.clearing_posting_id IS NOT NULL
         UNION ALL
@@ -92,38 +93,37 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
         UNION ALL
         SELECT p.account_id, h.posting_id FROM settlement.hold_active h  -- few, each looked up by its key
          CROSS JOIN LATERAL (SELECT p.account_id FROM ledger.posting p WHERE p.posting_id = h.posting_id LIMIT 1) p
-    ), party AS MATERIALIZED (
-        SELECT y.payee_id, y.payee_version_id, y.account_id, c.cut_date, y.negative, y.reserve_bps,
-               greatest(y.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
-               greatest(y.minimum_minor, account.minimum_minor) AS minimum_minor,
-               least(y.maximum_minor, account.maximum_minor) AS maximum_minor,
-               e.through_posting_id, e.left_open, e.read_from_id, e.strays, y.account_id IN (SELECT x.account_id FROM mixed x) AS is_mixed,
-               CASE WHEN y.account_id NOT IN (SELECT x.account_id FROM mixed x UNION ALL SELECT k.account_id FROM kept_back k)
+    ), party AS (
+        SELECT e.payee_id, e.payee_version_id, e.account_id, c.cut_date, e.reserve_bps,
+               greatest(e.reserve_fixed_minor - coalesce(f.minor, 0), 0) AS fixed_wanted_minor,
+               greatest(e.minimum_minor, account.minimum_minor) AS minimum_minor,
+               least(e.maximum_minor, account.maximum_minor) AS maximum_minor,
+               e.through_posting_id, e.left_open, e.read_from_id, e.strays, e.account_id IN (SELECT x.account_id FROM mixed x) AS is_mixed,
+               CASE WHEN e.account_id NOT IN (SELECT x.account_id FROM mixed x UNION ALL SELECT k.account_id FROM kept_back k)
                     THEN (e.through_posting_id >> 20) + 1 END AS whole_from,  -- from this batch on blocks may be taken as wholes
-               b.payee_id IS NOT NULL AS hold, y.negative = 'debit' AND account.collects AS collects,
-               CASE WHEN p_terms.payees IS NULL THEN y.schedule = ANY (p_terms.due)
-                    ELSE y.code = ANY (p_terms.payees) END AS due
-          FROM settlement.payee_current y
+               b.payee_id IS NOT NULL AS hold, e.negative = 'debit' AND account.collects AS collects,
+               CASE WHEN p_terms.payees IS NULL THEN e.schedule = ANY (p_terms.due)
+                    ELSE e.code = ANY (p_terms.payees) END AS due
+          FROM front e
          CROSS JOIN account
-          JOIN front e ON e.payee_id = y.payee_id
-          JOIN cut c ON c.delay = y.delay_days
-          LEFT JOIN blocked b ON b.payee_id = y.payee_id
-          LEFT JOIN held_fixed f ON f.payee_id = y.payee_id
-         WHERE y.bank_account_id = p_bank_account_id
-         ORDER BY y.account_id  -- neighbours lie on the same pages
+          JOIN cut c ON c.delay = e.delay_days
+          LEFT JOIN blocked b ON b.payee_id = e.payee_id
+          LEFT JOIN held_fixed f ON f.payee_id = e.payee_id
+         ORDER BY e.account_id  -- neighbours lie on the same pages
     ), own_batch AS MATERIALIZED (  -- of settlement itself, from the oldest open item on
         SELECT b.batch_id FROM ledger.batch b
          WHERE b.module = 'settlement'
-           AND b.batch_id >= (SELECT min(coalesce(y.left_open[1], y.through_posting_id)) >> 20 FROM party y)
+           AND b.batch_id >= (SELECT min(coalesce(f.left_open[1], f.through_posting_id)) >> 20 FROM front f)
     ), own_block AS MATERIALIZED (  -- such as lie in blocks: mostly none
         SELECT w.batch_id FROM own_batch w
          CROSS JOIN LATERAL (SELECT p.in_block FROM ledger.posting p WHERE p.posting_id = w.batch_id << 20 LIMIT 1) p WHERE p.in_block
-    ), net AS MATERIALIZED (
+    ), net AS (
         -- Account by account in the order of its index; the small sets above are hashed once. A batch of which everything on
         -- the account is due is taken whole, and answered for by its blocks' totals; of one that waits as a whole only its
         -- beginning is noted, unless something due stands behind it. The rest is looked at posting by posting. (All blocks of
         -- an account in a batch say the same dates, so they are due together or not.)
-        SELECT n.payee_id, -(coalesce(n.whole_minor, 0) + coalesce(n.due_minor, 0))::bigint AS owed_minor,
+        SELECT n.payee_id, n.payee_version_id, n.account_id, n.reserve_bps, n.fixed_wanted_minor, n.minimum_minor, n.maximum_minor, n.hold, n.collects,
+               n.due, -(coalesce(n.whole_minor, 0) + coalesce(n.due_minor, 0))::bigint AS owed_minor,
                -(coalesce(n.waiting_minor, 0) + coalesce(n.left_minor, 0))::bigint AS rest_minor,
                CASE WHEN n.reserve_bps > 0 THEN -(coalesce(n.whole_minor, 0) + coalesce(n.new_minor, 0))::bigint END AS new_minor,
                n.posting_ids, n.whole_batch_ids, n.whole_count,
@@ -137,10 +137,10 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                                 ORDER BY 1)
                     ELSE array_sort(coalesce(n.left_out_ids, '{}')) END AS left_out_ids,
                CASE WHEN n.last_due_id > n.waits_from_id THEN NULL ELSE n.waits_from_id END AS waits_from_id
-          FROM (SELECT y.payee_id, y.account_id, y.reserve_bps, y.whole_from, y.cut_date, w.whole_minor, w.waiting_minor, w.waits_from_id,
+          FROM (SELECT y.*, w.whole_minor, w.waiting_minor, w.waits_from_id,
                        o.due_minor, o.left_minor, o.new_minor, o.left_out_ids, coalesce(l.posting_ids, '{}') AS posting_ids,
-                       coalesce(l.whole_batch_ids, '{}') AS whole_batch_ids, coalesce(w.whole_count, 0) AS whole_count,
-                       settlement.highest_taken(l.posting_ids, l.whole_batch_ids) AS last_due_id
+                       coalesce(w.whole_batch_ids, '{}') AS whole_batch_ids, coalesce(w.whole_count, 0) AS whole_count,
+                       settlement.highest_taken(l.posting_ids, w.whole_batch_ids) AS last_due_id
           FROM party y
          CROSS JOIN LATERAL (
                SELECT array_agg(b.batch_id) FILTER (WHERE b.is_due AND b.block_no = 0) AS whole_batch_ids,
@@ -151,7 +151,8 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                               settlement.block_is_due(b.batch_id >= y.whole_from AND b.batch_id NOT IN (SELECT w.batch_id FROM own_block w),
                                                       b.first_date, b.last_date, y.cut_date) AS is_due
                          FROM ledger.posting_block b
-                        WHERE b.account_id = y.account_id AND b.batch_id >= (y.read_from_id + 1) >> 20 OFFSET 0) b
+                        WHERE b.account_id = y.account_id AND b.batch_id >= (y.read_from_id + 1) >> 20
+                        ORDER BY b.batch_id OFFSET 0) b
                OFFSET 0) w
          CROSS JOIN LATERAL (
                SELECT sum(i.amount_minor) FILTER (WHERE i.is_eligible) AS due_minor, sum(i.amount_minor) FILTER (WHERE NOT i.is_eligible) AS left_minor,
@@ -181,40 +182,38 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mer
                           AND CASE WHEN p.is_own OR y.is_mixed THEN p.posting_id NOT IN (SELECT c.posting_id FROM cleared c)
                                    ELSE true END OFFSET 0) i
                OFFSET 0) o
-         CROSS JOIN LATERAL (SELECT array_sort(o.posting_ids) AS posting_ids, array_sort(w.whole_batch_ids) AS whole_batch_ids OFFSET 0) l
+         CROSS JOIN LATERAL (SELECT array_sort(o.posting_ids) AS posting_ids OFFSET 0) l
          OFFSET 0) n
-         WHERE n.last_due_id IS NOT NULL
+         WHERE n.last_due_id IS NOT NULL OFFSET 0
     )
-    SELECT y.payee_id, y.payee_version_id, y.account_id, n.owed_minor, paid.pay_minor,
+    SELECT n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, paid.pay_minor,
            CASE WHEN paid.pay_minor > 0 THEN kept.rolling_minor ELSE 0 END,
            CASE WHEN paid.pay_minor > 0 THEN kept.fixed_minor ELSE 0 END,
            n.rest_minor,
-           CASE WHEN y.hold THEN 'payee_held'
-                WHEN p_terms.payees IS NOT NULL AND NOT y.due THEN 'not_due'  -- an ad-hoc run is of nobody else
+           CASE WHEN n.hold THEN 'payee_held'
+                WHEN p_terms.payees IS NOT NULL AND NOT n.due THEN 'not_due'  -- an ad-hoc run is of nobody else
                 WHEN n.owed_minor = 0 THEN 'zero'
-                WHEN NOT y.due THEN 'not_due'
+                WHEN NOT n.due THEN 'not_due'
                 WHEN paid.pay_minor < 0 THEN 'collect'
                 WHEN n.owed_minor < 0 THEN 'negative'
                 WHEN paid.pay_minor = 0 THEN 'below_minimum'
                 ELSE 'pay' END,
            n.posting_ids, n.whole_batch_ids, n.whole_count, n.left_out_ids, n.waits_from_id
       FROM net n
-      JOIN party y ON y.payee_id = n.payee_id
      CROSS JOIN LATERAL (
            SELECT least(greatest(coalesce(n.new_minor, 0), 0), greatest(n.owed_minor, 0)) AS base_minor) base
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN y.reserve_bps > 0 THEN floor(base.base_minor::numeric * y.reserve_bps / 10000)::bigint ELSE 0 END AS minor) rolling
+           SELECT CASE WHEN n.reserve_bps > 0 THEN floor(base.base_minor::numeric * n.reserve_bps / 10000)::bigint ELSE 0 END AS minor) rolling
      CROSS JOIN LATERAL (
-           SELECT rolling.minor AS rolling_minor, least(y.fixed_wanted_minor, greatest(n.owed_minor, 0) - rolling.minor) AS fixed_minor) kept
+           SELECT rolling.minor AS rolling_minor, least(n.fixed_wanted_minor, greatest(n.owed_minor, 0) - rolling.minor) AS fixed_minor OFFSET 0) kept
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN y.hold OR NOT y.due THEN 0
-                       WHEN n.owed_minor < 0 AND y.collects AND -n.owed_minor >= y.minimum_minor
-                            AND settlement.mandate_step(y.payee_version_id, p_business_date) IS NOT NULL
-                            THEN greatest(n.owed_minor, -y.maximum_minor)
-                       WHEN n.owed_minor - kept.rolling_minor - kept.fixed_minor >= greatest(y.minimum_minor, 1)
-                            THEN least(n.owed_minor - kept.rolling_minor - kept.fixed_minor, y.maximum_minor)
-                       ELSE 0 END AS pay_minor) paid
-     ORDER BY y.payee_id
+           SELECT CASE WHEN n.hold OR NOT n.due THEN 0
+                       WHEN n.owed_minor < 0 AND n.collects AND -n.owed_minor >= n.minimum_minor
+                            AND settlement.mandate_step(n.payee_version_id, p_business_date) IS NOT NULL
+                            THEN greatest(n.owed_minor, -n.maximum_minor)
+                       WHEN n.owed_minor - kept.rolling_minor - kept.fixed_minor >= greatest(n.minimum_minor, 1)
+                            THEN least(n.owed_minor - kept.rolling_minor - kept.fixed_minor, n.maximum_minor)
+                       ELSE 0 END AS pay_minor OFFSET 0) paid
 $$;
 
 CREATE FUNCTION settlement.void_files(p_file_ids bigint[], p_reason text) RETURNS int
@@ -268,15 +267,11 @@ CREATE FUNCTION settlement.open_run(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    v_root  settlement.bank_account_root;
-    v_netted settlement.netted[];
-    v_live  bigint;
-    v_pays  boolean;
-    v_line  bigint;
+    v_book int := (SELECT r.book_id FROM settlement.bank_account_root r WHERE r.bank_account_id = p_bank_account_id);
+    v_cut  record;
 BEGIN
-    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
-    SELECT * INTO v_root FROM settlement.bank_account_root r
-     WHERE r.bank_account_id = p_bank_account_id FOR NO KEY UPDATE;
+    PERFORM ledger.require_book(v_book);
+    PERFORM FROM settlement.bank_account_root r WHERE r.bank_account_id = p_bank_account_id FOR NO KEY UPDATE;
     PERFORM settlement.void_files(array_agg(f.file_id), 'its cut-off passed before it was sealed')
        FROM settlement.file_standing f
       CROSS JOIN LATERAL (SELECT p.run_id FROM settlement.payment_file p WHERE p.file_id = f.file_id LIMIT 1) p
@@ -286,47 +281,34 @@ BEGIN
 
     PERFORM settlement.require_free(p_bank_account_id, p_terms.payees);
     PERFORM settlement.release_reserves(p_bank_account_id, p_business_date);
-    v_line := settlement.cut_line();
-    SELECT array_agg(n) INTO v_netted
-      FROM settlement.netting(p_bank_account_id, p_business_date, p_proposed_at, p_terms) n
-     WHERE n.outcome IN ('pay', 'collect', 'zero');
-    SELECT count(*) FILTER (WHERE n.outcome = 'zero')::int, coalesce(bool_or(n.outcome <> 'zero'), false)
-      INTO zero_count, v_pays FROM unnest(v_netted) n;
-
-    v_live := settlement.same_proposal(v_root.bank_account_id, p_business_date, p_execution_date, p_cutoff_at,
-                                       p_terms.payees, v_netted);
-    is_new := v_live IS NULL AND v_pays;
-    run_id := v_live;
-    IF v_live IS NULL THEN
+    SELECT * INTO v_cut FROM settlement.record_cut(p_bank_account_id, p_business_date, p_proposed_at, p_execution_date, p_cutoff_at,
+                                                   p_terms, settlement.cut_line());
+    is_new := v_cut.live_run_id IS NULL AND v_cut.paid > 0;
+    run_id := CASE WHEN is_new THEN v_cut.made_run_id ELSE v_cut.live_run_id END;
+    zero_count := v_cut.zero;
+    IF v_cut.live_run_id IS NULL THEN
         PERFORM settlement.supersede(p_bank_account_id, p_terms.payees);
     END IF;
-    IF is_new OR zero_count > 0 THEN
-        INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,
-                                    payees, proposed_at, execution_date, cutoff_at)
-        SELECT v_root.book_id, p_bank_account_id, b.profile_id, b.version, p_business_date,
-               -- Ids follow from cycles: after a restore they start where no forgotten one can have been.
-               (SELECT greatest(max(r.cycle), 1000 * ((SELECT count(*) FROM settlement.send_journal) - 1), 0) + 1
-                  FROM settlement.run r
-                 WHERE r.bank_account_id = p_bank_account_id AND r.business_date = p_business_date),
-               p_terms.payees, p_proposed_at, p_execution_date, p_cutoff_at
-          FROM settlement.bank_account b WHERE b.bank_account_id = p_bank_account_id
-        RETURNING settlement.run.run_id INTO v_live;
-        run_id := CASE WHEN is_new THEN v_live ELSE run_id END;
-        PERFORM settlement.record_obligations(v_live, v_root.book_id, v_netted, is_new, v_line);
-        IF zero_count > 0 THEN PERFORM settlement.mark_batches(); END IF;
+    IF zero_count > 0 THEN
+        PERFORM settlement.close_zero_nets(v_cut.made_run_id, v_book);
+        PERFORM settlement.mark_batches();
     END IF;
 END $$;
 
--- The run whose proposed files pay exactly these payees these amounts from these postings on that date. (Which batches are
--- taken whole is not always the same: where the lists differ the postings are compared.)
-CREATE FUNCTION settlement.same_proposal(
-    p_bank_account_id int, p_business_date date, p_execution_date date, p_cutoff_at timestamptz, p_payees text[],
-    p_netted settlement.netted[]) RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
-    WITH live AS (
-        SELECT f.file_id, r.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.account_id, o.posting_ids,
-               o.whole_batch_ids
+-- Nets once, and writes down what comes of it, in one statement: a run and its obligations, unless the proposed files of
+-- live_run_id say the same already (zero nets are written all the same). The same: these payees, these amounts, from these
+-- postings, on that date. (Which batches are taken whole is not always the same: where the lists differ the postings are compared.)
+CREATE FUNCTION settlement.record_cut(
+    p_bank_account_id int, p_business_date date, p_proposed_at timestamptz, p_execution_date date, p_cutoff_at timestamptz,
+    p_terms settlement.calendar_terms, p_line bigint, OUT live_run_id bigint, OUT made_run_id bigint, OUT zero int, OUT paid int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '128MB'
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = off SET enable_mergejoin = off AS $$
+BEGIN
+    WITH cut AS MATERIALIZED (
+        SELECT * FROM settlement.netting(p_bank_account_id, p_business_date, p_proposed_at, p_terms) n
+         WHERE n.outcome IN ('pay', 'collect', 'zero')
+    ), live AS MATERIALIZED (
+        SELECT r.run_id, o.payee_version_id, o.pay_minor, o.rolling_minor, o.fixed_minor, o.account_id, o.posting_ids, o.whole_batch_ids
           FROM settlement.file_standing f
          CROSS JOIN LATERAL (SELECT p.run_id FROM settlement.payment_file p WHERE p.file_id = f.file_id LIMIT 1) p
          CROSS JOIN LATERAL (SELECT * FROM settlement.run r WHERE r.run_id = p.run_id LIMIT 1) r
@@ -336,53 +318,73 @@ SET plan_cache_mode = force_custom_plan AS $$
          CROSS JOIN LATERAL (SELECT * FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
          WHERE f.bank_account_id = p_bank_account_id AND f.state = 'proposed'
            AND r.business_date = p_business_date AND r.execution_date = p_execution_date
-           AND r.cutoff_at = p_cutoff_at AND r.payees IS NOT DISTINCT FROM p_payees
-    ), cut AS (
-        SELECT n.payee_version_id, n.pay_minor, n.rolling_minor, n.fixed_minor, n.account_id, n.posting_ids, n.whole_batch_ids
-          FROM unnest(p_netted) n WHERE n.outcome <> 'zero'
+           AND r.cutoff_at = p_cutoff_at AND r.payees IS NOT DISTINCT FROM p_terms.payees
+    ), same AS MATERIALIZED (
+        SELECT min(l.run_id) AS run_id FROM live l
+        HAVING count(*) > 0 AND min(l.run_id) = max(l.run_id)
+           AND count(*) = (SELECT count(*) FROM cut c WHERE c.outcome <> 'zero')
+           AND NOT EXISTS (
+               SELECT FROM cut c
+                 LEFT JOIN live l USING (payee_version_id, pay_minor, rolling_minor, fixed_minor, account_id)
+                WHERE c.outcome <> 'zero' AND
+                      CASE WHEN (c.posting_ids, c.whole_batch_ids) = (l.posting_ids, l.whole_batch_ids) THEN true
+                           ELSE ARRAY(SELECT t.posting_id FROM settlement.taken_postings(c.account_id, c.posting_ids, c.whole_batch_ids) t ORDER BY 1)
+                              = ARRAY(SELECT t.posting_id FROM settlement.taken_postings(l.account_id, l.posting_ids, l.whole_batch_ids) t ORDER BY 1)
+                      END IS NOT TRUE)
+    ), made AS (
+        INSERT INTO settlement.run (book_id, bank_account_id, profile_id, account_version, business_date, cycle,
+                                    payees, proposed_at, execution_date, cutoff_at)
+        SELECT b.book_id, b.bank_account_id, b.profile_id, b.version, p_business_date,
+               -- Ids follow from cycles: after a restore they start where no forgotten one can have been.
+               (SELECT greatest(max(r.cycle), 1000 * ((SELECT count(*) FROM settlement.send_journal) - 1), 0) + 1
+                  FROM settlement.run r
+                 WHERE r.bank_account_id = p_bank_account_id AND r.business_date = p_business_date),
+               p_terms.payees, p_proposed_at, p_execution_date, p_cutoff_at
+          FROM settlement.bank_account b
+         WHERE b.bank_account_id = p_bank_account_id
+           AND EXISTS (SELECT FROM cut c WHERE c.outcome = 'zero' OR NOT EXISTS (SELECT FROM same))
+        RETURNING run_id
+    ), written AS (
+        INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,
+                                           rolling_minor, fixed_minor, rest_minor, posting_ids, whole_batch_ids,
+                                           whole_count, left_out_ids, cut_through_id)
+        SELECT m.run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
+               n.fixed_minor, n.rest_minor, n.posting_ids, n.whole_batch_ids, n.whole_count,
+               CASE WHEN w.first_id = n.left_out_ids[1] THEN '{}'
+                    WHEN w.first_id IS NULL THEN n.left_out_ids
+                    ELSE array(SELECT l FROM unnest(n.left_out_ids) l WHERE l < w.first_id ORDER BY l) END,
+               least(w.first_id - 1, p_line)
+          FROM cut n
+         CROSS JOIN made m
+         CROSS JOIN LATERAL (SELECT settlement.highest_taken(n.posting_ids, n.whole_batch_ids) AS id OFFSET 0) due
+         -- What waits (T+n) mostly stands behind all that is due: the cut ends before it, and it need not be listed.
+         CROSS JOIN LATERAL (SELECT least(n.waits_from_id, CASE WHEN n.left_out_ids = '{}' THEN NULL
+                                                                WHEN n.left_out_ids[1] > due.id THEN n.left_out_ids[1]
+                                         ELSE (SELECT min(l) FROM unnest(n.left_out_ids) l WHERE l > due.id) END) AS first_id OFFSET 0) w
+         WHERE n.outcome = 'zero' OR NOT EXISTS (SELECT FROM same)
+         ORDER BY n.payee_id
+        RETURNING owed_minor
     )
-    SELECT min(l.run_id) FROM live l
-    HAVING count(*) > 0 AND min(l.run_id) = max(l.run_id)
-       AND count(*) = (SELECT count(*) FROM cut)
-       AND NOT EXISTS (
-           SELECT FROM cut c
-             LEFT JOIN live l USING (payee_version_id, pay_minor, rolling_minor, fixed_minor, account_id)
-            WHERE CASE WHEN (c.posting_ids, c.whole_batch_ids) = (l.posting_ids, l.whole_batch_ids) THEN true
-                       ELSE ARRAY(SELECT t.posting_id FROM settlement.taken_postings(c.account_id, c.posting_ids, c.whole_batch_ids) t ORDER BY 1)
-                          = ARRAY(SELECT t.posting_id FROM settlement.taken_postings(l.account_id, l.posting_ids, l.whole_batch_ids) t ORDER BY 1)
-                  END IS NOT TRUE)
-$$;
+    SELECT (SELECT s.run_id FROM same s), (SELECT m.run_id FROM made m), count(*) FILTER (WHERE w.owed_minor = 0)::int,
+           count(*) FILTER (WHERE w.owed_minor <> 0)::int
+      INTO live_run_id, made_run_id, zero, paid
+      FROM written w;
+END $$;
 
--- Results of one statement meet in arrays by position: a join of two intermediate results may be planned as if
--- both were small.
-CREATE FUNCTION settlement.record_obligations(
-    p_run_id bigint, p_book_id int, p_netted settlement.netted[], p_pay boolean, p_line bigint) RETURNS void
+-- Postings that sum to zero clear each other on the spot: no money moves.
+CREATE FUNCTION settlement.close_zero_nets(p_run_id bigint, p_book_id int) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
-    INSERT INTO settlement.obligation (run_id, payee_id, payee_version_id, account_id, owed_minor, pay_minor,
-                                       rolling_minor, fixed_minor, rest_minor, posting_ids, whole_batch_ids,
-                                       whole_count, left_out_ids, cut_through_id)
-    SELECT p_run_id, n.payee_id, n.payee_version_id, n.account_id, n.owed_minor, n.pay_minor, n.rolling_minor,
-           n.fixed_minor, n.rest_minor, n.posting_ids, n.whole_batch_ids, n.whole_count,
-           CASE WHEN w.first_id = n.left_out_ids[1] THEN '{}'
-                WHEN w.first_id IS NULL THEN n.left_out_ids
-                ELSE array(SELECT l FROM unnest(n.left_out_ids) l WHERE l < w.first_id ORDER BY l) END,
-           least(w.first_id - 1, p_line)
-      FROM unnest(p_netted) n
-     CROSS JOIN LATERAL (SELECT settlement.highest_taken(n.posting_ids, n.whole_batch_ids) AS id) due
-     -- What waits (T+n) mostly stands behind all that is due: the cut ends before it, and it need not be listed.
-     CROSS JOIN LATERAL (SELECT least(n.waits_from_id, CASE WHEN n.left_out_ids[1] > due.id THEN n.left_out_ids[1]
-                                     ELSE (SELECT min(l) FROM unnest(n.left_out_ids) l WHERE l > due.id) END) AS first_id) w
-     WHERE n.outcome = 'zero' OR p_pay ORDER BY n.payee_id;
-    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id, high_posting_id)
-    SELECT o.obligation_id, p_book_id, o.account_id, coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = o.account_id), 0) + 1, 
+    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, latest_cut_id, member_count, low_posting_id,
+        high_posting_id)
+    SELECT o.obligation_id, p_book_id, o.account_id, coalesce(c.clearing_no, 0) + 1, greatest(c.latest_cut_id, o.obligation_id),
            cardinality(o.posting_ids) + o.whole_count,
            settlement.lowest_taken(o.posting_ids, o.whole_batch_ids), settlement.highest_taken(o.posting_ids, o.whole_batch_ids)
-      FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
-    IF FOUND THEN
-        PERFORM settlement.store_frontiers(array_agg(o.account_id)) FROM settlement.obligation o WHERE o.run_id = p_run_id AND o.owed_minor = 0;
-    END IF;
+      FROM settlement.obligation o
+      LEFT JOIN LATERAL (SELECT * FROM settlement.clearing_group c WHERE c.account_id = o.account_id
+                          ORDER BY c.clearing_no DESC LIMIT 1) c ON true
+     WHERE o.run_id = p_run_id AND o.owed_minor = 0;
 END $$;
 
 -- Records a rendered file of a run. Amounts and parties come from the books, not from the caller.
@@ -393,7 +395,7 @@ CREATE FUNCTION settlement.record_file(
     p_run_id bigint, p_part int, p_direction text, p_msg_id text, p_content bytea, p_batches jsonb,
     p_obligation_ids bigint[], p_end_to_end_ids text[], p_uetrs text[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
+SET plan_cache_mode = force_custom_plan SET enable_memoize = off AS $$
 DECLARE
     v_file bigint;
     v_batches int[];  -- of each instruction
@@ -409,9 +411,9 @@ BEGIN
       FROM unnest(p_obligation_ids) WITH ORDINALITY g (id, n)
       LEFT JOIN LATERAL (SELECT o.run_id, o.pay_minor FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o ON true;
     INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, direction, currency_id,
-        msg_id, sha256, instruction_count, total_minor, content)
+        msg_id, instruction_count, total_minor, content)
     SELECT r.run_id, p_part, r.book_id, r.bank_account_id, b.rail, p_direction, b.currency_id,
-           p_msg_id, encode(sha256(p_content), 'hex'), paid.count, paid.total, p_content
+           p_msg_id, paid.count, paid.total, p_content
       FROM settlement.run r
       JOIN settlement.bank_account_root b USING (bank_account_id)
      CROSS JOIN (SELECT count(minor) AS count, sum(minor) AS total FROM unnest(v_amounts) g (minor)) paid

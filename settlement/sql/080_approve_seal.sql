@@ -124,7 +124,7 @@ BEGIN
         SELECT FROM settlement.payment_file f JOIN settlement.approval a USING (file_id)
          WHERE f.file_id = p_file_id
            AND (a.payee_digest, a.sha256, a.instruction_count, a.total_minor) IS DISTINCT FROM
-               (settlement.payee_digest(p_file_id), encode(sha256(f.content), 'hex'), f.instruction_count, f.total_minor)) THEN
+               (settlement.payee_digest(p_file_id), f.sha256, f.instruction_count, f.total_minor)) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'approval_signs_file',
             MESSAGE = format('File %s is not what was approved.', p_file_id),
             HINT = 'Do not send it; run `nostro verify`.';
@@ -158,62 +158,62 @@ DECLARE
     v_book int; v_date date; v_transit int;
     v_ids bigint[]; v_accounts int[]; v_versions bigint[]; v_owed bigint[]; v_pay bigint[]; v_rolling bigint[]; v_fixed bigint[];
     v_keys text[]; v_texts text[]; v_refs text[];
+    v_taken int[]; v_lows bigint[]; v_highs bigint[];
     v_leg_entry int[]; v_leg_account int[]; v_leg_amount bigint[];
     v_entries bigint[]; v_firsts bigint[];
-    v_leaving int[]; v_fourth int[];  -- accounts: of which the cut left something out; that are due to have their frontier stored
 BEGIN
     SELECT f.book_id, r.business_date, b.transit_account_id INTO v_book, v_date, v_transit
       FROM settlement.payment_file f JOIN settlement.run r USING (run_id)
       JOIN settlement.bank_account_root b ON b.bank_account_id = f.bank_account_id
      WHERE f.file_id = p_file_id;
-    SELECT array_agg(i.instruction_id ORDER BY i.ordinal), array_agg(o.account_id ORDER BY i.ordinal),
-           array_agg(o.payee_version_id ORDER BY i.ordinal), array_agg(o.owed_minor ORDER BY i.ordinal),
-           array_agg(o.pay_minor ORDER BY i.ordinal), array_agg(o.rolling_minor ORDER BY i.ordinal),
-           array_agg(o.fixed_minor ORDER BY i.ordinal), array_agg('settle:' || i.end_to_end_id ORDER BY i.ordinal),
-           array_agg(CASE i.direction WHEN 'pay' THEN 'Payout to ' ELSE 'Collection from ' END || i.payee_code
-                     ORDER BY i.ordinal),
-           array_agg(i.end_to_end_id ORDER BY i.ordinal),
-           array_agg(o.account_id) FILTER (WHERE o.left_count BETWEEN 1 AND o.taken_count)
-      INTO v_ids, v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_keys, v_texts, v_refs, v_leaving
-      FROM settlement.instruction i
-     CROSS JOIN LATERAL (SELECT o.account_id, o.payee_version_id, o.owed_minor, o.pay_minor, o.rolling_minor, o.fixed_minor,
-                                cardinality(o.left_out_ids) AS left_count, cardinality(o.posting_ids) + o.whole_count AS taken_count
-                           FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
-     WHERE i.file_id = p_file_id;
     -- Legs of an entry in this order: clearing posting, T, remainder, rolling reserve, fixed reserve; those that are.
-    SELECT array_agg(g.n::int ORDER BY g.n, leg.k), array_agg(leg.account ORDER BY g.n, leg.k),
-           array_agg(leg.amount ORDER BY g.n, leg.k)
-      INTO v_leg_entry, v_leg_account, v_leg_amount
-      FROM unnest(v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed) WITH ORDINALITY
-           AS g (account_id, payee_version_id, owed_minor, pay_minor, rolling_minor, fixed_minor, n)
-      LEFT JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v
-                          WHERE g.rolling_minor + g.fixed_minor > 0 AND v.payee_version_id = g.payee_version_id LIMIT 1) v ON true
-     CROSS JOIN LATERAL (VALUES (1, g.account_id, g.owed_minor), (2, v_transit, -g.pay_minor),
-                                (3, g.account_id, g.pay_minor + g.rolling_minor + g.fixed_minor - g.owed_minor),
-                                (4, v.reserve_account_id, -g.rolling_minor),
-                                (5, v.reserve_account_id, -g.fixed_minor)) leg (k, account, amount)
-     WHERE leg.amount <> 0;
+    WITH part AS MATERIALIZED (
+        SELECT i.ordinal, i.instruction_id, i.payee_code, i.end_to_end_id, i.direction, o.*
+          FROM settlement.instruction i
+         CROSS JOIN LATERAL (SELECT o.account_id, o.payee_version_id, o.owed_minor, o.pay_minor, o.rolling_minor, o.fixed_minor,
+                                    cardinality(o.posting_ids) + o.whole_count AS taken, settlement.lowest_taken(o.posting_ids, o.whole_batch_ids) AS low,
+                                    settlement.highest_taken(o.posting_ids, o.whole_batch_ids) AS high
+                               FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+         WHERE i.file_id = p_file_id
+         ORDER BY i.ordinal
+    ), reserve AS MATERIALIZED (
+        SELECT p.ordinal, v.reserve_account_id AS account_id, p.rolling_minor, p.fixed_minor
+          FROM part p
+         CROSS JOIN LATERAL (SELECT v.reserve_account_id FROM settlement.payee_version v WHERE v.payee_version_id = p.payee_version_id LIMIT 1) v
+         WHERE p.rolling_minor + p.fixed_minor > 0
+    ), leg AS (
+        SELECT l.ordinal, l.account_id, l.minor
+          FROM (SELECT p.ordinal, 1 AS k, p.account_id, p.owed_minor FROM part p
+                UNION ALL SELECT p.ordinal, 2, v_transit, -p.pay_minor FROM part p
+                UNION ALL SELECT p.ordinal, 3, p.account_id, p.pay_minor + p.rolling_minor + p.fixed_minor - p.owed_minor FROM part p
+                           WHERE p.pay_minor + p.rolling_minor + p.fixed_minor <> p.owed_minor
+                UNION ALL SELECT r.ordinal, 4, r.account_id, -r.rolling_minor FROM reserve r WHERE r.rolling_minor > 0
+                UNION ALL SELECT r.ordinal, 5, r.account_id, -r.fixed_minor FROM reserve r WHERE r.fixed_minor > 0) l (ordinal, k, account_id, minor)
+         ORDER BY l.ordinal, l.k
+    )
+    SELECT p.*, l.* INTO v_ids, v_accounts, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_keys, v_texts, v_refs, v_taken, v_lows, v_highs,
+                         v_leg_entry, v_leg_account, v_leg_amount
+      FROM (SELECT array_agg(p.instruction_id), array_agg(p.account_id), array_agg(p.payee_version_id), array_agg(p.owed_minor), array_agg(p.pay_minor),
+                   array_agg(p.rolling_minor), array_agg(p.fixed_minor), array_agg('settle:' || p.end_to_end_id),
+                   array_agg(CASE p.direction WHEN 'pay' THEN 'Payout to ' ELSE 'Collection from ' END || p.payee_code),
+                   array_agg(p.end_to_end_id), array_agg(p.taken), array_agg(p.low), array_agg(p.high)
+              FROM part p) p,
+           (SELECT array_agg(l.ordinal), array_agg(l.account_id), array_agg(l.minor) FROM leg l) l;
 
     SELECT array_agg(p.entry_id ORDER BY p.entry_ordinal), array_agg(p.first_posting_id ORDER BY p.entry_ordinal)
       INTO v_entries, v_firsts
       FROM ledger.post_internal(v_book, 'settlement', NULL, v_keys, array_fill(v_date, ARRAY[cardinality(v_keys)]),
            v_texts, v_refs, NULL, NULL, v_leg_entry, v_leg_account, v_leg_amount) p;
 
-    WITH made AS (
-        INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count, low_posting_id,
-            high_posting_id, entry_id, clearing_posting_id, transit_posting_id, remainder_posting_id)
-        SELECT g.id, v_book, g.account_id,
-               coalesce((SELECT max(c.clearing_no) FROM settlement.clearing_group c WHERE c.account_id = g.account_id), 0) + 1,
-               o.taken + 1, o.low, o.high, g.entry, g.first, g.first + 1, CASE WHEN g.kept_minor <> g.owed_minor THEN g.first + 2 END
-          FROM (SELECT u.*, u.pay_minor + u.rolling_minor + u.fixed_minor AS kept_minor
-                  FROM unnest(v_ids, v_accounts, v_owed, v_pay, v_rolling, v_fixed, v_entries, v_firsts)
-                       AS u (id, account_id, owed_minor, pay_minor, rolling_minor, fixed_minor, entry, first)) g
-         CROSS JOIN LATERAL (SELECT cardinality(o.posting_ids) + o.whole_count AS taken,
-                                    settlement.lowest_taken(o.posting_ids, o.whole_batch_ids) AS low,
-                                    settlement.highest_taken(o.posting_ids, o.whole_batch_ids) AS high
-                               FROM settlement.obligation o WHERE o.obligation_id = g.id LIMIT 1) o
-        RETURNING account_id, clearing_no)
-    SELECT array_agg(m.account_id) FILTER (WHERE (m.clearing_no + m.account_id) % 4 = 0) INTO v_fourth FROM made m;
+    INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, latest_cut_id, member_count, low_posting_id,
+        high_posting_id, entry_id, clearing_posting_id, transit_posting_id, remainder_posting_id)
+    SELECT g.id, v_book, g.account_id, coalesce(c.clearing_no, 0) + 1, greatest(c.latest_cut_id, g.id),
+           g.taken + 1, g.low, g.high, g.entry, g.first, g.first + 1, CASE WHEN g.kept_minor <> g.owed_minor THEN g.first + 2 END
+      FROM (SELECT u.*, u.pay_minor + u.rolling_minor + u.fixed_minor AS kept_minor
+              FROM unnest(v_ids, v_accounts, v_owed, v_pay, v_rolling, v_fixed, v_taken, v_lows, v_highs, v_entries, v_firsts)
+                   AS u (id, account_id, owed_minor, pay_minor, rolling_minor, fixed_minor, taken, low, high, entry, first)) g
+      LEFT JOIN LATERAL (SELECT c.clearing_no, c.latest_cut_id FROM settlement.clearing_group c WHERE c.account_id = g.account_id
+                          ORDER BY c.clearing_no DESC LIMIT 1) c ON true;
     INSERT INTO settlement.reserve_taken (group_id, payee_id, kind, posting_id, amount_minor, release_on)
     SELECT g.id, v.payee_id, leg.kind, leg.posting_id, leg.amount, CASE leg.kind WHEN 'rolling' THEN v_date + v.reserve_days END
       FROM unnest(v_ids, v_versions, v_owed, v_pay, v_rolling, v_fixed, v_firsts)
@@ -223,7 +223,6 @@ BEGIN
      CROSS JOIN LATERAL (VALUES ('rolling', at.id, g.rolling_minor),
                                 ('fixed', at.id + (g.rolling_minor > 0)::int, g.fixed_minor)) leg (kind, posting_id, amount)
      WHERE g.rolling_minor + g.fixed_minor > 0 AND leg.amount > 0;
-    PERFORM settlement.store_frontiers(v_fourth || v_leaving);
 END $$;
 
 -- What stays on a bank account once every approved file is paid: N + T − those. Negative is a warning, not a rule:

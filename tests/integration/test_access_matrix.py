@@ -202,7 +202,7 @@ def test_a_table_with_rows_of_a_book_shows_them_to_the_logins_of_that_book(
 def test_a_table_that_forgot_its_policy_is_found(template: Database, conn: Connection) -> None:
     for change, kind, table in (
         ("DROP POLICY granted_books ON settlement.outstanding", "bare", "settlement.outstanding"),
-        ("ALTER TABLE settlement.frontier DISABLE ROW LEVEL SECURITY", "bare", "settlement.frontier"),
+        ("ALTER TABLE settlement.obligation DISABLE ROW LEVEL SECURITY", "bare", "settlement.obligation"),
         ("CREATE TABLE public.note (file_id bigint); GRANT SELECT ON public.note TO PUBLIC", "bare", "note"),
         ("ALTER POLICY granted_books ON settlement.file_standing USING (false)", "blind", "settlement.file_standing"),
     ):

@@ -58,6 +58,18 @@ def test_readers_by_account_find_every_posting_once(books: Books) -> None:
         assert verify(conn, book_id=books.book) == ()
 
 
+def test_a_block_whose_total_does_not_fit_in_64_bits_does_not_keep_a_batch_out(db: Database) -> None:
+    """Each block of 64 would sum to 2^63 and more, up and then down; the balance fits at the end."""
+    books = open_books(db)
+    entries = [entry(f"v-{n:05}", CASH, SALES, (1 if n < SIZE // 2 else -1) * (1 << 58), day=DAY) for n in range(SIZE)]
+    with db.app() as conn:
+        post_batch(conn, book_id=books.book, entries=entries)
+        assert conn.execute(_PLACES).fetchall() == [(0, 2 * SIZE)]
+        (there,) = balance(conn, book_id=books.book, account=CASH)
+        assert there.balance_minor == 0
+        assert verify(conn, book_id=books.book) == ()
+
+
 @pytest.mark.parametrize("role", ["owner", "replica"])
 def test_blocks_change_by_nobodys_hand(books: Books, role: str) -> None:
     for statement_, constraint in (

@@ -130,9 +130,9 @@ SELECT run_id, (SELECT -count(*) FROM settlement.obligation), payee_version_id, 
   FROM settlement.obligation LIMIT 1 RETURNING obligation_id
 """
 _GROUP = """
-INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, clearing_no, low_posting_id,
-                                       high_posting_id)
-VALUES (%s, %s, %s, %s, (SELECT count(*) + 1 FROM settlement.clearing_group WHERE account_id = %s), %s, %s)
+INSERT INTO settlement.clearing_group (group_id, book_id, account_id, latest_cut_id, member_count, clearing_no,
+                                       low_posting_id, high_posting_id)
+VALUES (%s, %s, %s, %s, %s, (SELECT count(*) + 1 FROM settlement.clearing_group WHERE account_id = %s), %s, %s)
 """
 
 
@@ -164,7 +164,8 @@ def test_what_a_group_took_whole_is_taken_once(world: World) -> None:
         spans = [*ids, *(batch << 20 for batch in batches), *(((batch + 1) << 20) - 1 for batch in batches)]
         count = len(ids) + EACH * len(batches) + more
         with translate_errors():
-            owner.execute(_GROUP, (row and row[0], world.book_id, account, count, account, min(spans), max(spans)))
+            number = row and row[0]
+            owner.execute(_GROUP, (number, world.book_id, account, number, count, account, min(spans), max(spans)))
 
     attacks = {
         "a batch again": ([offset], [taken], 0),

@@ -98,9 +98,9 @@ def test_a_member_that_another_file_paid_voids(world: World) -> None:
         )
         owner.execute(
             "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id,"
-            " msg_id, sha256, instruction_count, total_minor, content)"
+            " msg_id, instruction_count, total_minor, content)"
             " SELECT (SELECT max(run_id) FROM settlement.run), 1, book_id, bank_account_id, rail, currency_id,"
-            " 'TWIN', encode(sha256('x'), 'hex'), 1, 700, 'x' FROM settlement.payment_file"
+            " 'TWIN', 1, 700, 'x' FROM settlement.payment_file"
         )
         owner.execute(
             "INSERT INTO settlement.payment_batch (file_id, batch, payment_information_id, execution_date,"

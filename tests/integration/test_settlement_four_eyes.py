@@ -101,8 +101,8 @@ def test_a_signature_under_something_else_is_refused(world: World) -> None:
         "INSERT INTO settlement.approval (file_id, sha256, instruction_count, total_minor, payee_digest)"
         " VALUES (1, '', 1, 1, '')",
         "INSERT INTO settlement.file_event (file_id, ordinal, from_state, state) VALUES (1, 2, 'proposed', 'approved')",
-        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count,"
-        " low_posting_id, high_posting_id) VALUES (1, 1, 1, 1, 1, 1, 1)",
+        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, latest_cut_id,"
+        " member_count, low_posting_id, high_posting_id) VALUES (1, 1, 1, 1, 1, 1, 1, 1)",
         "INSERT INTO settlement.hold_release (hold_id, reason) VALUES (1, 'mine')",
         "UPDATE settlement.payment_file SET total_minor = 1",
         "DELETE FROM settlement.file_event",
@@ -166,8 +166,9 @@ def as_superuser(owner: Connection) -> None:
 
 
 GROUP = (
-    "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, clearing_no, low_posting_id,"
-    " high_posting_id) SELECT obligation_id, 1, account_id, %s, coalesce(%s, (SELECT count(*) + 1"
+    "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, latest_cut_id, member_count,"
+    " clearing_no, low_posting_id, high_posting_id)"
+    " SELECT obligation_id, 1, account_id, obligation_id, %s, coalesce(%s, (SELECT count(*) + 1"
     " FROM settlement.clearing_group g WHERE g.account_id = o.account_id)),"
     " (SELECT min(m) FROM unnest(posting_ids) m), (SELECT max(m) FROM unnest(posting_ids) m)"
     " FROM settlement.obligation o WHERE obligation_id = %s"
@@ -213,6 +214,8 @@ def test_a_posting_is_claimed_once_for_ever(world: World) -> None:
             assert refused(owner, GROUP, count, None, number) is DuplicateClaimError, what
         number = an_obligation(owner, account, [minus, plus])  # in any order
         assert refused(owner, GROUP, 2, 1, number) is UnavailableError, "a number that is taken"
+        stale = GROUP.replace("obligation_id, %s,", "obligation_id - 1, %s,")
+        assert refused(owner, stale, 2, None, number) is UnavailableError, "not the account's latest cut"
         assert refused(owner, GROUP, 2, 3, number) is UnavailableError, "a number after a gap"
         reach = GROUP.replace("min(m)", "min(m) - 1")
         assert refused(owner, reach, 2, None, number) is DuplicateClaimError, "another reach than its postings'"
@@ -261,8 +264,8 @@ def test_groups_of_one_statement_share_nothing(world: World) -> None:
     with world.db.owner() as owner:
         numbers = [an_obligation(owner, account, items) for _ in range(2)]
         both = (
-            "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, member_count, clearing_no,"
-            " low_posting_id, high_posting_id) SELECT n.id, 1, %s, 2, 1 + n.k, %s, %s"
+            "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, latest_cut_id, member_count,"
+            " clearing_no, low_posting_id, high_posting_id) SELECT n.id, 1, %s, n.id, 2, 1 + n.k, %s, %s"
             " FROM unnest(%s::bigint[]) WITH ORDINALITY n (id, k)"
         )
         assert refused(owner, both, account, items[0], items[1], numbers) is DuplicateClaimError
@@ -320,8 +323,8 @@ def test_a_group_and_a_reserve_are_what_they_say(world: World) -> None:
     """As the owner: a group of no obligation or on another account; more given back than was taken."""
     world.pay()
     group = (
-        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, member_count,"
-        " low_posting_id, high_posting_id) VALUES (%s, %s, %s, 1, 1, 1, 1)"
+        "INSERT INTO settlement.clearing_group (group_id, book_id, account_id, clearing_no, latest_cut_id,"
+        " member_count, low_posting_id, high_posting_id) VALUES (%s, %s, %s, 1, 1, 1, 1, 1)"
     )
     with world.db.owner() as owner:
         assert refused(owner, group, 999_999, world.book_id, 1) is DuplicateClaimError
