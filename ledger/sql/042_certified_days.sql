@@ -22,7 +22,7 @@ CREATE FUNCTION ledger.certified_cash(p_book_id int, p_accounts int[]) RETURNS T
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT n.account_id, c.through_date
       FROM (SELECT a.account_id, ledger.nostro_of(p_book_id, a.account_id) AS nostro_id FROM ledger.account a
-             WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT unnest(p_accounts))) AND a.control IS NOT NULL OFFSET 0) n
+             WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT unnest(p_accounts))) AND a.control IN ('nostro', 'cash_in_transit') OFFSET 0) n
      CROSS JOIN LATERAL (SELECT c.through_date FROM ledger.certified_through c
                           WHERE c.book_id = p_book_id AND c.account_id = n.nostro_id ORDER BY c.through_date DESC LIMIT 1) c
 $$;
@@ -32,7 +32,7 @@ CREATE FUNCTION ledger.record_certificate(p_book_id int, p_account_id int, p_thr
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.lock_balances(ARRAY(SELECT a.account_id FROM ledger.account a
-                                        WHERE a.book_id = p_book_id AND a.control IS NOT NULL AND ledger.nostro_of(p_book_id, a.account_id) = p_account_id));
+                                        WHERE a.book_id = p_book_id AND a.control IN ('nostro', 'cash_in_transit') AND ledger.nostro_of(p_book_id, a.account_id) = p_account_id));
     INSERT INTO ledger.certified_through (book_id, account_id, through_date, certificate_sha256)
     SELECT p_book_id, p_account_id, p_through, p_sha256
      WHERE NOT EXISTS (SELECT FROM ledger.certified_through
@@ -51,7 +51,7 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT array_agg(a.account_id) INTO v_accounts FROM ledger.account a
-     WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account_id FROM new_posting)) AND a.control IS NOT NULL;
+     WHERE a.account_id = ANY (ARRAY(SELECT DISTINCT account_id FROM new_posting)) AND a.control IN ('nostro', 'cash_in_transit');
     IF v_accounts IS NULL THEN RETURN NULL; END IF;
     PERFORM ledger.lock_balances(v_accounts);
     SELECT e.idempotency_key, p.effective_date, a.code, c.through_date INTO v_bad

@@ -126,6 +126,21 @@ def test_a_night_does_not_walk_what_is_over(world: World) -> None:
     assert world.one("SELECT count(*) FROM settlement.outstanding") == 12, "the reserves of this file"
 
 
+def test_a_seal_asks_whether_its_cash_is_certified_and_of_no_reserve(world: World) -> None:
+    """One account of cash in transit; four thousand reserves, asked one by one, took 2.5 s of the 3.5 of a seal."""
+    (file_id,) = world.approve_all()
+    with world.db.owner() as owner:
+        owner.execute("RESET ROLE")
+        owner.execute("SET track_functions = 'all'")
+        assert owner.execute("SELECT outcome FROM settlement.seal(%s, %s)", (file_id, moment())).fetchone() == (
+            "sealed",
+        )
+        asked = "SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'nostro_of'"
+        assert owner.execute(asked).fetchone() == (2,), "for the date, and when it is posted"
+        assert owner.execute("SELECT count(*) FROM settlement.reserve_taken").fetchone() == (12,)
+        owner.rollback()
+
+
 # Files of years ago: 20,000 payments that were executed, and what a bank noted of half of them.
 PAYMENTS = (
     "ALTER TABLE settlement.instruction DISABLE TRIGGER instruction_check",
