@@ -91,10 +91,12 @@ def test_every_payment_leads_from_its_postings_to_the_cent_at_the_bank(week: Wee
         " WHERE transit_posting_id IS NOT NULL ORDER BY 1"
     )
     assert {state for *_, state, _ in payments} >= {"executed", "rejected", "returned"}
+    shown = 0
     for number, end_to_end_id, amount, state, back in payments:
         found = week.trace(end_to_end_id)
         assert found.payments == (number,)
         steps = chain_of(found, int(str(number)))
+        shown += bool(steps[80])
         # The payee's postings and the clearing posting are zero; what was cleared went to transit, reserves, the rest.
         assert total(steps[10]) + total(steps[20]) == 0
         assert total(steps[20]) + total(steps[15]) + total(steps[60]) == 0
@@ -111,8 +113,7 @@ def test_every_payment_leads_from_its_postings_to_the_cent_at_the_bank(week: Wee
             assert total(steps[180]) == amount
         if steps[80] and "batch of" not in str(steps[80][0].detail):
             assert total(steps[80]) == -int(str(amount))
-    shown = [p for p in payments if chain_of(week.trace(p[1]), int(str(p[0])))[80]]
-    assert len(shown) > len(payments) // 2
+    assert shown > len(payments) // 2
 
 
 def test_every_bank_line_leads_back_to_all_it_paid(week: Week) -> None:
