@@ -146,10 +146,10 @@ PAYMENTS = (
     "ALTER TABLE settlement.instruction DISABLE TRIGGER instruction_check",
     "ALTER TABLE settlement.instruction_event DISABLE TRIGGER instruction_event_check",
     "ALTER TABLE settlement.file_event DISABLE TRIGGER file_event_check",
-    "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id, msg_id, sha256,"
+    "INSERT INTO settlement.payment_file (run_id, part, book_id, bank_account_id, rail, currency_id, msg_id,"
     " instruction_count, total_minor, content)"
     " SELECT f.run_id, 100 + n, f.book_id, f.bank_account_id, f.rail, f.currency_id, 'PAST-' || n,"
-    " encode(sha256(''), 'hex'), 1, 1, '' FROM settlement.payment_file f, generate_series(0, 39) n",
+    " 1, 1, '' FROM settlement.payment_file f, generate_series(0, 39) n",
     "INSERT INTO settlement.instruction (instruction_id, file_id, batch, ordinal, payee_id, payee_code, payee_name,"
     " payee_iban, payable_account_id, amount_minor, end_to_end_id, execution_date)"
     " SELECT -n, f.file_id, 1, n, 1, 'P0', 'x', 'x', 1, 1, 'PAST-' || n, '2020-01-01'"
