@@ -247,7 +247,7 @@ def _statuses(report: StatusReport) -> _Answer:
         stated_count=report.group.original_count,
         of_file=tuple((status, reasons) for status, reasons in of_file if status is not None),
         payments=tuple(
-            _Told(t.end_to_end_id, t.uetr, t.effective_status, t.reasons, t.execution_date)
+            _Told(_named(t.end_to_end_id, t.instruction_id), t.uetr, t.effective_status, t.reasons, t.execution_date)
             for t in report.transactions
             if t.effective_status not in _SILENT | {None}
         ),
@@ -261,7 +261,9 @@ def _returns(report: ReturnReport) -> _Answer:
         kind=AnswerKind.RETURN,
         created_at=report.created_at,
         payments=tuple(
-            _Told(r.end_to_end_id, r.uetr, "RTRN", r.reasons, None, _minor(r.amount, r.currency))
+            _Told(
+                _named(r.end_to_end_id, r.instruction_id), r.uetr, "RTRN", r.reasons, None, _minor(r.amount, r.currency)
+            )
             for r in report.returns
         ),
     )
@@ -274,8 +276,13 @@ def _recalls(answer: RecallAnswer) -> _Answer:
         original_message_id=answer.original_message_id,
         covering=(answer.status, answer.reasons),
         batches=tuple((batch.payment_information_id, (batch.status, batch.reasons)) for batch in answer.batches),
-        payments=tuple(_Told(p.end_to_end_id, p.uetr, p.status, p.reasons) for p in answer.payments),
+        payments=tuple(_Told(_named(p.end_to_end_id), p.uetr, p.status, p.reasons) for p in answer.payments),
     )
+
+
+def _named(*references: str | None) -> str | None:
+    """The payment's reference: its EndToEndId, or our instruction id, which is the same."""
+    return next((each for each in references if each not in (None, "NOTPROVIDED")), None)
 
 
 def _minor(amount: str | None, code: str | None) -> int | None:

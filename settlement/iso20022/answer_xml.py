@@ -188,6 +188,12 @@ def text(element: etree._Element, *path: str) -> str | None:
     return said or None
 
 
+def uetr_text(element: etree._Element) -> str | None:
+    """The original payment's UETR in small letters, as it is minted; some banks write it in capitals."""
+    said = text(element, "OrgnlUETR")
+    return None if said is None else said.lower()
+
+
 def reasons(element: etree._Element, name: str = "StsRsnInf") -> tuple[Reason, ...]:
     """Every reason that stands directly below the element.
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from lxml import etree
 
-from settlement.iso20022.answer_xml import AnswerKind, Reason, child, message_element, reasons, text
+from settlement.iso20022.answer_xml import AnswerKind, Reason, child, message_element, reasons, text, uetr_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def read_camt029(content: bytes | BinaryIO) -> RecallAnswer:
 def _recalled(element: etree._Element, covering: str | None, why: tuple[Reason, ...]) -> RecalledPayment:
     return RecalledPayment(
         end_to_end_id=text(element, "OrgnlEndToEndId"),
-        uetr=text(element, "OrgnlUETR"),
+        uetr=uetr_text(element),
         status=text(element, "TxCxlSts") or covering,
         reasons=reasons(element, "CxlStsRsnInf") or why,
     )

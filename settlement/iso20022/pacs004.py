@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from lxml import etree
 
-from settlement.iso20022.answer_xml import AnswerKind, Reason, child, line_of, message_element, reasons, text
+from settlement.iso20022.answer_xml import AnswerKind, Reason, child, line_of, message_element, reasons, text, uetr_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def _returned(element: etree._Element, original: str | None, covering: tuple[Rea
         original_message_id=text(element, "OrgnlGrpInf", "OrgnlMsgId") or original,
         instruction_id=text(element, "OrgnlInstrId"),
         end_to_end_id=text(element, "OrgnlEndToEndId"),
-        uetr=text(element, "OrgnlUETR"),
+        uetr=uetr_text(element),
         amount=None if amount is None else (amount.text or "").strip() or None,
         currency=None if amount is None else amount.get("Ccy"),
         reasons=reasons(element, "RtrRsnInf") or covering,

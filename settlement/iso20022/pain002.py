@@ -27,6 +27,7 @@ from settlement.iso20022.answer_xml import (
     refuse_doctype,
     refused_when_malformed,
     text,
+    uetr_text,
     version_of,
 )
 
@@ -305,7 +306,7 @@ def _transaction_status(element: etree._Element) -> TransactionStatus:
         payment_information_id=text(element, "OrgnlPmtInfId"),
         instruction_id=text(element, "OrgnlInstrId"),
         end_to_end_id=text(element, "OrgnlEndToEndId"),
-        uetr=text(element, "OrgnlUETR"),
+        uetr=uetr_text(element),
         status=status,
         effective_status=status,
         reasons=reasons(element),

@@ -98,7 +98,8 @@ BEGIN
                    SELECT e.instruction_id, e.file_id FROM settlement.instruction e WHERE e.end_to_end_id = g.end_to_end_id
                    UNION ALL
                    SELECT u.instruction_id, u.file_id FROM settlement.instruction u
-                    WHERE u.uetr = g.uetr AND g.end_to_end_id IS NULL) named LIMIT 1) i ON true
+                    WHERE u.uetr = g.uetr AND NOT EXISTS (SELECT FROM settlement.instruction x
+                                                           WHERE x.end_to_end_id = g.end_to_end_id)) named LIMIT 1) i ON true
           LEFT JOIN settlement.status_code c ON c.code = g.status
           LEFT JOIN settlement.instruction_state s ON s.state = c.state
     ), own AS (
@@ -266,7 +267,8 @@ BEGIN
                    AS l (end_to_end_id, uetr, status, reason, text, date, amount, n)
               JOIN settlement.instruction i
                 ON i.file_id = p_file_id
-               AND (i.end_to_end_id = l.end_to_end_id OR (i.uetr = l.uetr AND l.end_to_end_id IS NULL))
+               AND (i.end_to_end_id = l.end_to_end_id OR i.uetr = l.uetr AND NOT EXISTS (  -- cut off, or changed on the way
+                        SELECT FROM settlement.instruction x WHERE x.end_to_end_id = l.end_to_end_id))
             UNION ALL
             SELECT NULL, f.code, f.reason, NULL, NULL, NULL, f.n
               FROM unnest(p_file_codes, p_file_reasons) WITH ORDINALITY AS f (code, reason, n)) g
