@@ -169,6 +169,8 @@ CREATE TABLE settlement.instruction (
     CONSTRAINT instruction_uetr UNIQUE (uetr),
     CONSTRAINT instruction_id_length CHECK (length(end_to_end_id) BETWEEN 1 AND 35)
 );
+-- A payee's collections, to find the last one under its mandate.
+CREATE INDEX instruction_collection ON settlement.instruction (payee_id, instruction_id) WHERE direction = 'collect';
 COMMENT ON TABLE settlement.instruction IS
     'One credit transfer (direction collect: direct debit) of a file; its id is its obligation''s. amount_minor is positive.';
 COMMENT ON COLUMN settlement.instruction.ordinal IS 'Its place in the file; batches follow each other.';

@@ -178,7 +178,8 @@ END $$;
 
 -- As what the next collection under a mandate is presented on a day: as the payee's version says, but the first one (FRST) is
 -- the first once, and recurrent after; NULL: there is none, since the mandate is signed later, or ended with its one or last
--- collection (OOFF, FNAL). What the bank rejected, or what was never sent, was no collection.
+-- collection (OOFF, FNAL). What the bank rejected, or what was never sent, was no collection. The last one tells all: nothing
+-- follows an end, and other rules of a payee void what was proposed before them.
 CREATE FUNCTION settlement.mandate_step(p_payee_version_id bigint, p_date date) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT ledger.require_book((SELECT y.book_id FROM settlement.payee_version v JOIN settlement.payee y USING (payee_id)
@@ -190,15 +191,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM settlement.payee_version v
       JOIN settlement.payee y USING (payee_id)
      CROSS JOIN LATERAL (
-           SELECT count(*) > 0 AS is_used, coalesce(bool_or(b.sequence_type IN ('OOFF', 'FNAL')), false) AS has_ended
-             FROM settlement.clearing_group g
-             JOIN settlement.instruction i ON i.instruction_id = g.group_id AND i.direction = 'collect'
-             JOIN settlement.payment_batch b ON b.file_id = i.file_id AND b.batch = i.batch
-             JOIN settlement.obligation o ON o.obligation_id = g.group_id
-             JOIN settlement.payee_version w ON w.payee_version_id = o.payee_version_id AND w.mandate_id = v.mandate_id
-            WHERE g.account_id = y.account_id
-              AND NOT EXISTS (SELECT FROM settlement.reopening r
-                               WHERE r.instruction_id = g.group_id AND r.kind IN ('reject', 'cancel'))) done
+           SELECT count(*) > 0 AS is_used, coalesce(bool_or(last.sequence_type IN ('OOFF', 'FNAL')), false) AS has_ended
+             FROM (SELECT b.sequence_type
+                     FROM (SELECT * FROM settlement.instruction i WHERE i.payee_id = y.payee_id AND i.direction = 'collect'
+                            ORDER BY i.instruction_id DESC OFFSET 0) i
+                    CROSS JOIN LATERAL (SELECT FROM settlement.clearing_group g WHERE g.group_id = i.instruction_id LIMIT 1) g
+                    CROSS JOIN LATERAL (SELECT o.payee_version_id FROM settlement.obligation o WHERE o.obligation_id = i.instruction_id LIMIT 1) o
+                    CROSS JOIN LATERAL (SELECT w.mandate_id FROM settlement.payee_version w WHERE w.payee_version_id = o.payee_version_id LIMIT 1) w
+                    CROSS JOIN LATERAL (SELECT b.sequence_type FROM settlement.payment_batch b WHERE b.file_id = i.file_id AND b.batch = i.batch LIMIT 1) b
+                     LEFT JOIN LATERAL (SELECT true AS is_none FROM settlement.reopening r
+                                         WHERE r.instruction_id = i.instruction_id AND r.kind IN ('reject', 'cancel') LIMIT 1) r ON true
+                    WHERE w.mandate_id = v.mandate_id AND r.is_none IS NULL
+                    ORDER BY i.instruction_id DESC LIMIT 1) last) done
      WHERE v.payee_version_id = p_payee_version_id
 $$;
 COMMENT ON FUNCTION settlement.mandate_step IS 'Sequence type of the next direct debit of a payee; NULL when its mandate allows none.';
