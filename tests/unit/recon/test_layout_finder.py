@@ -153,6 +153,17 @@ def test_a_net_that_adds_up_is_taken_before_an_amount_in_another_currency() -> N
     assert found.layout["currency"] == "Settlement Currency"
 
 
+def test_a_kind_of_row_is_no_sign() -> None:
+    """A column in which every row says `payment` does not make all of them debits."""
+    text = (
+        "entity,type,debit,credit,amount,currency,fee,tax,settled_at\n"
+        "pay_1,payment,0,97.64,100.00,INR,2.00,0.36,2026-10-05\npay_2,payment,0,98.00,100.00,INR,2.00,0.00,2026-10-05\n"
+    )
+    found = proposed(text)
+    assert found.layout["net"] == {"credit": "credit", "debit": "debit"}
+    assert [part["column"] for part in found.layout["parts"]] == ["amount", "fee", "tax"]  # type: ignore[union-attr,call-overload,index]
+
+
 def test_a_row_that_states_the_total_of_a_settlement_proves_it() -> None:
     text = (
         "settlement-id\tcurrency\ttotal-amount\tposted-date\ttype\tprice-amount\tfee-amount\tother-amount\n"
