@@ -171,7 +171,8 @@ def name_marks(name: str) -> tuple[str, ...]:
     And the words before those that may be the beginning of a legal form, or words of the name.
     """
     spaced = _spaced(name)
-    marks = [plain_name(name), *(spaced[: found.start()] for found in _FORM_BEGUN.finditer(spaced))]
+    begun = [_LEGAL.sub("", spaced[: found.start()]) for found in _FORM_BEGUN.finditer(spaced)]
+    marks = [plain_name(name), *begun]
     return (*dict.fromkeys(" ".join(sorted(mark.split())) for mark in marks), spaced[:_CUT_NAME_MIN])
 
 

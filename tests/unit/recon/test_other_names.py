@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recon.matching.likeness import are_one_name, name_marks
@@ -193,6 +193,7 @@ def test_another_form_or_a_word_of_its_own_is_no_cut(one: str, other: str):
 
 
 @given(stem=st.text("ABCDEFGH ", min_size=5, max_size=20).map(str.strip).filter(lambda text: len(text) > 4))
+@example(stem="AA AB")
 def test_names_that_are_one_share_a_mark(stem: str):
     for form in ("GmbH", "Sp. z o.o.", "S.A.", "Limited", "Aktiengesellschaft"):
         whole = f"{stem} {form}"
