@@ -138,6 +138,15 @@ BEGIN
            v_statement.closing_minor, v_statement.closing_date, count(*), coalesce(sum(l.amount_minor), 0)
       FROM recon.stage_line l WHERE l.xid = pg_current_xact_id() AND l.status = 'BOOK';
 
+    -- A payment that we had cancelled, and that the bank shows, is not paid again before a person has looked.
+    IF EXISTS (SELECT FROM settlement.file_standing s
+                WHERE s.bank_account_id = v_account.bank_account_id AND s.state IN ('cancelled', 'disputed')) THEN
+        PERFORM settlement.dispute_booked(v_account.bank_account_id, array_agg(l.end_to_end_id), array_agg(l.uetr),
+                    array_agg(l.payment_information_id), array_agg(-l.amount_minor), array_agg(l.return_reason), array_agg(l.msg_id))
+           FROM recon.stage_line l
+          WHERE l.xid = pg_current_xact_id() AND l.status = 'BOOK' AND (NOT l.is_reversal OR l.return_reason IS NOT NULL);
+    END IF;
+
     WITH staged AS MATERIALIZED (
         DELETE FROM recon.stage_line l WHERE l.xid = pg_current_xact_id() RETURNING l.*),
     line AS MATERIALIZED (

@@ -205,15 +205,7 @@ BEGIN
           FROM settlement.message_finding m WHERE m.message_id = p_message_id
         HAVING v_run.is_beyond;
     END IF;
-    -- What a reject had re-opened, and a person may have released since, is not to be paid while the bank says both.
-    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)
-    SELECT p.book_id, r.payable_posting_id, o.payee_version_id, r.instruction_id, r.part,
-           'disputed: the bank says two things, or has what never got there'
-      FROM unnest(v_disputed) AS d (id)
-      JOIN settlement.reopening r ON r.instruction_id = d.id
-      JOIN settlement.obligation o ON o.obligation_id = d.id
-      JOIN ledger.posting p ON p.posting_id = r.payable_posting_id
-     WHERE NOT settlement.is_cleared(r.payable_posting_id);
+    PERFORM settlement.hold_disputed(v_disputed);
     PERFORM settlement.follow_instructions(p_file_id, p_message_id);
 END $$;
 
@@ -299,6 +291,7 @@ DECLARE
     v_batch  record;
     v_moves  record;
     v_state  text;
+    v_left   boolean;
 BEGIN
     PERFORM ledger.require_book(p_book_id);
     changed := 0;
@@ -324,12 +317,15 @@ BEGIN
                                                            p_uetrs) LOOP
         file_id := coalesce(file_id, v_file.file_id);
         v_state := settlement.lock_file(v_file.file_id);
+        v_left := EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = v_file.file_id AND e.state IN ('sending', 'unknown'));
         IF v_file.bank <> p_bank THEN
             v_faults := v_faults || format('it answers a file that went to %s', v_file.bank);
-        ELSIF NOT EXISTS (SELECT FROM settlement.file_event e
-                           WHERE e.file_id = v_file.file_id AND e.state IN ('sending', 'unknown')) THEN
+            CONTINUE;
+        ELSIF NOT v_left THEN
             v_faults := v_faults || format('it answers a file that is %s and was never sent', v_state);
-        ELSIF v_file.recall_part IS NOT NULL AND NOT EXISTS (
+            CONTINUE WHEN v_state NOT IN ('cancelled', 'disputed');  -- what it paid is owed again: see move_instructions
+        END IF;
+        IF v_file.recall_part IS NOT NULL AND NOT EXISTS (
             SELECT FROM settlement.recall_event e
              WHERE e.file_id = v_file.file_id AND e.part = v_file.recall_part AND e.state = 'sending') THEN
             v_faults := v_faults || format('it answers recall %s of file %s, which was never sent', v_file.recall_part, v_file.file_id);
@@ -485,13 +481,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION settlement.settle_taken_back IS 'Internal: called where a return is taken back.';
 
--- For reconciliation: every T posting of these files is cleared. Gives how many files moved on.
+-- For reconciliation: every T posting of these files is cleared. Gives how many files moved on. A file that was cancelled
+-- cleared itself; it is cancelled, or disputed.
 CREATE FUNCTION settlement.mark_reconciled(p_file_ids bigint[]) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(settlement.add_file_event(f.file_id, 'reconciled'))::int
       FROM (SELECT c.file_id FROM settlement.file_current c
               JOIN settlement.file_transition t ON t.from_state = c.state AND t.state = 'reconciled'
-             WHERE c.file_id = ANY (p_file_ids) ORDER BY c.file_id) f
+             WHERE c.file_id = ANY (p_file_ids)
+               AND NOT EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = c.file_id AND e.state = 'cancelled')
+             ORDER BY c.file_id) f
 $$;
 
 GRANT EXECUTE ON FUNCTION settlement.receive_answer TO :service;

@@ -12,7 +12,8 @@ SELECT h.hold_id,
             WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'stop'
             WHEN r.kind IN ('reject', 'return') THEN coalesce(p.policy, 'human') END AS policy,
        c.code,
-       CASE WHEN r.kind = 'cancel' THEN 'Two people said that the bank never got it; make sure of it before it is paid again.'
+       CASE WHEN r.kind = 'cancel' AND e.state = 'disputed' THEN 'We cancelled it, and the bank has it: it may have been paid.'
+            WHEN r.kind = 'cancel' THEN 'Two people said that the bank never got it; make sure of it before it is paid again.'
             WHEN r.kind = 'taken_back' THEN 'The bank took a return back: the payee has been paid after all.'
             WHEN a.recalled THEN format(CASE a.list WHEN 'reversal' THEN 'We gave it back (%s).' ELSE 'It came back as we had asked (%s).' END, a.reason_code)
             WHEN r.kind = 'return' AND c.code = 'FOCR' THEN 'It came back as if we had asked, and nobody had; ask the bank.'
@@ -76,6 +77,70 @@ BEGIN
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END $$;
+
+-- What a reject or our cancelling had re-opened, and a person may have released since, is not to be paid while the bank says
+-- two things of it.
+CREATE FUNCTION settlement.hold_disputed(p_instruction_ids bigint[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO settlement.hold (book_id, posting_id, payee_version_id, instruction_id, part, reason)
+    SELECT p.book_id, r.payable_posting_id, o.payee_version_id, r.instruction_id, r.part,
+           'disputed: the bank says two things, or has what never got there'
+      FROM unnest(p_instruction_ids) AS d (id)
+      JOIN settlement.reopening r ON r.instruction_id = d.id
+      JOIN settlement.obligation o ON o.obligation_id = d.id
+      JOIN ledger.posting p ON p.posting_id = r.payable_posting_id
+     WHERE NOT settlement.is_cleared(r.payable_posting_id)
+$$;
+COMMENT ON FUNCTION settlement.hold_disputed IS 'Internal: called where payments become disputed.';
+
+-- For reconciliation: the lines that a statement of a bank account books. Those that name payments which we had cancelled, for
+-- they never got there, make them disputed, whatever their amount; how many. The caller has locked the bank account.
+CREATE FUNCTION settlement.dispute_booked(
+    p_bank_account_id int, p_end_to_end_ids text[], p_uetrs text[], p_payment_information_ids text[], p_amounts bigint[],
+    p_return_reasons text[], p_message_ids text[]) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_ids  bigint[];
+    v_file bigint;
+BEGIN
+    PERFORM ledger.require_book((SELECT x.book_id FROM settlement.bank_account_root x WHERE x.bank_account_id = p_bank_account_id));
+    WITH file AS MATERIALIZED (
+        SELECT s.file_id FROM settlement.file_standing s
+         WHERE s.bank_account_id = p_bank_account_id AND s.state IN ('cancelled', 'disputed')
+    ), name AS MATERIALIZED (
+        SELECT i.end_to_end_id AS name FROM file JOIN settlement.instruction i USING (file_id)
+        UNION ALL SELECT i.uetr FROM file JOIN settlement.instruction i USING (file_id)
+        UNION ALL SELECT b.payment_information_id FROM file JOIN settlement.payment_batch b USING (file_id)
+        UNION ALL SELECT f.msg_id FROM file JOIN settlement.payment_file f USING (file_id)
+    ), line AS (
+        SELECT l.* FROM unnest(p_end_to_end_ids, p_uetrs, p_payment_information_ids, p_amounts, p_return_reasons, p_message_ids)
+               AS l (end_to_end_id, uetr, batch, amount, return_reason, message)
+         WHERE l.end_to_end_id IN (SELECT n.name FROM name n) OR l.uetr IN (SELECT n.name FROM name n)
+            OR l.batch IN (SELECT n.name FROM name n) OR l.message IN (SELECT n.name FROM name n)
+    ), told AS (
+        SELECT DISTINCT n.end_to_end_id
+          FROM (SELECT array_agg(l.end_to_end_id) AS keys, array_agg(l.uetr) AS uetrs, array_agg(l.batch) AS batches,
+                       array_agg(l.amount) AS amounts, array_agg(l.return_reason) AS reasons, array_agg(l.message) AS messages
+                  FROM line l HAVING count(*) > 0) g
+         CROSS JOIN LATERAL settlement.noticed(p_bank_account_id, g.keys, g.uetrs, g.batches, g.amounts, g.reasons, g.messages) n
+    ), moved AS (
+        INSERT INTO settlement.instruction_event (instruction_id, ordinal, from_state, state, reason_text)
+        SELECT i.instruction_id, e.ordinal + 1, e.state, 'disputed', 'a statement shows it'
+          FROM told JOIN settlement.instruction i USING (end_to_end_id)
+         CROSS JOIN LATERAL (SELECT e.ordinal, e.state FROM settlement.instruction_event e WHERE e.instruction_id = i.instruction_id
+                              ORDER BY e.ordinal DESC LIMIT 1) e
+         WHERE e.state = 'cancelled' ORDER BY i.instruction_id
+        RETURNING instruction_id
+    )
+    SELECT array_agg(m.instruction_id ORDER BY m.instruction_id) INTO v_ids FROM moved m;
+    PERFORM settlement.hold_disputed(v_ids);
+    FOR v_file IN SELECT DISTINCT i.file_id FROM settlement.instruction i WHERE i.instruction_id = ANY (v_ids) ORDER BY 1 LOOP
+        PERFORM settlement.follow_instructions(v_file, NULL);
+    END LOOP;
+    RETURN coalesce(cardinality(v_ids), 0);
+END $$;
+COMMENT ON FUNCTION settlement.dispute_booked IS 'Internal: called where a statement is booked.';
 
 -- Keeps an open item from being paid until a person releases it.
 CREATE FUNCTION settlement.hold_item(p_posting_id bigint, p_reason text) RETURNS boolean
@@ -203,7 +268,7 @@ BEGIN
         SELECT FROM settlement.reopening r
          WHERE r.instruction_id = v_row.instruction_id AND NOT settlement.is_cleared(r.payable_posting_id)) THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = 'dispute_reopened',
-            MESSAGE = format('Payment %s is open again since the bank rejected it.', p_end_to_end_id),
+            MESSAGE = format('Payment %s is open again since it was rejected or cancelled.', p_end_to_end_id),
             HINT = 'Match the bank''s debit with an entry against the payee (nostro breaks resolve) and let both go (nostro settle '
                    'unhold): the next proposal closes them against each other. Then say it again.';
     END IF;
@@ -260,8 +325,10 @@ BEGIN
          GROUP BY h.stopped_id
          UNION ALL
         SELECT 'disputed', 'stop', e.instruction_id, NULL, e.recorded_at::date, e.status_code,
-               'The bank says both executed and rejected, or has what we cancelled since it never got there; find out which.', NULL
+               format('The bank says both executed and rejected, or has what we cancelled since it never got there. Find out which, '
+                      'then say so: nostro settle dispute %s.', i.end_to_end_id), NULL
           FROM settlement.instruction_event e
+         CROSS JOIN LATERAL (SELECT i.end_to_end_id FROM settlement.instruction i WHERE i.instruction_id = e.instruction_id LIMIT 1) i
           LEFT JOIN LATERAL (SELECT true AS is_over FROM settlement.instruction_event l
                               WHERE l.instruction_id = e.instruction_id AND l.ordinal = e.ordinal + 1 LIMIT 1) l ON true
          WHERE e.state = 'disputed' AND l.is_over IS NULL

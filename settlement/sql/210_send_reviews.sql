@@ -147,6 +147,9 @@ BEGIN
         file_id := settlement.rebuild_lost_file(v_lost, v_account);
     END IF;
     v_state := settlement.lock_file(file_id);
+    IF EXISTS (SELECT FROM settlement.file_event e WHERE e.file_id = adopt_lost_send.file_id AND e.state = 'cancelled') THEN
+        v_state := 'cancelled';  -- and disputed, where the bank has said that it has it
+    END IF;
     IF v_state IN ('cancelled', 'rejected') THEN
         obstacle := format('file %s was %s since the restore', file_id, v_state);
         file_id := NULL;

@@ -10,10 +10,22 @@ import pytest
 from ledger import format_amount
 from nostro.database import Database
 from recon import ingest_files
-from settlement import FileState, SendUnknownError, payment_file, release
+from settlement import (
+    FileState,
+    FourEyesError,
+    SendUnknownError,
+    approve,
+    cancel,
+    exceptions,
+    payment_file,
+    poll,
+    release,
+    release_hold,
+    seal,
+)
 from settlement.transport import FolderTransport
-from tests.settlement_world import DAY, PayeeRow, World, make_world, moment
-from tests.unit.recon.camt_files import details, document, entry, statement
+from tests.settlement_world import DAY, PayeeRow, World, make_world, moment, pain002
+from tests.unit.recon.camt_files import balance, details, document, entry, statement
 
 TRANSIT = "assets:transit:eur-payouts"
 
@@ -68,6 +80,14 @@ def notify(world: World, *entries: str, kind: str = "camt.054", name: str = "not
     return file.outcome
 
 
+def state(world: World, opening_minor: int, *debits: tuple[int, str]) -> None:
+    """A statement of the day that books these."""
+    closing = format_amount(opening_minor - sum(minor for minor, _ in debits), 2)
+    ends = [balance("OPBD", format_amount(opening_minor, 2), day=str(DAY)), balance("CLBD", closing, day=str(DAY))]
+    entries = [booked(minor, inside) for minor, inside in debits]
+    assert notify(world, *ends, *entries, kind="camt.053", name=f"at-{closing}.xml") == "accepted"
+
+
 def states(world: World) -> list[object]:
     return [row[0] for row in world.rows("SELECT state FROM settlement.instruction_current ORDER BY instruction_id")]
 
@@ -112,3 +132,40 @@ def test_a_strangers_reference_is_nothing_of_ours(world: World) -> None:
     unknown(world)
     assert notify(world, booked(700, of("SOMEBODY-ELSE"))) == "informative"
     assert world.one("SELECT count(*) FROM settlement.message_received") == 0
+
+
+@pytest.mark.parametrize("told", ["pain.002", "camt.054", "camt.053", "camt.053 of a batch"])
+def test_what_we_cancelled_and_the_bank_has_paid_is_not_paid_again(world: World, told: str) -> None:
+    """It never left, as far as we know: what it paid is open, and proposed again, when the bank shows the debit."""
+    (file_id,) = world.approve_all()
+    assert seal(world.app, file_id, now=moment()).is_new
+    assert cancel(world.bob, file_id, reason="wrong account").is_new
+    (first, minor), (second, other) = payments(world)
+    (again,) = world.propose()
+    approve(world.bob, again.file_id)
+    msg_id, is_batch = payment_file(world.app, file_id).msg_id, told.endswith("batch")
+    if told == "pain.002":
+        world.answer("late.xml", pain002(msg_id, statuses=[(first, "ACSC", ""), (second, "RJCT", "AC04")]))
+        poll(world.app, home=world.home)
+    elif told == "camt.054":
+        notify(world, booked(minor, of(first)))
+    else:
+        batch = details(batch=f"<PmtInfId>{msg_id}</PmtInfId><NbOfTxs>2</NbOfTxs>")
+        state(world, 100_000_000, *([(minor + other, batch)] if is_batch else [(minor, of(first))]))
+    paid = [("P1", minor), ("P2", other)][: 2 if is_batch else 1]
+    found = exceptions(world.app, book_id=world.book_id, as_of=DAY)
+    waits = [(e.kind, e.policy, e.payee, e.amount_minor) for e in found if e.policy == "stop"]
+    assert sorted(waits) == sorted((kind, "stop", *one) for kind in ("disputed", "held") for one in paid)
+    assert all("nostro settle dispute" in str(e.meaning) for e in found if e.kind == "disputed")
+    sealed = seal(world.app, again.file_id, now=moment())
+    assert (sealed.state, "is held: disputed" in str(sealed.reason)) == (FileState.VOID, True)
+    assert [made.file.total_minor for made in world.propose()] == ([] if is_batch else [other])
+    with pytest.raises(FourEyesError):
+        release_hold(world.alice, end_to_end_id=first, reason="pay it")
+    assert release_hold(world.bob, end_to_end_id=first, reason="the bank gave it back")
+    assert [made.file.total_minor for made in world.propose()] == [minor if is_batch else minor + other]
+    if told == "camt.053":  # the next day it shows the other one, and charges for it
+        with world.db.owner() as owner:
+            assert owner.execute("SELECT settlement.mark_reconciled(%s)", ([file_id],)).fetchone() == (0,)
+        state(world, 100_000_000 - minor, (other + 25, of(second)))
+        assert [made.file.total_minor for made in world.propose()] == [minor]
