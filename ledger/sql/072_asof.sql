@@ -312,10 +312,16 @@ BEGIN
            AND p.effective_date >= p_from AND p.effective_date <= p_to),
     cut AS MATERIALIZED (
         SELECT * FROM page p WHERE p.effective_date > p_from OR p.posting_id > v_after
-         ORDER BY p.effective_date, p.posting_id LIMIT p_limit)
-    -- Row by row: rows of a list of entries would each be looked for in all of it, as no other join is allowed here.
+         ORDER BY p.effective_date, p.posting_id LIMIT p_limit),
+    -- The entries of a small page in one sweep: neighbours share their blocks. Rows of a large page would each be looked for in all of
+    -- that list, as no other join is allowed here: one by one.
+    e AS MATERIALIZED (SELECT * FROM ledger.entry
+                        WHERE p_limit <= 100 AND entry_id = ANY (ARRAY(SELECT c.entry_id FROM cut c ORDER BY c.entry_id)))
     SELECT c.posting_id, c.effective_date, c.amount_minor, e.idempotency_key, t.description, t.reference
-      FROM cut c CROSS JOIN LATERAL (SELECT x.idempotency_key FROM ledger.entry x WHERE x.entry_id = c.entry_id LIMIT 1) e
+      FROM cut c
+     CROSS JOIN LATERAL (SELECT s.idempotency_key FROM e s WHERE s.entry_id = c.entry_id
+                         UNION ALL
+                         SELECT x.idempotency_key FROM ledger.entry x WHERE p_limit > 100 AND x.entry_id = c.entry_id LIMIT 1) e
       LEFT JOIN ledger.entry_text t ON t.entry_id = c.entry_id
      ORDER BY c.effective_date, c.posting_id;
 END $$;
