@@ -279,7 +279,7 @@ def not_sent(world: World, day: dt.date) -> None:
             words = ["bank", "resolve", str(file_id), "--not-sent", "--reason", "the bank says no", "--as", person]
             command(words)
     for (key,) in rows(world, "SELECT end_to_end_id FROM settlement.instruction_current WHERE state = 'cancelled'"):
-        command(["settle", "unhold", str(key), "--reason", "the bank says no", "--as", "alice"])
+        command(["settle", "unhold", str(key), "--reason", "the bank says no", "--as", "bob"])
     now = moment(day).isoformat()
     command(["settle", "propose", "--date", day.isoformat(), "--now", now, "--as", "alice"])
     command(["settle", "approve", "--all", "--as", "bob"])
