@@ -205,6 +205,11 @@ SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
       FROM settlement.clearing_group g LEFT JOIN whole w ON w.group_id = g.group_id
      WHERE g.book_id = p_book_id AND (w.found = g.member_count AND w.total = 0 AND w.in_place) IS NOT TRUE
     UNION ALL
+    SELECT 10, 'clearing group ' || g.group_id, format('says that cut %s is the latest of its account, and %s is', g.latest_cut_id, g.latest)
+      FROM (SELECT g.group_id, g.latest_cut_id, max(g.group_id) OVER (PARTITION BY g.account_id ORDER BY g.clearing_no) AS latest
+              FROM settlement.clearing_group g WHERE g.book_id = p_book_id) g
+     WHERE g.latest_cut_id <> g.latest
+    UNION ALL
     SELECT 10, 'file ' || f.file_id, format('stands at its event %s, and has %s', coalesce(s.ordinal, 0), e.last)
       FROM settlement.payment_file f
       JOIN (SELECT e.file_id, max(e.ordinal) AS last FROM settlement.file_event e GROUP BY e.file_id) e ON e.file_id = f.file_id

@@ -294,6 +294,24 @@ def test_a_file_stands_where_its_last_event_says(world: World) -> None:
     assert [f.place for f in found] == [f"file {file_id}"], "what only a change of the schema lets in"
 
 
+def test_the_latest_cut_is_recomputed(world: World) -> None:
+    """A frontier beyond what was cut would forget what lies below it; only a change of the schema lets it be moved."""
+    world.pay()
+    world.owe("P1", 5)
+    world.pay(DAY + dt.timedelta(days=1))
+    with world.db.owner() as owner:
+        last = owner.execute("SELECT max(group_id) FROM settlement.clearing_group").fetchone()
+        move = "UPDATE settlement.clearing_group SET latest_cut_id = latest_cut_id + 1 WHERE group_id = %s"
+        assert last is not None and refused(owner, move, last[0]) is AppendOnlyError
+        owner.execute("RESET ROLE")
+        owner.execute("ALTER TABLE settlement.clearing_group DISABLE TRIGGER USER")
+        owner.execute(move, last)
+        owner.execute("ALTER TABLE settlement.clearing_group ENABLE TRIGGER USER")
+        owner.commit()
+    found = verify_clearing(world.app, book_id=world.book_id)
+    assert [f.place for f in found] == [f"clearing group {last[0]}"]
+
+
 def test_what_a_group_leaves_behind_can_be_taken_later(world: World) -> None:
     """A held posting lies among cleared ones for nights; released, it is paid, and found by its posting."""
     early = postings_of(world, "P1")
