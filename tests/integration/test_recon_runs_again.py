@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import polars as pl
 import pytest
@@ -131,14 +133,23 @@ def test_a_set_of_an_earlier_run_taken_back_is_no_new_posting(world: World, bank
     assert all("cleared by exact-end-to-end" in c.before for c in diff.changes if c.reference != e2e["P2"])
 
 
-def test_other_rules_are_the_cause(world: World, bank: BankBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older program published run A: the rules' digest differs, and its decisions do."""
-    bank.ingest(bank.statement([Line(amount_minor=77, ref="B1", code="ACMT/MCOP/INTR")]))
+@contextmanager
+def an_older_program(monkeypatch: pytest.MonkeyPatch, *, with_code: bool) -> Iterator[None]:
+    """A program without one of today's rules, under another digest of its rules (and, if asked, of its code)."""
     without = tuple(rule for rule in recon.matching.rules.RULES if rule.code != "routine-interest")
     with monkeypatch.context() as old:
         old.setattr("recon.matching.rules.RULES", without)
         old.setattr("recon.matching.cascade.RULES", without)
         old.setattr("recon.runs.rules_sha256", lambda _: "0" * 64)
+        for module in ("recon.runs", "recon.material") if with_code else ():
+            old.setattr(f"{module}.code_sha256", lambda: "0" * 64)
+        yield
+
+
+def test_other_rules_are_the_cause(world: World, bank: BankBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older program published run A: the rules' digest differs, and its decisions do."""
+    bank.ingest(bank.statement([Line(amount_minor=77, ref="B1", code="ACMT/MCOP/INTR")]))
+    with an_older_program(monkeypatch, with_code=False):
         first = bank.reconcile()
     second = bank.reconcile()
     diff = run_diff(world.app, book_id=world.book_id, run_a=first.run_id, run_b=second.run_id)
@@ -152,13 +163,7 @@ def test_other_rules_and_other_code_at_once_are_both_named(
 ) -> None:
     """The program of then is not kept: which of the two did it, nobody can tell."""
     bank.ingest(bank.statement([Line(amount_minor=77, ref="B1", code="ACMT/MCOP/INTR")]))
-    without = tuple(rule for rule in recon.matching.rules.RULES if rule.code != "routine-interest")
-    with monkeypatch.context() as old:
-        old.setattr("recon.matching.rules.RULES", without)
-        old.setattr("recon.matching.cascade.RULES", without)
-        old.setattr("recon.runs.rules_sha256", lambda _: "0" * 64)
-        for module in ("recon.runs", "recon.material"):
-            old.setattr(f"{module}.code_sha256", lambda: "0" * 64)
+    with an_older_program(monkeypatch, with_code=True):
         first = bank.reconcile()
     second = bank.reconcile()
     diff = run_diff(world.app, book_id=world.book_id, run_a=first.run_id, run_b=second.run_id)

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from lxml import etree
 
-from ledger import verify
 from nostro.database import Database
 from recon import reconcile
 from sandbox import Bank, BankBehaviour, read_setup
@@ -27,36 +26,27 @@ from settlement import (
 from tests.integration.test_settlement_reversals import (
     ACCOUNT,
     COLLECTED,
-    PAYEES,
     START,
     TARGET,
     booked,
     collected,
+    collecting,
     day_ends,
     reference,
     said_to_be_collected,
     stated,
 )
-from tests.settlement_world import World, make_world, moment, pain002
+from tests.settlement_world import World, moment, pain002
 
 FRIDAY = TARGET.next_open(COLLECTED)
 MONDAY = TARGET.next_open(FRIDAY)
 PARTS = "lead_days: 2, partial_reversals: true"
 
 
-def a_world(db: Database, folder: Path, debit_terms: str = PARTS) -> World:
-    made = make_world(db, folder, PAYEES, accounts=("eur",), collects=True, debit_terms=debit_terms)
-    made.owe("D1", -700)
-    made.owe("D2", -300)
-    return made
-
-
 @pytest.fixture
 def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = a_world(db, tmp_path)
-    yield made
-    assert verify(made.app, book_id=made.book_id) == ()
-    made.close()
+    with collecting(db, tmp_path, debit_terms=PARTS) as made:
+        yield made
 
 
 @pytest.fixture
@@ -176,15 +166,12 @@ def test_a_line_of_more_than_was_given_back_is_for_a_person(world: World, bank: 
 
 
 def test_where_the_bank_takes_no_parts_only_the_whole_goes_back(db: Database, tmp_path: Path) -> None:
-    world = a_world(db, tmp_path, "lead_days: 2")
-    try:
+    with collecting(db, tmp_path, debit_terms="lead_days: 2") as world:
         world.pay()
         said_to_be_collected(world)
         with pytest.raises(FileStateError, match="takes no reversal of a part"):
             ask(world, 1, 699)
         assert ask(world, 1, 700)
-    finally:
-        world.close()
 
 
 def test_the_database_counts_what_is_given_back(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -44,14 +45,23 @@ PAYEES = [
 ]
 
 
+@contextmanager
+def collecting(db: Database, folder: Path, **options: object) -> Iterator[World]:
+    """A company that two debtors owe; its books prove when it is left."""
+    made = make_world(db, folder, PAYEES, accounts=("eur",), collects=True, **options)
+    try:
+        made.owe("D1", -700)
+        made.owe("D2", -300)
+        yield made
+        assert verify(made.app, book_id=made.book_id) == ()
+    finally:
+        made.close()
+
+
 @pytest.fixture
 def world(db: Database, tmp_path: Path) -> Iterator[World]:
-    made = make_world(db, tmp_path, PAYEES, accounts=("eur",), collects=True)
-    made.owe("D1", -700)
-    made.owe("D2", -300)
-    yield made
-    assert verify(made.app, book_id=made.book_id) == ()
-    made.close()
+    with collecting(db, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
